@@ -1,0 +1,164 @@
+"""Cases and the manifest of a dataset folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal, Protocol, final
+
+import numpy as np
+from pydantic import Field
+
+from medaug.core.config import Document, Frozen
+from medaug.core.errors import DataError
+from medaug.core.results import Finding
+from medaug.core.storage import sha256_text
+from medaug.core.volume import LabelMap, Unit, Volume
+
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,63}$"
+
+
+class Origin(StrEnum):
+    """Whether a case was scanned or made."""
+
+    REAL = "real"
+    SYNTHETIC = "synthetic"
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """One image with, where there is one, its label map; in memory, RAS+ order."""
+
+    case_id: str
+    patient_id: str
+    volume: Volume
+    label_map: LabelMap | None
+    origin: Origin = Origin.REAL
+
+
+@final
+class StoredFile(Frozen):
+    """A file of the dataset folder."""
+
+    path: str = Field(description="relative to the dataset folder, with forward slashes")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+@final
+class LesionCount(Frozen):
+    """The lesions (26-connected components) of one class in one case."""
+
+    class_name: str
+    count: int = Field(ge=1)
+    voxels: int = Field(ge=1)
+    volume_mm3: float | None = Field(description="null where the spacing is nominal")
+
+
+@final
+class CaseRecord(Frozen):
+    """What the manifest says of a case; holds no identifier."""
+
+    case_id: str = Field(pattern=ID_PATTERN)
+    patient_id: str = Field(pattern=ID_PATTERN, description="pseudonym; splits never divide a patient")
+    modality: str = Field(description="DICOM modality code such as CT or MR, or OT where unknown")
+    unit: Unit
+    channels: tuple[str, ...] = Field(min_length=1)
+    origin: Origin = Origin.REAL
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    spacing: Literal["known", "nominal"] = "known"
+    images: tuple[StoredFile, ...] = Field(description="one file a channel")
+    label: StoredFile | None = Field(description="null for an unlabelled case, which lives in imagesTs")
+    edit_mask: StoredFile | None = Field(default=None, description="synthetic cases: voxels that were changed")
+    lesions: tuple[LesionCount, ...] = ()
+    lesion_free: bool = Field(default=False, description="known to hold no lesion: a host")
+    split: Literal["train", "test"] | None = None
+    source_sha256: tuple[str, ...] = Field(default=(), description="of the source files, before conversion")
+    findings: tuple[str, ...] = Field(default=(), description="codes; the texts stand in findings.json")
+    licence: str | None = None
+    terms: str | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes present, in the order of the class table."""
+        return tuple(lesion.class_name for lesion in self.lesions)
+
+
+@final
+class Manifest(Document):
+    """``manifest.json``: the cases of a dataset folder and its class table."""
+
+    name: str
+    classes: tuple[str, ...] = Field(description="names of label ids 1, 2, ... in order")
+    cases: tuple[CaseRecord, ...]
+
+    @property
+    def content_sha256(self) -> str:
+        """One hash over the class table and every case; what later steps depend on."""
+        return sha256_text(self.model_dump_json())
+
+    def case(self, case_id: str) -> CaseRecord:
+        """The record of a case.
+
+        Raises:
+            DataError: If there is none.
+        """
+        for record in self.cases:
+            if record.case_id == case_id:
+                return record
+        raise DataError("no such case", where=case_id, hint="`medaug inspect` lists the cases")
+
+    @property
+    def patient_ids(self) -> tuple[str, ...]:
+        """All patients, sorted."""
+        return tuple(sorted({record.patient_id for record in self.cases}))
+
+    def of_patients(self, patient_ids: frozenset[str]) -> tuple[CaseRecord, ...]:
+        """The records of these patients, in manifest order."""
+        return tuple(record for record in self.cases if record.patient_id in patient_ids)
+
+    @property
+    def unit(self) -> Unit:
+        """The unit that all cases share.
+
+        Raises:
+            DataError: If cases of several units are mixed, or there is no case.
+        """
+        units = {record.unit for record in self.cases}
+        if len(units) != 1:
+            found = ", ".join(sorted(units)) or "no case"
+            raise DataError(f"dataset holds {found}", expected="one unit", hint="ingest each modality apart")
+        return units.pop()
+
+
+@final
+class FindingsFile(Document):
+    """``findings.json``: everything that was fixed, flagged or refused on the way in."""
+
+    findings: tuple[Finding, ...]
+
+
+MANIFEST, FINDINGS, SPLITS, RECIPES = "manifest.json", "findings.json", "splits.json", "recipes.jsonl"
+SOURCES_PRIVATE = "sources.private.json"
+
+
+class CaseSource(Protocol):
+    """Something that yields synthetic training cases; streams into the trainer with no file in between."""
+
+    def draw(self, rngs: tuple[np.random.Generator, ...]) -> tuple[Case, ...]:
+        """One case a generator of random numbers; each depends on its own ``rng`` alone."""
+        ...
+
+    @property
+    def donor_patient_ids(self) -> frozenset[str]:
+        """Every patient whose voxels or statistics may be in a drawn case."""
+        ...
+
+
+def read_manifest(dataset: Path) -> Manifest:
+    """The manifest of a dataset folder."""
+    if not (dataset / MANIFEST).is_file():
+        raise DataError(f"{dataset.name} is no dataset folder", hint="make one with `medaug ingest FOLDER --out DATASET`")
+    return Manifest.read(dataset / MANIFEST)

@@ -1,0 +1,99 @@
+"""Frozen configuration models, and YAML and JSON at the file border."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from medaug.core.errors import ConfigError, DataError, StorageError
+from medaug.core.storage import write_text_atomic
+
+T = TypeVar("T", bound="Frozen")
+D = TypeVar("D", bound="Document")
+
+
+class Frozen(BaseModel):
+    """Base of everything that crosses a file: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Document(Frozen):
+    """A JSON file with a schema version; readers refuse versions they do not know."""
+
+    VERSION: ClassVar[int] = 1
+    schema_version: int = 1
+
+    def write(self, path: Path) -> None:
+        """Write as indented JSON, atomically."""
+        write_text_atomic(path, self.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def read(cls: type[D], path: Path) -> D:
+        """Read and check a document.
+
+        Raises:
+            DataError: If the file is missing, is not JSON, is of another version or breaks the schema.
+        """
+        raw = read_json(path)
+        found = raw.get("schema_version") if isinstance(raw, dict) else None
+        if found != cls.VERSION:
+            raise DataError(
+                f"{path.name} has schema version {found}",
+                expected=f"version {cls.VERSION}",
+                hint="write it again with this version of medaug",
+            )
+        try:
+            return cls.model_validate(raw)
+        except ValidationError as error:
+            raise DataError(f"{path.name} breaks its schema: {explain(error)}") from error
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file, or raise DataError saying which file is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        hint = "name the folder an earlier medaug step wrote"
+        raise DataError(f"{path.name} not found in {path.parent.name}", hint=hint) from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path.name} is not valid JSON", hint="write it again") from error
+    except OSError as error:
+        raise StorageError(f"{path.name} cannot be read: {error.strerror}") from error
+
+
+def load_yaml(path: Path, model: type[T]) -> T:
+    """Read a YAML configuration into a model.
+
+    Raises:
+        ConfigError: If the file is missing, is not YAML, or a key is unknown, missing or out of range.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"configuration {path.name} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"configuration {path.name} is not valid YAML: {reason}") from error
+    try:
+        return model.model_validate(raw if raw is not None else {})
+    except ValidationError as error:
+        raise ConfigError(explain(error, model), where=path.name) from error
+
+
+def explain(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """The first problem of a validation error in one clause, with a did-you-mean for unknown keys."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the file"
+    text = f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    if first["type"] == "extra_forbidden":
+        known = list(model.model_fields) if model is not None else []
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        text = f"unknown key {key}" + (f", did you mean {close[0]}?" if close else "")
+    more = len(error.errors()) - 1
+    return text + (f" (and {more} more)" if more else "")

@@ -1,0 +1,123 @@
+"""The error tree: every failure a user can meet, with its exit code."""
+
+from __future__ import annotations
+
+from typing import ClassVar, final
+
+
+class MedaugError(Exception):
+    """Base of all errors that medaug raises on purpose.
+
+    Args:
+        what: What is wrong, in one clause.
+        where: Pseudonymous case id or configuration key it concerns.
+        expected: What was expected against what was found.
+        hint: What the user can do next.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str, *, where: str = "", expected: str = "", hint: str = "") -> None:
+        self.what, self.where, self.expected, self.hint = what, where, expected, hint
+        super().__init__(self.line())
+
+    def line(self) -> str:
+        """The whole error as one line: where, what, expected, what to do."""
+        parts = [f"{self.where}: {self.what}" if self.where else self.what]
+        parts += [f"expected {self.expected}"] if self.expected else []
+        parts += [self.hint] if self.hint else []
+        return "; ".join(part.strip().rstrip(".") for part in parts).replace("\n", " ")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle with the keyword arguments, so that worker processes can raise it."""
+        return (_rebuild, (type(self), self.what, self.where, self.expected, self.hint))
+
+
+def _rebuild(kind: type[MedaugError], what: str, where: str, expected: str, hint: str) -> MedaugError:
+    return kind(what, where=where, expected=expected, hint=hint)
+
+
+@final
+class ConfigError(MedaugError):
+    """A configuration file, option or combination of options is wrong."""
+
+    exit_code = 2
+
+
+class DataError(MedaugError):
+    """The data cannot be used as they are."""
+
+    exit_code = 3
+
+
+@final
+class UnreadableError(DataError):
+    """A file cannot be decoded."""
+
+
+@final
+class GeometryError(DataError):
+    """Grids, affines or spacings do not agree or make no sense."""
+
+
+@final
+class LabelError(DataError):
+    """A label map is missing, empty, or holds ids that its table does not name."""
+
+
+@final
+class SplitLeakageError(DataError):
+    """Training and evaluation share a patient, or a synthetic case is being evaluated."""
+
+
+@final
+class DependencyError(MedaugError):
+    """An optional package is needed and not installed."""
+
+    exit_code = 4
+
+
+class TrainingError(MedaugError):
+    """A training run cannot go on."""
+
+    exit_code = 5
+
+
+@final
+class DivergedError(TrainingError):
+    """A loss is not finite, or a model collapsed."""
+
+
+@final
+class CheckpointError(TrainingError):
+    """A checkpoint is corrupt or belongs to another configuration."""
+
+
+class PrivacyError(MedaugError):
+    """Something would leave the house that must not."""
+
+    exit_code = 6
+
+
+@final
+class GateRefusedError(PrivacyError):
+    """A release, or its verification, failed; the line lists the reasons."""
+
+
+@final
+class IdentifierError(PrivacyError):
+    """A patient identifier stands where none may stand."""
+
+
+@final
+class StorageError(MedaugError):
+    """The disk is full, or a path may not be read or written."""
+
+    exit_code = 7
+
+
+@final
+class InterruptedRunError(MedaugError):
+    """The user stopped the run; it can be resumed."""
+
+    exit_code = 130

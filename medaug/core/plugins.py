@@ -1,0 +1,38 @@
+"""Plugins are found by the name of their one public file; third parties add an entry point."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Literal
+
+from medaug.core.errors import ConfigError
+
+Family = Literal["generators", "tasks", "layouts", "transforms"]
+
+
+def kinds(family: Family) -> tuple[str, ...]:
+    """Names of all plugins of a family, sorted; imports none of them."""
+    package = importlib.import_module(f"medaug.{family}")
+    own = {m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_") and m.name != "base"}
+    return tuple(sorted(own | {entry.name for entry in entry_points(group=f"medaug.{family}")}))
+
+
+def load_plugin(family: Family, kind: str) -> ModuleType:
+    """Import the module of a plugin.
+
+    Raises:
+        ConfigError: If no plugin has that name; the line lists those there are.
+    """
+    known = kinds(family)
+    if kind not in known:
+        close = difflib.get_close_matches(kind, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else ""
+        raise ConfigError(f"no {family[:-1]} is called {kind!r}", expected=", ".join(known), hint=hint)
+    for entry in entry_points(group=f"medaug.{family}"):
+        if entry.name == kind:
+            return importlib.import_module(entry.module)
+    return importlib.import_module(f"medaug.{family}.{kind}")

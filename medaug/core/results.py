@@ -1,0 +1,190 @@
+"""Finished results that cross from one room to another, each a JSON document."""
+
+from __future__ import annotations
+
+from typing import Literal, final
+
+from pydantic import Field
+
+from medaug.core.config import Document, Frozen
+
+
+
+class Summary(Frozen):
+    """What a workflow hands to the CLI: printed as JSON with ``--json``, else as :meth:`lines`."""
+
+    def lines(self) -> tuple[str, ...]:
+        """The summary in short lines for a person."""
+        raise NotImplementedError
+
+
+Severity = Literal["fixed", "flagged", "refused"]
+Verdict = Literal["pass", "fail", "inconclusive"]
+
+
+@final
+class Finding(Frozen):
+    """Something odd about a case or a source; free of identifiers."""
+
+    code: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    severity: Severity
+    case_id: str | None = Field(description="null where it concerns a source that became no case")
+    message: str
+
+
+@final
+class DiceRow(Frozen):
+    """One test patient's case, one class, one arm."""
+
+    arm: str
+    n_annotated: int | None = Field(description="patients whose annotations were used; null = all")
+    fold: int
+    seed: int
+    case_id: str
+    patient_id: str
+    class_name: str = Field(alias="class")
+    dice: float | None = Field(description="null where the reference is empty")
+    false_positive_voxels: int | None = Field(default=None, description="set where the reference is empty")
+
+    model_config = Frozen.model_config | {"populate_by_name": True, "serialize_by_alias": True}
+
+
+@final
+class Comparison(Frozen):
+    """An arm against its baseline, paired by patient."""
+
+    arm: str
+    baseline: str
+    n_annotated: int | None
+    class_name: str = Field(alias="class")
+    mean_difference: float
+    ci_low: float
+    ci_high: float
+    p: float
+    p_holm: float
+    n_patients: int
+    mde: float = Field(description="minimum detectable effect at 80% power, two-sided 5%")
+    verdict: Literal["gain", "harm", "no evidence", "inconclusive"]
+
+    model_config = Frozen.model_config | {"populate_by_name": True, "serialize_by_alias": True}
+
+
+@final
+class ArmCost(Frozen):
+    """What an arm was given and what it took, so that fairness can be checked."""
+
+    arm: str
+    fold: int
+    seed: int
+    optimiser_steps: int
+    patch_size: tuple[int, ...]
+    lesion_patch_share: float = Field(description="share of training patches that held a lesion")
+    synthetic_patch_share: float
+    seconds: float
+
+
+@final
+class ExperimentResult(Document):
+    """``results.json`` of an experiment."""
+
+    dataset: str
+    dataset_sha256: str
+    classes: tuple[str, ...]
+    baseline: str
+    arms: tuple[str, ...]
+    complete: bool
+    rows: tuple[DiceRow, ...]
+    comparisons: tuple[Comparison, ...]
+    costs: tuple[ArmCost, ...]
+    licences: tuple[str, ...] = ()
+
+
+@final
+class ClassQuality(Frozen):
+    """Realism and diversity of one class of a synthetic set."""
+
+    class_name: str
+    n_synthetic: int
+    n_real: int
+    feature_distance: float | None = Field(description="kernel distance synthetic to held-out real; null = too few")
+    real_floor: float | None = Field(description="the same between two halves of the real lesions")
+    diversity: float | None = Field(description="1 - mean pairwise correlation of lesion patches")
+
+
+@final
+class QualityReport(Document):
+    """``quality.json``."""
+
+    synthetic_sha256: str
+    dataset_sha256: str
+    fold: int
+    classes: tuple[ClassQuality, ...]
+
+
+@final
+class CopyFlag(Frozen):
+    """A synthetic sample that looks like a copy."""
+
+    case_id: str
+    source_case_id: str
+    part: Literal["lesion", "background"]
+    score: float
+    transform: str
+
+
+@final
+class PartVerdict(Frozen):
+    """Verdicts on the two parts of a synthetic case."""
+
+    lesion: Verdict
+    background: Verdict
+
+
+@final
+class AuditReport(Document):
+    """``audit.json``: is the synthetic set a copy of its training data?"""
+
+    synthetic_sha256: str = Field(description="content hash of the audited set; a changed set makes the audit stale")
+    dataset_sha256: str
+    fold: int
+    verdict: PartVerdict
+    reasons: tuple[str, ...]
+    threshold: float | None
+    n_synthetic: int
+    n_training: int
+    n_held_out: int
+    detection_limit: float = Field(description="largest share of copies that could have gone unseen, 95%")
+    flagged: tuple[CopyFlag, ...]
+
+
+Tier = Literal["synthetic-only", "hosted", "internal"]
+
+
+@final
+class ReleasedFile(Frozen):
+    """A file of a release."""
+
+    path: str
+    sha256: str
+
+
+@final
+class ReleaseCertificate(Document):
+    """The statement that a release signs (in-toto predicate)."""
+
+    tier: Tier
+    created: str
+    medaug_version: str
+    files: tuple[ReleasedFile, ...]
+    n_cases: int
+    generators: tuple[str, ...]
+    lineage: tuple[str, ...] = Field(description="pseudonyms of host and donor patients")
+    source_hmac: tuple[str, ...] = Field(description="keyed hashes of the source cases")
+    audit_sha256: str
+    verdict: PartVerdict
+    detection_limit: float
+    accepted_inconclusive: bool
+    dp_epsilon: float | None = Field(description="null: not trained with differential privacy")
+    licence: str
+    terms: str
+    statement: str = "Research use, not a medical device."

@@ -1,0 +1,150 @@
+"""Run folders: the same call again is skipped, an interrupted one resumes, a changed one is refused."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal, Protocol, final
+
+from medaug import __version__
+from medaug.core.config import Document, Frozen
+from medaug.core.errors import ConfigError
+
+RUN_FILE = "run.json"
+_PACKAGES = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom", "scikit-image", "highdicom")
+
+
+class Progress(Protocol):
+    """Where a long step says how far it is; the CLI gives it a bar, tests give it nothing."""
+
+    def start(self, label: str, total: int) -> None:
+        """A new bar of ``total`` units begins."""
+        ...
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        """Some units are done; ``note`` is a short live figure such as a loss."""
+        ...
+
+    def say(self, line: str) -> None:
+        """One line for the user, free of identifiers."""
+        ...
+
+
+@final
+class NoProgress:
+    """Progress that nobody watches."""
+
+    def start(self, label: str, total: int) -> None:
+        """Ignore."""
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        """Ignore."""
+
+    def say(self, line: str) -> None:
+        """Ignore."""
+
+
+@final
+class RunRecord(Document):
+    """``run.json``: what a step was asked, on what, where, and whether it finished."""
+
+    step: str
+    status: Literal["running", "done"]
+    config: dict[str, object]
+    inputs: dict[str, str]
+    medaug: str = __version__
+    environment: dict[str, str] = {}
+    started: float = 0.0
+    seconds: float | None = None
+
+    def asks_the_same(self, other: RunRecord) -> bool:
+        """Whether both records mean the same call on the same inputs."""
+        return (self.step, self.config, self.inputs) == (other.step, other.config, other.inputs)
+
+
+@final
+@dataclass(slots=True)
+class RunDir:
+    """An open run folder."""
+
+    path: Path
+    record: RunRecord
+    resumed: bool
+
+    @property
+    def log_path(self) -> Path:
+        """Where :meth:`log` writes."""
+        return self.path / "log.jsonl"
+
+    def log(self, event: str, **figures: float | int | str) -> None:
+        """Append one line to the log; figures only, never identifiers."""
+        line = json.dumps({"t": round(time.time(), 3), "event": event, **figures})
+        with self.log_path.open("a", encoding="utf-8") as handle:
+            handle.write(line + "\n")
+
+
+def finished(path: Path, step: str, config: Frozen, inputs: Mapping[str, str]) -> bool:
+    """Whether this very step already ran to its end here.
+
+    Raises:
+        ConfigError: If the folder holds another step, or the same step with another configuration or inputs.
+    """
+    record_path = path / RUN_FILE
+    if not record_path.is_file():
+        if path.exists() and any(p for p in path.iterdir() if ".partial." not in p.name):
+            raise ConfigError(f"{path.name} exists and is no run folder", where="--out", hint="name a new folder")
+        return False
+    before, now = RunRecord.read(record_path), _record(step, config, inputs)
+    if not before.asks_the_same(now):
+        raise ConfigError(
+            f"{path.name} holds {_difference(before, now)}", where="--out", hint="name a new folder or delete this one"
+        )
+    return before.status == "done"
+
+
+@contextmanager
+def open_run(path: Path, step: str, config: Frozen, inputs: Mapping[str, str]) -> Iterator[RunDir]:
+    """Open a run folder for a step that is not :func:`finished`; marked done when the block ends well."""
+    resumed = (path / RUN_FILE).is_file()
+    record = _record(step, config, inputs)
+    path.mkdir(parents=True, exist_ok=True)
+    for left in path.rglob(".*.partial.*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    record.write(path / RUN_FILE)
+    yield RunDir(path, record, resumed)
+    done = record.model_copy(update={"status": "done", "seconds": round(time.time() - record.started, 2)})
+    done.write(path / RUN_FILE)
+
+
+def _record(step: str, config: Frozen, inputs: Mapping[str, str]) -> RunRecord:
+    asked = json.loads(config.model_dump_json())
+    environment = {"python": platform.python_version(), "system": f"{sys.platform} {platform.machine()}"}
+    for package in _PACKAGES:
+        try:
+            environment[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return RunRecord(
+        step=step, status="running", config=asked, inputs=dict(inputs), environment=environment, started=time.time()
+    )
+
+
+def _difference(before: RunRecord, now: RunRecord) -> str:
+    """What makes an existing run folder another run, in words."""
+    if before.step != now.step:
+        return f"a run of {before.step}, not {now.step}"
+    keys = sorted(k for k in {*before.config, *now.config} if before.config.get(k) != now.config.get(k))
+    if keys:
+        return f"a {now.step} run with another {', '.join(keys)}"
+    changed = sorted(k for k in {*before.inputs, *now.inputs} if before.inputs.get(k) != now.inputs.get(k))
+    return f"a {now.step} run on other inputs ({', '.join(changed)})"
+
+

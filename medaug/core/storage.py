@@ -1,0 +1,101 @@
+"""Files on disk: atomic writes, hashes, and free space, with every failure translated."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from medaug.core.errors import StorageError
+
+
+@contextmanager
+def atomic_path(path: Path, *, mode: int | None = None) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that takes its place, synced, when the block ends well.
+
+    The temporary name keeps the suffixes of ``path``, since writers choose their format by them.
+    Nothing is left behind when the block raises.
+
+    Raises:
+        StorageError: If the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.partial.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if mode is not None:
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """The StorageError for a failed write, in words a user can act on."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(
+            f"disk is full while writing {path.name}", hint="free space and run the same command again"
+        )
+    reason = error.strerror or type(error).__name__
+    return StorageError(f"cannot write {path.name}: {reason}", hint="check the folder and its permissions")
+
+
+def write_bytes_atomic(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Write a file whole or not at all."""
+    with atomic_path(path, mode=mode) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text_atomic(path: Path, content: str, *, mode: int | None = None) -> None:
+    """Write a UTF-8 file whole or not at all."""
+    write_bytes_atomic(path, content.encode("utf-8"), mode=mode)
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    try:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise StorageError(f"cannot read {path.name}: {error.strerror}") from error
+
+
+def sha256_text(text: str) -> str:
+    """SHA-256 of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def require_free_space(folder: Path, needed_bytes: int) -> None:
+    """Refuse to start a step that the disk cannot hold.
+
+    Raises:
+        StorageError: If less than ``needed_bytes`` plus 64 MiB are free where ``folder`` lives or will live.
+    """
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    wanted = needed_bytes + (64 << 20)
+    if free < wanted:
+        raise StorageError(
+            f"{free / 2**20:.0f} MiB free for {folder.name}",
+            expected=f"{wanted / 2**20:.0f} MiB",
+            hint="free space or choose another --out",
+        )

@@ -1,0 +1,1 @@
+"""Training machinery: one readable loop, checkpoints, devices, and the bridge to MONAI."""

@@ -1,0 +1,37 @@
+"""Checkpoints: written whole or not at all, read without running code."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+
+from medaug.core.errors import CheckpointError
+from medaug.core.storage import atomic_path
+
+State = dict[str, object]
+
+
+def save_checkpoint(path: Path, state: State) -> None:
+    """Write tensors and plain values atomically."""
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_checkpoint(path: Path) -> State:
+    """Read a checkpoint onto the CPU; only tensors and plain values are accepted.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, or would run code.
+    """
+    hint = "train again, or name the folder that `medaug fit` or `medaug train` wrote"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path.name} not found in {path.parent.name}", hint=hint) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path.name} in {path.parent.name} is damaged", hint=hint) from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path.name} holds no state", hint=hint)
+    return state
