@@ -79,7 +79,9 @@ def applies(requirement: Requirement, extras: list[str]) -> bool:
 def main() -> int:
     """Resolve, look for what other targets need, and write the file."""
     if sys.version_info[:2] != OLDEST:
-        print(f"run this with Python {OLDEST[0]}.{OLDEST[1]}, the oldest that medaug supports", file=sys.stderr)
+        print(
+            f"run this with Python {OLDEST[0]}.{OLDEST[1]}, the oldest that medaug supports", file=sys.stderr
+        )
         return 2
     wanted = [".[dev]", *BUILD_TOOLS, *DECIDED]
     packages = resolve(wanted)
