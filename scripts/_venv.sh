@@ -88,11 +88,13 @@ use_venv() { # use_venv "EXTRA EXTRA..."
     # Extras that are there already stay: the versions are pinned, so nothing is reinstalled or removed.
     extras=$(printf '%s\n' $(with_implied "$1 $(stamp_line 2)") | sort -u | tr '\n' ' ' | sed 's/ $//')
     joined=$(printf '%s' "$extras" | tr ' ' ',')
-    say "installing medaug[$joined] into .venv at the versions of constraints.txt (once; about a minute or two)"
+    say "installing medaug[$joined] into .venv at the versions of constraints.txt: once, some minutes"
     rm -f "$STAMP"
+    # A person sees pip's progress; a log gets its errors only.
+    if [ -t 2 ]; then quiet=""; else quiet="-qq"; fi
     # Build isolation does not see -c, so the pins are given by the environment, which it does see.
     (cd "$ROOT" && PIP_CONSTRAINT="$ROOT/constraints.txt" PIP_DISABLE_PIP_VERSION_CHECK=1 \
-        "$PYTHON" -m pip install --quiet --editable ".[$joined]") || {
+        "$PYTHON" -m pip install $quiet --editable ".[$joined]") || {
         say "the installation failed; without a network, see docs/how-to/offline-install.md"
         return 1
     }

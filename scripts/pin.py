@@ -21,8 +21,9 @@ from packaging.utils import canonicalize_name
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 OLDEST: Final = (3, 11)
-# torch decides which CUDA build a machine gets; every other package may move with its range.
-DECIDED: Final = ("torch==2.13.0",)
+# torch decides which CUDA build a machine gets. pymdown-extensions 13 wants Python 3.11.5, and Debian 12
+# has 3.11.2. Every other package moves with its range.
+DECIDED: Final = ("torch==2.13.0", "pymdown-extensions<13")
 BUILD_TOOLS: Final = ("hatchling>=1.27", "editables")
 TARGETS: Final = tuple(
     {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": platform}
@@ -50,7 +51,7 @@ def resolve(requirements: list[str]) -> list[dict[str, Any]]:
     """The metadata of everything that pip would install for the requirements on this machine."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
+        command = [sys.executable, "-m", "pip", "install", "-qq", "--dry-run", "--ignore-installed"]
         subprocess.run([*command, "--report", str(report), *requirements], cwd=ROOT, check=True)
         items: list[dict[str, Any]] = json.loads(report.read_text(encoding="utf-8"))["install"]
     return [item["metadata"] | {"extras": item.get("requested_extras", [])} for item in items]
