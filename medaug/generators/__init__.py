@@ -1,0 +1,1 @@
+"""Generators: each draws a lesion for a request; one public file each."""

@@ -1,0 +1,184 @@
+"""What every generator file offers, and how a configuration, a kind or a run folder becomes a generator.
+
+A generator file ``medaug/generators/<kind>.py`` holds a ``Config`` whose ``kind`` literal is the file's name and
+whose ``build()`` gives a :class:`~medaug.core.lesion.Generator`. One that is trained also has ``Config.fit(bank,
+run, progress, seed)`` (see :class:`TrainableConfig`) and a module function ``load(run_path)``; its ``build()`` gives
+an untrained network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol, cast, final, runtime_checkable
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from medaug.core.config import Document, explain
+from medaug.core.errors import CheckpointError, ConfigError
+from medaug.core.intensity import IntensityScheme
+from medaug.core.lesion import BankIndex, Generator, LesionCrop, LesionEntry
+from medaug.core.plugins import load_plugin
+from medaug.core.runs import Progress, RunDir
+from medaug.core.seeding import SeedTree
+from medaug.core.splits import Fold, guard_donors
+from medaug.core.storage import sha256_text
+
+CARD, WEIGHTS = "generator.json", "model.pt"
+
+
+class LesionLibrary(Protocol):
+    """The part of a lesion bank that training reads; :class:`medaug.lesions.bank.Bank` is one."""
+
+    @property
+    def index(self) -> BankIndex:
+        """Classes, intensity scheme and training patients."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the whole bank."""
+        ...
+
+    def entries(self, class_name: str | None = None) -> tuple[LesionEntry, ...]:
+        """The lesions of a class, or all."""
+        ...
+
+    def crop(self, lesion_id: str) -> LesionCrop:
+        """One lesion with its context."""
+        ...
+
+
+class GeneratorConfig(Protocol):
+    """The configuration of a generator: a frozen pydantic model in its file, named ``Config``."""
+
+    @property
+    def kind(self) -> str:
+        """Name of the generator's file."""
+        ...
+
+    def build(self) -> Generator:
+        """The generator; ready for use, or untrained where the kind needs training."""
+        ...
+
+    def model_dump_json(self) -> str:
+        """The configuration as JSON, all defaults written out."""
+        ...
+
+
+@runtime_checkable
+class TrainableConfig(Protocol):
+    """The configuration of a generator that learns from a bank."""
+
+    def fit(self, bank: LesionLibrary, run: RunDir, progress: Progress, seed: SeedTree) -> Generator:
+        """Train inside an open run folder (resuming what lies there) and leave what ``load`` reads."""
+        ...
+
+
+@final
+class GeneratorCard(Document):
+    """``generator.json`` of a trained generator: what it is and what it has seen."""
+
+    kind: str
+    config: dict[str, object]
+    classes: tuple[str, ...] = Field(min_length=1)
+    scheme: IntensityScheme
+    training_patients: tuple[str, ...]
+    training_scope_sha256: str = Field(description="hash of the training patients")
+    bank_sha256: str
+    dataset_sha256: str
+    fold: int
+    steps: int
+    weights_sha256: str
+
+
+def training_scope(patient_ids: tuple[str, ...]) -> str:
+    """Hash of a set of training patients; equals ``Fold.scope_sha256`` where it is all of a fold's."""
+    return sha256_text("\n".join(sorted(patient_ids)))
+
+
+def generator_sha256(config: GeneratorConfig, weights_sha256: str = "") -> str:
+    """Hash of a generator: its configuration and, where it has any, its weights."""
+    return sha256_text(f"{config.model_dump_json()}\n{weights_sha256}")
+
+
+def parse_generator(raw: Mapping[str, object], *, where: str = "generator") -> GeneratorConfig:
+    """The configuration that a mapping (a YAML file, or a part of one) describes; its ``kind`` chooses the file.
+
+    Raises:
+        ConfigError: If ``kind`` is missing or unknown, or a key is unknown, missing or out of range.
+    """
+    kind = raw.get("kind")
+    if not isinstance(kind, str):
+        raise ConfigError(
+            "no kind is named", where=where, expected="kind: cgan, copy_paste or another generator"
+        )
+    model = cast(type[BaseModel], load_plugin("generators", kind).Config)
+    try:
+        return cast(GeneratorConfig, model.model_validate(raw))
+    except ValidationError as error:
+        raise ConfigError(explain(error, model), where=where) from error
+
+
+def read_generator_config(path: Path) -> GeneratorConfig:
+    """Read the YAML file of a generator.
+
+    Raises:
+        ConfigError: If the file is missing, is not YAML, or does not describe a generator.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"configuration {path.name} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"configuration {path.name} is not valid YAML: {reason}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError("not a mapping", where=path.name, expected="keys such as kind: cgan")
+    return parse_generator(raw, where=path.name)
+
+
+def load_generator(name_or_run: str, fold: Fold | None = None) -> Generator:
+    """A ready generator: a run folder of ``medaug fit``, or the kind of one that needs no training.
+
+    Args:
+        name_or_run: The path of a run folder, or a kind such as ``copy_paste``.
+        fold: Where the lesions will be used; a trained generator must have seen none but its training patients.
+
+    Raises:
+        CheckpointError: If the run folder holds no finished generator, or a damaged one.
+        ConfigError: If it is neither a folder nor a kind, or the kind has to be trained first.
+        SplitLeakageError: If the generator was trained on a patient outside the fold's training part.
+    """
+    folder = Path(name_or_run)
+    if not folder.is_dir():
+        return _of_kind(name_or_run)
+    card = read_card(folder)
+    if fold is not None:
+        guard_donors(card.training_patients, fold, where=f"generator {folder.name}")
+    return cast(Generator, load_plugin("generators", card.kind).load(folder))
+
+
+def read_card(run_path: Path) -> GeneratorCard:
+    """The card of a trained generator.
+
+    Raises:
+        CheckpointError: If the folder holds none, since training has not finished there.
+    """
+    if not (run_path / CARD).is_file():
+        hint = "run the same `medaug fit` again; it goes on from where it stopped"
+        raise CheckpointError(f"{run_path.name} holds no finished generator", hint=hint)
+    return GeneratorCard.read(run_path / CARD)
+
+
+def _of_kind(kind: str) -> Generator:
+    if "/" in kind:
+        raise ConfigError(
+            f"no folder {Path(kind).name}", where="--generator", expected="a run folder of `medaug fit`"
+        )
+    config = parse_generator({"kind": kind}, where="--generator")
+    if isinstance(config, TrainableConfig):
+        hint = "run `medaug fit` and name its folder"
+        raise ConfigError(f"{kind} has to be trained first", where="--generator", hint=hint)
+    return config.build()
