@@ -12,6 +12,7 @@ from pydantic import Field
 
 from medaug.core.config import Document, Frozen
 from medaug.core.errors import DataError
+from medaug.core.intensity import CaseScale
 from medaug.core.results import Finding
 from medaug.core.storage import sha256_text
 from medaug.core.volume import LabelMap, Unit, Volume
@@ -29,13 +30,24 @@ class Origin(StrEnum):
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """One image with, where there is one, its label map; in memory, RAS+ order."""
+    """One image with, where there is one, its label map; in memory, RAS+ order.
+
+    Attributes:
+        case_id: Its id in the dataset.
+        patient_id: Pseudonym of the patient; of the host for a synthetic case.
+        volume: The image, native units.
+        label_map: On the volume's grid; None for an unlabelled case.
+        origin: Scanned or made.
+        scale: The map to normalised units, where the volume is a part of a larger case (a slab that a
+            :class:`CaseSource` draws) and so cannot tell it; None means it follows from the volume.
+    """
 
     case_id: str
     patient_id: str
     volume: Volume
     label_map: LabelMap | None
     origin: Origin = Origin.REAL
+    scale: CaseScale | None = None
 
 
 @final
@@ -148,7 +160,10 @@ class CaseSource(Protocol):
     """Something that yields synthetic training cases; streams into the trainer with no file in between."""
 
     def draw(self, rngs: tuple[np.random.Generator, ...]) -> tuple[Case, ...]:
-        """One case a generator of random numbers; each depends on its own ``rng`` alone."""
+        """One case a generator of random numbers; each depends on its own ``rng`` alone.
+
+        A case that is only a part of its host carries the host's ``scale``.
+        """
         ...
 
     @property

@@ -5,10 +5,14 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Literal
 
+from pydantic import ValidationError
+
+from medaug.core.config import Frozen, explain
 from medaug.core.errors import ConfigError
 
 Family = Literal["generators", "tasks", "layouts", "transforms"]
@@ -36,3 +40,19 @@ def load_plugin(family: Family, kind: str) -> ModuleType:
         if entry.name == kind:
             return importlib.import_module(entry.module)
     return importlib.import_module(f"medaug.{family}.{kind}")
+
+
+def parse_config(family: Family, raw: Mapping[str, object]) -> Frozen:
+    """Check a plugin's settings, as they stand in a YAML file, against the ``Config`` of their ``kind``.
+
+    Raises:
+        ConfigError: If ``kind`` is missing or unknown, or a key is unknown, missing or out of range.
+    """
+    kind = raw.get("kind")
+    if not isinstance(kind, str):
+        raise ConfigError("key kind is missing", where=family, expected=", ".join(kinds(family)))
+    model: type[Frozen] = load_plugin(family, kind).Config
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(explain(error, model), where=f"{family}: {kind}") from error
