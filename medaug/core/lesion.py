@@ -31,11 +31,14 @@ class LesionEntry(Frozen):
     diameter_mm: float = Field(gt=0, description="of the ball of equal volume, from the affine")
     centre_index: tuple[float, float, float]
     centre_relative: tuple[float, float, float] = Field(description="centre over image shape, 0..1")
-    boundary_distance_mm: float = Field(description="from the lesion's centre to the edge of the body")
+    boundary_distance_mm: float = Field(description="in plane, from the lesion's centre to the edge of the body")
     mean: tuple[float, ...] = Field(description="inside the lesion, normalised units, a channel each")
     std: tuple[float, ...]
     ring_mean: tuple[float, ...] = Field(description="of the tissue within a few voxels around it")
     ring_std: tuple[float, ...]
+    ring_low: tuple[float, ...] = Field(description="25th percentile of that tissue")
+    ring_median: tuple[float, ...] = Field(description="robust where the ring touches an organ's border")
+    ring_high: tuple[float, ...] = Field(description="75th percentile of that tissue")
 
 
 @final
