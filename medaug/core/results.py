@@ -9,7 +9,6 @@ from pydantic import Field
 from medaug.core.config import Document, Frozen
 
 
-
 class Summary(Frozen):
     """What a workflow hands to the CLI: printed as JSON with ``--json``, else as :meth:`lines`."""
 
@@ -45,6 +44,10 @@ class DiceRow(Frozen):
     class_name: str = Field(alias="class")
     dice: float | None = Field(description="null where the reference is empty")
     false_positive_voxels: int | None = Field(default=None, description="set where the reference is empty")
+    false_positive_lesions: int | None = Field(
+        default=None, description="26-connected; set where the reference is empty"
+    )
+    false_positive_mm3: float | None = Field(default=None, description="null where the spacing is nominal")
 
     model_config = Frozen.model_config | {"populate_by_name": True, "serialize_by_alias": True}
 
@@ -63,10 +66,42 @@ class Comparison(Frozen):
     p: float
     p_holm: float
     n_patients: int
-    mde: float = Field(description="minimum detectable effect at 80% power, two-sided 5%")
+    mde: float | None = Field(
+        description="minimum detectable effect at 80% power, two-sided 5%; null for one patient"
+    )
     verdict: Literal["gain", "harm", "no evidence", "inconclusive"]
 
     model_config = Frozen.model_config | {"populate_by_name": True, "serialize_by_alias": True}
+
+
+@final
+class ArmScore(Frozen):
+    """The Dice of an arm in one class: the mean over patients, seeds and cases averaged inside a patient first."""
+
+    arm: str
+    n_annotated: int | None
+    class_name: str = Field(alias="class")
+    mean_dice: float
+    ci_low: float
+    ci_high: float
+    n_patients: int
+    false_positive_voxels: int = Field(description="sum over the cases whose reference is empty")
+    n_empty: int = Field(description="cases whose reference is empty: left out of the mean")
+
+    model_config = Frozen.model_config | {"populate_by_name": True, "serialize_by_alias": True}
+
+
+@final
+class EvaluationResult(Document):
+    """What `medaug evaluate` writes: predictions of any tool against reference label maps."""
+
+    labels: str = Field(description="name of the dataset or folder of reference label maps")
+    classes: tuple[str, ...]
+    rows: tuple[DiceRow, ...]
+    scores: tuple[ArmScore, ...]
+    missing: tuple[str, ...] = Field(description="cases without a prediction; scored as an empty one")
+    unmatched: tuple[str, ...] = Field(description="predictions without a reference; not scored")
+    patients_known: bool = Field(description="false: every case counts as a patient of its own")
 
 
 @final
@@ -74,12 +109,15 @@ class ArmCost(Frozen):
     """What an arm was given and what it took, so that fairness can be checked."""
 
     arm: str
+    n_annotated: int | None = None
     fold: int
     seed: int
     optimiser_steps: int
     patch_size: tuple[int, ...]
     lesion_patch_share: float = Field(description="share of training patches that held a lesion")
     synthetic_patch_share: float
+    training_cases: int = 0
+    training_patients: int = 0
     seconds: float
 
 
@@ -96,6 +134,15 @@ class ExperimentResult(Document):
     rows: tuple[DiceRow, ...]
     comparisons: tuple[Comparison, ...]
     costs: tuple[ArmCost, ...]
+    scores: tuple[ArmScore, ...] = ()
+    limit_class: str | None = Field(
+        default=None, description="the class whose patients n_annotated limits; null = all"
+    )
+    cells_done: int = 0
+    cells_planned: int = 0
+    notes: tuple[str, ...] = Field(
+        default=(), description="what a reader must know, e.g. a class absent from test"
+    )
     licences: tuple[str, ...] = ()
 
 
@@ -106,7 +153,9 @@ class ClassQuality(Frozen):
     class_name: str
     n_synthetic: int
     n_real: int
-    feature_distance: float | None = Field(description="kernel distance synthetic to held-out real; null = too few")
+    feature_distance: float | None = Field(
+        description="kernel distance synthetic to held-out real; null = too few"
+    )
     real_floor: float | None = Field(description="the same between two halves of the real lesions")
     diversity: float | None = Field(description="1 - mean pairwise correlation of lesion patches")
 
@@ -144,7 +193,9 @@ class PartVerdict(Frozen):
 class AuditReport(Document):
     """``audit.json``: is the synthetic set a copy of its training data?"""
 
-    synthetic_sha256: str = Field(description="content hash of the audited set; a changed set makes the audit stale")
+    synthetic_sha256: str = Field(
+        description="content hash of the audited set; a changed set makes the audit stale"
+    )
     dataset_sha256: str
     fold: int
     verdict: PartVerdict
