@@ -1,0 +1,193 @@
+"""Writes the reference pages that the code already knows: exit codes, JSON files, command line.
+
+    .venv/bin/python scripts/write_reference.py            # after a change of a model, an error or an option
+    .venv/bin/python scripts/write_reference.py --check    # says which page is stale (a test calls this)
+
+Prose stands in the page; what is generated stands between two marker lines.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from medaug.core import errors
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+REFERENCE: Final = ROOT / "docs" / "reference"
+START: Final = "<!-- generated: scripts/write_reference.py -->"
+END: Final = "<!-- end of generated -->"
+
+# File, the model that reads and writes it, who writes it.
+DOCUMENTS: Final = (
+    ("manifest.json", "medaug.core.case:Manifest", "`medaug ingest`, `medaug synthesize`"),
+    ("findings.json", "medaug.core.case:FindingsFile", "`medaug ingest`"),
+    ("splits.json", "medaug.core.splits:Splits", "`medaug split`"),
+    ("plan.jsonl, one line", "medaug.core.plan:PlannedLesion", "`medaug synthesize`"),
+    ("recipes.jsonl, one line", "medaug.core.plan:Recipe", "`medaug synthesize`"),
+    ("results.json", "medaug.core.results:ExperimentResult", "`medaug experiment`"),
+    ("quality.json", "medaug.core.results:QualityReport", "`medaug assess`"),
+    ("audit.json", "medaug.core.results:AuditReport", "`medaug assess`"),
+    ("the release certificate", "medaug.core.results:ReleaseCertificate", "`medaug release`"),
+    ("run.json", "medaug.core.runs:RunRecord", "every step"),
+)
+
+
+def load(address: str) -> Any:  # noqa: ANN401
+    """The object at `package.module:name`."""
+    module, name = address.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def first_line(thing: object) -> str:
+    """The first line of a docstring."""
+    return (inspect.getdoc(thing) or "").split("\n", maxsplit=1)[0]
+
+
+# Exit codes
+
+
+def exit_codes() -> str:
+    """A table of the error tree."""
+    rows = ["| exit code | error | meaning |", "|---|---|---|", "| 0 | | The step did what it was asked. |"]
+    tree = sorted(_tree(errors.MedaugError), key=lambda row: row[0].exit_code)
+    for kind, depth in tree:
+        name = "&nbsp;" * 4 * max(0, depth - 1) + f"`{kind.__name__}`"
+        rows.append(f"| {kind.exit_code} | {name} | {first_line(kind)} |")
+    return "\n".join(rows)
+
+
+def _tree(kind: type[errors.MedaugError], depth: int = 0) -> Iterator[tuple[type[errors.MedaugError], int]]:
+    yield kind, depth
+    for child in kind.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from _tree(child, depth + 1)
+
+
+# JSON files
+
+
+def json_files() -> str:
+    """A section for every document, a table for every model in it."""
+    parts, seen = [], set[str]()
+    for title, address, writer in DOCUMENTS:
+        model: type[BaseModel] = load(address)
+        schema = model.model_json_schema(mode="serialization", by_alias=True)
+        parts += [f"## {title}", f"Written by {writer}. Model: `{address.replace(':', '.')}`.", table(schema)]
+        for name, inner in schema.get("$defs", {}).items():
+            if name not in seen and "properties" in inner:
+                parts += [f"### {name}", inner.get("description", "").split("\n")[0], table(inner)]
+            seen.add(name)
+    return "\n\n".join(part for part in parts if part)
+
+
+def table(schema: dict[str, Any]) -> str:
+    """One row a field: name, type, what it means."""
+    rows = ["| field | type | meaning |", "|---|---|---|"]
+    for name, field in schema.get("properties", {}).items():
+        rows.append(f"| `{name}` | {type_of(field)} | {field.get('description', '')} |")
+    return "\n".join(rows)
+
+
+def type_of(field: dict[str, Any]) -> str:
+    """The type of a field in a few words."""
+    if "$ref" in field:
+        return str(field["$ref"]).rsplit("/", maxsplit=1)[-1]
+    if "const" in field or "enum" in field:
+        return ", ".join(f'"{value}"' for value in field.get("enum", [field.get("const")]))
+    if "anyOf" in field:
+        return " or ".join(dict.fromkeys(type_of(one) for one in field["anyOf"]))
+    if field.get("type") == "array":
+        inner = field.get("items") or (field.get("prefixItems") or [{}])[0]
+        count = f"{field['maxItems']} " if field.get("minItems") == field.get("maxItems", -1) else ""
+        return f"list of {count}{type_of(inner)}"
+    if field.get("type") == "object" and isinstance(field.get("additionalProperties"), dict):
+        return f"object of {type_of(field['additionalProperties'])}"
+    return str(field.get("type", "any"))
+
+
+# Command line
+
+
+def command_line() -> str:
+    """A section for every command: what it does, its arguments and options."""
+    typer_main = importlib.import_module("typer.main")
+    group = typer_main.get_command(load("medaug.cli.main:app"))
+    parts = []
+    for name, command in group.commands.items():
+        text = inspect.cleandoc(command.help or "")
+        parts += [f"## medaug {name}", prose(text), parameters(command)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def prose(text: str) -> str:
+    """A command's help: its words as words, its example lines as code."""
+    lines = [line.replace("\b", "").rstrip() for line in text.splitlines()]
+    out: list[str] = []
+    for line in lines:
+        is_example = line.strip().startswith(("$ ", "medaug "))
+        out.append(f"```sh\n{line.strip().removeprefix('$ ')}\n```" if is_example else line.strip())
+    return "\n".join(out).replace("\n```\n```sh\n", "\n")
+
+
+def parameters(command: Any) -> str:  # noqa: ANN401
+    """One row an argument or option."""
+    rows = ["| | | default |", "|---|---|---|"]
+    for parameter in command.params:
+        if getattr(parameter, "hidden", False) or parameter.name == "help":
+            continue
+        is_argument = parameter.param_type_name == "argument"
+        name = parameter.name.upper() if is_argument else ", ".join(parameter.opts)
+        default = "required" if parameter.required else show_default(parameter.default)
+        rows.append(f"| `{name}` | {(getattr(parameter, 'help', None) or '').strip()} | {default} |")
+    return "\n".join(rows) if len(rows) > 2 else ""
+
+
+def show_default(value: object) -> str:
+    """A default as a user would type it; nothing for none."""
+    plain = getattr(value, "value", value)
+    if isinstance(plain, bool):
+        return "on" if plain else "off"
+    return f"`{plain}`" if isinstance(plain, str | int | float) and str(plain) else ""
+
+
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "exit-codes.md": exit_codes,
+    "json-schemas.md": json_files,
+    "cli.md": command_line,
+}
+
+
+def with_generated(page: str, generated: str) -> str:
+    """The page with what stands between its markers replaced."""
+    before, rest = page.split(START, maxsplit=1)
+    _, after = rest.split(END, maxsplit=1)
+    return f"{before}{START}\n\n{generated}\n\n{END}{after}"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or say which are stale."""
+    stale = []
+    for name, generate in PAGES.items():
+        path = REFERENCE / name
+        old = path.read_text(encoding="utf-8")
+        new = with_generated(old, generate())
+        if new != old:
+            stale.append(name)
+            if "--check" not in arguments:
+                path.write_text(new, encoding="utf-8")
+    if stale and "--check" in arguments:
+        print(f"stale: {', '.join(stale)}; run scripts/write_reference.py", file=sys.stderr)
+        return 1
+    print(f"reference pages: {len(PAGES)}, changed: {len(stale)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
