@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, final
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from medaug.core.config import Document, Frozen
 
@@ -49,7 +49,7 @@ class DiceRow(Frozen):
     )
     false_positive_mm3: float | None = Field(default=None, description="null where the spacing is nominal")
 
-    model_config = Frozen.model_config | {"populate_by_name": True, "serialize_by_alias": True}
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
 
 @final
@@ -71,7 +71,7 @@ class Comparison(Frozen):
     )
     verdict: Literal["gain", "harm", "no evidence", "inconclusive"]
 
-    model_config = Frozen.model_config | {"populate_by_name": True, "serialize_by_alias": True}
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
 
 @final
@@ -88,7 +88,7 @@ class ArmScore(Frozen):
     false_positive_voxels: int = Field(description="sum over the cases whose reference is empty")
     n_empty: int = Field(description="cases whose reference is empty: left out of the mean")
 
-    model_config = Frozen.model_config | {"populate_by_name": True, "serialize_by_alias": True}
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
 
 @final
