@@ -1,0 +1,1 @@
+"""Folders of scans into a dataset folder: find, pair, check, split."""

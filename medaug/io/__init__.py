@@ -1,0 +1,1 @@
+"""Files on disk and volumes in memory: the only home of LPS, file headers and rescale slopes."""

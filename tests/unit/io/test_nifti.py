@@ -1,0 +1,190 @@
+"""NIfTI files: exact round trips, and one clear refusal for each way a file can be wrong."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from medaug.core.errors import DataError, GeometryError, LabelError, UnreadableError
+from medaug.core.geometry import Grid
+from medaug.io.nifti import is_nifti, read_label, read_nifti, stem, write_label, write_volume
+
+AFFINE = np.array([[0.8, 0, 0, -20.5], [0, 0.9, 0.1, 11], [0, -0.1, 2.5, 3], [0, 0, 0, 1.0]])
+
+
+def _array(rng: np.random.Generator, shape: tuple[int, int, int] = (5, 6, 4)) -> np.ndarray:
+    return rng.integers(-1000, 1000, shape).astype(np.float32)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+def test_whole_numbers_are_stored_as_int16_and_come_back_exactly(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    array, grid = _array(rng), Grid((5, 6, 4), AFFINE)
+    digest = write_volume(tmp_path / "a.nii.gz", array, grid)
+    image = read_nifti(tmp_path / "a.nii.gz")
+    assert nib.load(tmp_path / "a.nii.gz").get_data_dtype() == np.int16
+    assert np.array_equal(image.array, array)
+    assert image.grid.agrees_with(grid)
+    assert image.sha256 == digest
+
+
+def test_fractions_and_negative_zero_are_stored_as_float32(tmp_path: Path, rng: np.random.Generator) -> None:
+    for value in (0.25, -0.0):
+        array = _array(rng)
+        array[0, 0, 0] = value
+        write_volume(tmp_path / "a.nii.gz", array, Grid((5, 6, 4), AFFINE))
+        back = read_nifti(tmp_path / "a.nii.gz").array
+        assert back.dtype == np.float32
+        assert back.tobytes() == array.tobytes()
+
+
+def test_the_same_array_gives_the_same_bytes(tmp_path: Path, rng: np.random.Generator) -> None:
+    array, grid = _array(rng), Grid((5, 6, 4), AFFINE)
+    write_volume(tmp_path / "a.nii.gz", array, grid)
+    write_volume(tmp_path / "b.nii.gz", array, grid)
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+def test_header_says_mm_and_scanner_coordinates(tmp_path: Path, rng: np.random.Generator) -> None:
+    write_volume(tmp_path / "a.nii.gz", _array(rng), Grid((5, 6, 4), AFFINE))
+    header = nib.load(tmp_path / "a.nii.gz").header
+    assert header.get_xyzt_units()[0] == "mm"
+    assert (int(header["sform_code"]), int(header["qform_code"])) == (1, 1)
+
+
+def test_other_axis_orders_are_turned_to_ras_and_back(tmp_path: Path, rng: np.random.Generator) -> None:
+    array = _array(rng)
+    affine = np.array([[0, 0, 2.0, 5], [-1, 0, 0, 6], [0, -3.0, 0, 7], [0, 0, 0, 1]])
+    nib.save(nib.Nifti1Image(array, affine), tmp_path / "psr.nii")
+    image = read_nifti(tmp_path / "psr.nii")
+    assert image.grid.axcodes == "RAS"
+    assert np.array_equal(image.turn.invert(image.array), array)
+    index = np.argwhere(image.array == array[1, 2, 3])[0]
+    assert np.allclose(image.grid.to_mm(index), (affine @ [1, 2, 3, 1])[:3])
+
+
+def test_scale_factor_big_endian_and_nifti2_are_read(tmp_path: Path) -> None:
+    stored = np.arange(24, dtype=">i2").reshape(2, 3, 4)
+    for kind in (nib.Nifti1Image, nib.Nifti2Image):
+        image = kind(stored, np.eye(4), kind.header_class(endianness=">"))
+        image.header.set_data_dtype(">i2")
+        image.header.set_slope_inter(0.5, -3)
+        raw = image.to_bytes()
+        (tmp_path / "a.nii").write_bytes(raw)
+        expected = nib.load(tmp_path / "a.nii").get_fdata()
+        assert np.allclose(read_nifti(tmp_path / "a.nii").array, expected)
+
+
+def test_metres_become_millimetres(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.diag([0.001, 0.002, 0.003, 1]))
+    image.header.set_xyzt_units("meter")
+    nib.save(image, tmp_path / "m.nii")
+    assert np.allclose(read_nifti(tmp_path / "m.nii").grid.spacing_mm, (1, 2, 3))
+
+
+def test_spacing_is_nominal_only_without_any_affine(tmp_path: Path) -> None:
+    bare = nib.Nifti1Image(np.zeros((2, 2, 2), np.int16), None)
+    nib.save(bare, tmp_path / "bare.nii")
+    nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4)), tmp_path / "placed.nii")
+    assert not read_nifti(tmp_path / "bare.nii").spacing_known
+    assert read_nifti(tmp_path / "placed.nii").spacing_known
+
+
+def test_trailing_single_axes_are_dropped_and_4d_is_refused(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(np.zeros((3, 4, 5, 1), np.int16), np.eye(4)), tmp_path / "one.nii")
+    nib.save(nib.Nifti1Image(np.zeros((3, 4), np.int16), np.eye(4)), tmp_path / "flat.nii")
+    nib.save(nib.Nifti1Image(np.zeros((3, 4, 5, 2), np.int16), np.eye(4)), tmp_path / "two.nii")
+    assert read_nifti(tmp_path / "one.nii").array.shape == (3, 4, 5)
+    assert read_nifti(tmp_path / "flat.nii").array.shape == (3, 4, 1)
+    with pytest.raises(GeometryError, match="case_0001: image is 4D"):
+        read_nifti(tmp_path / "two.nii", where="case_0001")
+
+
+@pytest.mark.parametrize("keep", [0, 3, 200, 600])
+def test_files_cut_short_are_refused_without_naming_the_path(
+    tmp_path: Path, rng: np.random.Generator, keep: int
+) -> None:
+    write_volume(tmp_path / "Meier_Anna.nii.gz", _array(rng, (9, 9, 9)), Grid((9, 9, 9), AFFINE))
+    content = (tmp_path / "Meier_Anna.nii.gz").read_bytes()
+    (tmp_path / "Meier_Anna.nii.gz").write_bytes(content[:keep])
+    (tmp_path / "Meier_Anna.nii").write_bytes(gzip.decompress(content)[:keep])
+    for name in ("Meier_Anna.nii.gz", "Meier_Anna.nii"):
+        with pytest.raises(UnreadableError) as caught:
+            read_nifti(tmp_path / name)
+        assert "Meier" not in caught.value.line()
+
+
+def test_text_missing_file_and_colour_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.nii").write_text("not an image" * 100)
+    colour = np.zeros((2, 2, 2), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nib.save(nib.Nifti1Image(colour, np.eye(4)), tmp_path / "rgb.nii")
+    for name in ("text.nii", "missing.nii", "rgb.nii"):
+        with pytest.raises(UnreadableError):
+            read_nifti(tmp_path / name)
+
+
+def test_singular_affine_is_refused(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4))
+    image.header["srow_z"] = 0
+    (tmp_path / "a.nii").write_bytes(image.to_bytes().replace(b"", b""))
+    raw = bytearray(image.to_bytes())
+    raw[312:328] = bytes(16)
+    (tmp_path / "a.nii").write_bytes(bytes(raw))
+    with pytest.raises(GeometryError, match="singular"):
+        read_nifti(tmp_path / "a.nii")
+
+
+def test_labels_stored_as_floats_are_accepted_and_fractions_refused(tmp_path: Path) -> None:
+    whole = np.array([0, 1, 5, 2], dtype=np.float64).reshape(2, 2, 1)
+    nib.save(nib.Nifti1Image(whole, np.eye(4)), tmp_path / "whole.nii")
+    nib.save(nib.Nifti1Image(whole / 2, np.eye(4)), tmp_path / "soft.nii")
+    nib.save(nib.Nifti1Image(-whole, np.eye(4)), tmp_path / "negative.nii")
+    assert read_label(tmp_path / "whole.nii").array.tolist() == whole.astype(int).tolist()
+    with pytest.raises(LabelError, match="fractions"):
+        read_label(tmp_path / "soft.nii")
+    with pytest.raises(LabelError, match="ids of 0 or more"):
+        read_label(tmp_path / "negative.nii")
+
+
+def test_labels_are_written_as_uint8_and_refused_out_of_range(tmp_path: Path) -> None:
+    labels, grid = np.array([0, 3, 255, 1]).reshape(2, 2, 1), Grid((2, 2, 1), np.eye(4))
+    write_label(tmp_path / "l.nii.gz", labels, grid)
+    assert nib.load(tmp_path / "l.nii.gz").get_data_dtype() == np.uint8
+    assert np.array_equal(read_label(tmp_path / "l.nii.gz").array, labels)
+    with pytest.raises(LabelError):
+        write_label(tmp_path / "l.nii.gz", labels - 1, grid)
+
+
+def test_array_off_its_grid_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(GeometryError):
+        write_volume(tmp_path / "a.nii.gz", np.zeros((2, 2, 2)), Grid((2, 2, 3), np.eye(4)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names() -> None:
+    assert is_nifti(Path("a/B.NII.GZ"))
+    assert not is_nifti(Path("a/b.nii.txt"))
+    assert stem(Path("a/x.1.nii.gz")) == "x.1"
+
+
+def test_odd_files_are_read_or_refused_as_their_table_says(medaug_data: Path) -> None:
+    files = medaug_data / "odd" / "files"
+    whole = read_nifti(files / "nibabel/anatomical.nii")
+    assert whole.array.shape == (33, 41, 25)
+    assert whole.grid.axcodes == "RAS"
+    refused = ["nibabel/functional.nii", "nibabel/row_major.dconn.nii", "nibabel/example_nifti2.nii.gz"]
+    refused += ["sct_testing_data/mt/warp_template2mt.nii.gz", "sct_testing_data/dmribvecs.txt"]
+    for name in refused:
+        with pytest.raises(DataError):
+            read_nifti(files / name)
+    with pytest.raises(LabelError):
+        read_label(files / "sct_testing_data/mt/mt1_gmseg.nii.gz")
