@@ -83,7 +83,9 @@ class CaseRecord(Frozen):
     spacing: Literal["known", "nominal"] = "known"
     images: tuple[StoredFile, ...] = Field(description="one file a channel")
     label: StoredFile | None = Field(description="null for an unlabelled case, which lives in imagesTs")
-    edit_mask: StoredFile | None = Field(default=None, description="synthetic cases: voxels that were changed")
+    edit_mask: StoredFile | None = Field(
+        default=None, description="synthetic cases: voxels that were changed"
+    )
     lesions: tuple[LesionCount, ...] = ()
     lesion_free: bool = Field(default=False, description="known to hold no lesion: a host")
     split: Literal["train", "test"] | None = None
@@ -175,5 +177,7 @@ class CaseSource(Protocol):
 def read_manifest(dataset: Path) -> Manifest:
     """The manifest of a dataset folder."""
     if not (dataset / MANIFEST).is_file():
-        raise DataError(f"{dataset.name} is no dataset folder", hint="make one with `medaug ingest FOLDER --out DATASET`")
+        raise DataError(
+            f"{dataset.name} is no dataset folder", hint="make one with `medaug ingest FOLDER --out DATASET`"
+        )
     return Manifest.read(dataset / MANIFEST)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -54,10 +54,10 @@ class Document(Frozen):
             raise DataError(f"{path.name} breaks its schema: {explain(error)}") from error
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> object:
     """Parse a JSON file, or raise DataError saying which file is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return cast(object, json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         hint = "name the folder an earlier medaug step wrote"
         raise DataError(f"{path.name} not found in {path.parent.name}", hint=hint) from error

@@ -66,10 +66,12 @@ class Grid:
     @property
     def axcodes(self) -> str:
         """Closest anatomical direction of each axis, e.g. ``RAS``."""
-        order, flips = self._orientation()
-        return "".join("RAS"[axis] if flip > 0 else "LPI"[axis] for axis, flip in zip(order, flips, strict=True))
+        order, flips = self.orientation()
+        return "".join(
+            "RAS"[axis] if flip > 0 else "LPI"[axis] for axis, flip in zip(order, flips, strict=True)
+        )
 
-    def _orientation(self) -> tuple[list[int], list[int]]:
+    def orientation(self) -> tuple[list[int], list[int]]:
         """For each voxel axis: the world axis it follows, and +1 or -1."""
         cosines = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
         order, flips, left = [0, 0, 0], [1, 1, 1], [0, 1, 2]
@@ -83,7 +85,9 @@ class Grid:
         """RAS+ mm of a (fractional) voxel index."""
         return np.asarray(self.affine[:3, :3] @ np.asarray(index, dtype=np.float64) + self.affine[:3, 3])
 
-    def to_index(self, point_mm: Float[np.ndarray, "3"] | tuple[float, float, float]) -> Float[np.ndarray, "3"]:
+    def to_index(
+        self, point_mm: Float[np.ndarray, "3"] | tuple[float, float, float]
+    ) -> Float[np.ndarray, "3"]:
         """Fractional voxel index of a point in RAS+ mm."""
         return np.asarray(
             np.linalg.solve(self.affine[:3, :3], np.asarray(point_mm, dtype=np.float64) - self.affine[:3, 3])
@@ -121,7 +125,9 @@ class Reorientation:
         """Reorient the last three axes of an array; returns a contiguous array."""
         lead = array.ndim - 3
         moved = np.transpose(array, [*range(lead), *(lead + axis for axis in self.order)])
-        return np.ascontiguousarray(np.flip(moved, tuple(lead + n for n, flip in enumerate(self.flips) if flip)))
+        return np.ascontiguousarray(
+            np.flip(moved, tuple(lead + n for n, flip in enumerate(self.flips) if flip))
+        )
 
     def invert(self, array: np.ndarray) -> np.ndarray:
         """Undo :meth:`apply`."""
@@ -133,7 +139,7 @@ class Reorientation:
 
 def to_ras(grid: Grid) -> tuple[Grid, Reorientation]:
     """The same voxels in the order closest to RAS+ (i right, j anterior, k superior), never resampled."""
-    order, flips = grid._orientation()
+    order, flips = grid.orientation()
     new_order = tuple(order.index(world) for world in range(3))
     new_flips = tuple(flips[axis] < 0 for axis in new_order)
     affine = np.array(grid.affine)
@@ -143,7 +149,9 @@ def to_ras(grid: Grid) -> tuple[Grid, Reorientation]:
             affine[:3, axis] *= -1
     affine[:3, :3] = affine[:3, list(new_order)]
     shape = (grid.shape[new_order[0]], grid.shape[new_order[1]], grid.shape[new_order[2]])
-    turn = Reorientation((new_order[0], new_order[1], new_order[2]), (new_flips[0], new_flips[1], new_flips[2]))
+    turn = Reorientation(
+        (new_order[0], new_order[1], new_order[2]), (new_flips[0], new_flips[1], new_flips[2])
+    )
     return Grid(shape, affine), turn
 
 
@@ -215,5 +223,7 @@ class Box:
         inner = array[(..., *part.slices)]
         if part == self:
             return inner.copy()
-        pads = [(p - s, e - q) for s, e, p, q in zip(self.start, self.stop, part.start, part.stop, strict=True)]
+        pads = [
+            (p - s, e - q) for s, e, p, q in zip(self.start, self.stop, part.start, part.stop, strict=True)
+        ]
         return np.pad(inner, [(0, 0)] * (array.ndim - 3) + pads, mode="edge")

@@ -68,7 +68,9 @@ class IntensityScheme(Frozen):
             return IntensityScheme(
                 unit=volume.unit, channels=volume.channels, offset=(-400.0,) * n, factor=(500.0,) * n
             )
-        return IntensityScheme(unit=volume.unit, channels=volume.channels, offset=(0.0,) * n, factor=(1.0,) * n)
+        return IntensityScheme(
+            unit=volume.unit, channels=volume.channels, offset=(0.0,) * n, factor=(1.0,) * n
+        )
 
     def case_scale(self, volume: Volume) -> CaseScale:
         """The map of one case; always computed on the whole case, never on a crop."""

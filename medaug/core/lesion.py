@@ -31,7 +31,9 @@ class LesionEntry(Frozen):
     diameter_mm: float = Field(gt=0, description="of the ball of equal volume, from the affine")
     centre_index: tuple[float, float, float]
     centre_relative: tuple[float, float, float] = Field(description="centre over image shape, 0..1")
-    boundary_distance_mm: float = Field(description="in plane, from the lesion's centre to the edge of the body")
+    boundary_distance_mm: float = Field(
+        description="in plane, from the lesion's centre to the edge of the body"
+    )
     mean: tuple[float, ...] = Field(description="inside the lesion, normalised units, a channel each")
     std: tuple[float, ...]
     ring_mean: tuple[float, ...] = Field(description="of the tissue within a few voxels around it")
@@ -120,7 +122,9 @@ class Generator(Protocol):
 
     kind: str
 
-    def generate(self, requests: Sequence[LesionRequest], rngs: Sequence[np.random.Generator]) -> list[Lesion]:
+    def generate(
+        self, requests: Sequence[LesionRequest], rngs: Sequence[np.random.Generator]
+    ) -> list[Lesion]:
         """Answer every request, in order; each answer depends on its request and its ``rng`` alone."""
         ...
 

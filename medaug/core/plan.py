@@ -22,7 +22,9 @@ class PlannedLesion(Frozen):
     host_case_id: str
     class_name: str
     seed: int
-    diameter_mm: tuple[float, float] | None = Field(default=None, description="allowed range; null = as in the bank")
+    diameter_mm: tuple[float, float] | None = Field(
+        default=None, description="allowed range; null = as in the bank"
+    )
 
 
 @final

@@ -21,7 +21,11 @@ Family = Literal["generators", "tasks", "layouts", "transforms"]
 def kinds(family: Family) -> tuple[str, ...]:
     """Names of all plugins of a family, sorted; imports none of them."""
     package = importlib.import_module(f"medaug.{family}")
-    own = {m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_") and m.name != "base"}
+    own = {
+        m.name
+        for m in pkgutil.iter_modules(package.__path__)
+        if not m.name.startswith("_") and m.name != "base"
+    }
     return tuple(sorted(own | {entry.name for entry in entry_points(group=f"medaug.{family}")}))
 
 

@@ -100,12 +100,16 @@ def finished(path: Path, step: str, config: Frozen, inputs: Mapping[str, str]) -
     record_path = path / RUN_FILE
     if not record_path.is_file():
         if path.exists() and any(p for p in path.iterdir() if ".partial." not in p.name):
-            raise ConfigError(f"{path.name} exists and is no run folder", where="--out", hint="name a new folder")
+            raise ConfigError(
+                f"{path.name} exists and is no run folder", where="--out", hint="name a new folder"
+            )
         return False
     before, now = RunRecord.read(record_path), _record(step, config, inputs)
     if not before.asks_the_same(now):
         raise ConfigError(
-            f"{path.name} holds {_difference(before, now)}", where="--out", hint="name a new folder or delete this one"
+            f"{path.name} holds {_difference(before, now)}",
+            where="--out",
+            hint="name a new folder or delete this one",
         )
     return before.status == "done"
 
@@ -133,7 +137,12 @@ def _record(step: str, config: Frozen, inputs: Mapping[str, str]) -> RunRecord:
         except PackageNotFoundError:
             continue
     return RunRecord(
-        step=step, status="running", config=asked, inputs=dict(inputs), environment=environment, started=time.time()
+        step=step,
+        status="running",
+        config=asked,
+        inputs=dict(inputs),
+        environment=environment,
+        started=time.time(),
     )
 
 
@@ -146,5 +155,3 @@ def _difference(before: RunRecord, now: RunRecord) -> str:
         return f"a {now.step} run with another {', '.join(keys)}"
     changed = sorted(k for k in {*before.inputs, *now.inputs} if before.inputs.get(k) != now.inputs.get(k))
     return f"a {now.step} run on other inputs ({', '.join(changed)})"
-
-

@@ -62,7 +62,9 @@ class Splits(Document):
             ConfigError: If there is none.
         """
         if not 0 <= index < len(self.folds):
-            raise ConfigError(f"there is no fold {index}", where="--fold", expected=f"0 to {len(self.folds) - 1}")
+            raise ConfigError(
+                f"there is no fold {index}", where="--fold", expected=f"0 to {len(self.folds) - 1}"
+            )
         return self.folds[index]
 
     @property
@@ -84,7 +86,9 @@ def read_splits(dataset: Path, manifest: Manifest) -> Splits:
         raise DataError(f"{dataset.name} has no {SPLITS}", hint="run `medaug split DATASET` first")
     splits = Splits.read(dataset / SPLITS)
     if splits.dataset_sha256 != manifest.content_sha256:
-        raise DataError(f"{SPLITS} belongs to another state of {dataset.name}", hint="run `medaug split DATASET` again")
+        raise DataError(
+            f"{SPLITS} belongs to another state of {dataset.name}", hint="run `medaug split DATASET` again"
+        )
     return splits
 
 
@@ -116,8 +120,11 @@ def guard_evaluation(records: Iterable[CaseRecord], fold: Fold) -> None:
     trained = set(fold.train)
     for record in records:
         if record.origin is Origin.SYNTHETIC:
-            raise SplitLeakageError("a synthetic case is about to be scored", where=record.case_id, expected="real cases only")
+            raise SplitLeakageError(
+                "a synthetic case is about to be scored", where=record.case_id, expected="real cases only"
+            )
         if record.patient_id in trained:
             raise SplitLeakageError(
-                f"patient {record.patient_id} is both trained on and scored in fold {fold.index}", where=record.case_id
+                f"patient {record.patient_id} is both trained on and scored in fold {fold.index}",
+                where=record.case_id,
             )

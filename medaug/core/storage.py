@@ -31,7 +31,7 @@ def atomic_path(path: Path, *, mode: int | None = None) -> Iterator[Path]:
             os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
         yield temporary
         _sync(temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
         _sync(path.parent)
     except OSError as error:
         raise storage_error(error, path) from error
@@ -47,14 +47,15 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def storage_error(error: OSError, path: Path) -> StorageError:
-    """The StorageError for a failed write, in words a user can act on."""
+def storage_error(error: OSError, path: Path | None = None) -> StorageError:
+    """The StorageError for a failed read or write, in words a user can act on."""
+    name = path.name if path is not None else "a file"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError(
-            f"disk is full while writing {path.name}", hint="free space and run the same command again"
+            f"disk is full while writing {name}", hint="free space and run the same command again"
         )
     reason = error.strerror or type(error).__name__
-    return StorageError(f"cannot write {path.name}: {reason}", hint="check the folder and its permissions")
+    return StorageError(f"cannot read or write {name}: {reason}", hint="check the folder and its permissions")
 
 
 def write_bytes_atomic(path: Path, content: bytes, *, mode: int | None = None) -> None:

@@ -17,7 +17,7 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name != "cpu" and name != "cuda" and not (name.startswith("cuda:") and name[5:].isdigit()):
+    if name not in {"cpu", "cuda"} and not (name.startswith("cuda:") and name[5:].isdigit()):
         raise ConfigError(f"unknown device {name!r}", where="--device", expected="auto, cpu, cuda or cuda:N")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

@@ -75,5 +75,6 @@ def _check(losses: dict[str, float], step: int) -> None:
     for name, value in losses.items():
         if not math.isfinite(value):
             raise DivergedError(
-                f"loss {name} is {value} at step {step}", hint="lower the learning rate or check the intensities"
+                f"loss {name} is {value} at step {step}",
+                hint="lower the learning rate or check the intensities",
             )

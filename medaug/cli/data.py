@@ -1,0 +1,127 @@
+"""Commands that bring scans in and look at them: demo, ingest, inspect, split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medaug.cli.options import DatasetArgument, JsonOption, OutOption, SeedOption, StrictOption
+from medaug.cli.render import call
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Register this file's commands."""
+    app.command()(demo)
+    app.command()(ingest)
+    app.command()(inspect)
+    app.command()(split)
+
+
+def demo(
+    *,
+    out: Annotated[Path, typer.Option("--out", help="New folder for everything the demo makes.")],
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the whole path, ingest to verified release, on a phantom cohort.
+
+    Example: `medaug demo --out runs/demo`
+    """
+    from medaug.workflows import demo as workflow
+
+    call(workflow.demo, workflow.DemoOptions(out=out, seed=seed), as_json=as_json)
+
+
+def ingest(
+    *,
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SRC...", help="Folders or files of DICOM or NIfTI.")
+    ],
+    out: OutOption,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="A cases.csv; found by itself in SRC.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the dataset; default: the folder's.")
+    ] = None,
+    origin: Annotated[
+        str, typer.Option("--origin", help="real, or synthetic for a set another tool made.")
+    ] = "real",
+    class_map: Annotated[
+        str | None, typer.Option("--class-map", help='Names of label ids, e.g. "1=solid".')
+    ] = None,
+    modality: Annotated[
+        str | None, typer.Option("--modality", help="CT, MR, ... where no file says so.")
+    ] = None,
+    spacing: Annotated[
+        str | None,
+        typer.Option("--spacing", help="known, or nominal where the affine is not to be believed."),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option("--licence", help="Licence of the scans; a release needs one.")
+    ] = None,
+    terms: Annotated[str | None, typer.Option("--terms", help="Terms of use, in a sentence.")] = None,
+    require_labels: Annotated[
+        bool, typer.Option("--require-labels", help="Refuse images without a label.")
+    ] = False,
+    strict: StrictOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn scans and annotations into a dataset folder, or refuse them case by case.
+
+    Example: `medaug ingest scans/ --out dataset`
+    """
+    from medaug.workflows import ingest as workflow
+
+    options = workflow.IngestOptions.model_validate(
+        {
+            "sources": tuple(sources), "out": out, "labels": labels, "name": name, "origin": origin,
+            "class_map": class_map, "modality": modality, "spacing": spacing, "licence": licence, "terms": terms,
+            "require_labels": require_labels, "strict": strict,
+        }
+    )  # fmt: skip
+    call(workflow.ingest, options, as_json=as_json)
+
+
+def inspect(
+    *,
+    dataset: DatasetArgument,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", help="Contact sheet PNG; default: in DATASET.")
+    ] = None,
+    max_cases: Annotated[int, typer.Option("--max-cases", min=1, help="Rows of the contact sheet.")] = 40,
+    as_json: JsonOption = False,
+) -> None:
+    """Count classes and patients, list findings, and draw a contact sheet.
+
+    Example: `medaug inspect dataset`
+    """
+    from medaug.workflows import inspect as workflow
+
+    options = workflow.InspectOptions(dataset=dataset, sheet=sheet, max_cases=max_cases)
+    call(workflow.inspect, options, as_json=as_json)
+
+
+def split(
+    *,
+    dataset: DatasetArgument,
+    folds: Annotated[int, typer.Option("--folds", min=2, help="Folds over the patients.")] = 5,
+    seed: SeedOption = 0,
+    test: Annotated[
+        float, typer.Option("--test", min=0, max=0.9, help="Share of patients kept for a last test.")
+    ] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Divide the patients into folds, balanced by class; writes DATASET/splits.json.
+
+    Example: `medaug split dataset --folds 5 --seed 0`
+    """
+    from medaug.workflows import split as workflow
+
+    call(
+        workflow.split,
+        workflow.SplitOptions(dataset=dataset, folds=folds, seed=seed, test=test),
+        as_json=as_json,
+    )

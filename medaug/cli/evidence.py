@@ -1,0 +1,134 @@
+"""Commands that train, score and compare: train, predict, evaluate, experiment, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medaug.cli.options import (
+    DatasetArgument,
+    DeviceOption,
+    FoldOption,
+    JsonOption,
+    OutOption,
+    SeedOption,
+)
+from medaug.cli.render import call
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Register this file's commands."""
+    for command in (train, predict, evaluate, experiment, report):
+        app.command()(command)
+
+
+def train(
+    *,
+    dataset: DatasetArgument,
+    config: Annotated[
+        Path, typer.Option("--config", help="YAML of a task, e.g. configs/hippocampus_quick.yaml.")
+    ],
+    out: OutOption,
+    fold: FoldOption = 0,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Train a segmenter on a fold's training patients.
+
+    Example: `medaug train dataset --config configs/hippocampus_quick.yaml --fold 0 --out runs/unet`
+    """
+    from medaug.workflows import train as workflow
+
+    options = workflow.TrainOptions(
+        dataset=dataset, config=config, fold=fold, out=out, seed=seed, device=device
+    )
+    call(workflow.train, options, as_json=as_json)
+
+
+def predict(
+    *,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `medaug train`.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="Dataset folder, NIfTI file or folder, or DICOM series.")
+    ],
+    out: OutOption,
+    output_format: Annotated[str, typer.Option("--format", help="nifti or dicom-seg.")] = "nifti",
+    cases: Annotated[
+        str,
+        typer.Option("--cases", help="held-out, all, or auto: held-out where SRC is the run's own dataset."),
+    ] = "auto",
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Segment scans with a trained run.
+
+    Example: `medaug predict runs/unet dataset --out runs/predictions`
+    """
+    from medaug.workflows import predict as workflow
+
+    options = workflow.PredictOptions.model_validate(
+        {"run": run, "source": source, "out": out, "format": output_format, "cases": cases, "device": device}
+    )
+    call(workflow.predict, options, as_json=as_json)
+
+
+def evaluate(
+    *,
+    predictions: Annotated[
+        Path, typer.Argument(metavar="PREDICTIONS", help="Folder of CASE.nii.gz label maps.")
+    ],
+    labels: Annotated[
+        Path, typer.Argument(metavar="LABELS", help="Dataset folder, or folder of CASE.nii.gz.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="JSON file to write.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Score predictions by Dice per class and patient, any tool's.
+
+    Example: `medaug evaluate runs/predictions dataset --out runs/scores.json`
+    """
+    from medaug.workflows import evaluate as workflow
+
+    options = workflow.EvaluateOptions(predictions=predictions, labels=labels, out=out)
+    call(workflow.evaluate, options, as_json=as_json)
+
+
+def experiment(
+    *,
+    dataset: DatasetArgument,
+    config: Annotated[
+        Path, typer.Option("--config", help="YAML of an experiment, e.g. configs/lidc_quick.yaml.")
+    ],
+    out: OutOption,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Compare arms fairly: same folds, steps and patches, paired by patient.
+
+    Example: `medaug experiment dataset --config configs/lidc_quick.yaml --out runs/lidc`
+    """
+    from medaug.workflows import experiment as workflow
+
+    options = workflow.ExperimentOptions(dataset=dataset, config=config, out=out, device=device)
+    call(workflow.experiment, options, as_json=as_json)
+
+
+def report(
+    *,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `medaug experiment`.")],
+    out: Annotated[Path | None, typer.Option("--out", help="HTML file; default: RUN/report.html.")] = None,
+    assessment: Annotated[
+        Path | None, typer.Option("--assessment", help="Folder of `medaug assess`.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the evidence as one HTML file that needs no network.
+
+    Example: `medaug report runs/lidc`
+    """
+    from medaug.workflows import report as workflow
+
+    call(workflow.report, workflow.ReportOptions(run=run, out=out, assessment=assessment), as_json=as_json)

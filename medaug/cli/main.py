@@ -1,0 +1,90 @@
+"""The ``medaug`` command: parses, calls, and turns every failure into one line and an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import cast
+
+import typer
+from pydantic import ValidationError
+
+from medaug import __version__
+from medaug.cli import data, evidence, sharing, synthesis
+from medaug.cli.render import show_error
+from medaug.core.config import explain
+from medaug.core.errors import ConfigError, InterruptedRunError, MedaugError
+from medaug.core.storage import storage_error
+
+# typer carries click inside or beside it, by version; its public exceptions lead to the usage error of either.
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
+# Anything else is a defect of medaug itself and keeps its traceback.
+_KNOWN = (MedaugError, _UsageError, ValidationError, OSError, KeyboardInterrupt, typer.Abort)
+
+app = typer.Typer(
+    name="medaug",
+    help="Synthetic lesions for medical image segmentation: made, measured, audited and released.\n\n"
+    "Research use, not a medical device.",
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for room in (data, synthesis, evidence, sharing):
+    room.add_commands(app)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        sys.stdout.write(f"medaug {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    """Options before the command."""
+
+
+def _stop(_signum: int, _frame: FrameType | None) -> None:
+    """A polite kill is handled like Ctrl-C: files stay whole and the run can be resumed."""
+    raise KeyboardInterrupt
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code documented in docs/reference/exit-codes.md."""
+    given = sys.argv[1:] if argv is None else argv
+    arguments = [argument for argument in given if argument != "--debug"] or ["--help"]
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except _KNOWN as error:
+        if "--debug" in given:
+            traceback.print_exception(error)
+        failure = translate(error)
+        show_error(failure.line())
+        return failure.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def translate(error: BaseException) -> MedaugError:
+    """The MedaugError a user shall see for a known failure."""
+    match error:
+        case MedaugError():
+            return error
+        case _UsageError():
+            return ConfigError(error.format_message(), hint="see `medaug COMMAND --help`")
+        case ValidationError():
+            return ConfigError(explain(error))
+        case OSError():
+            return storage_error(error)
+    return InterruptedRunError("stopped", hint="run the same command again to go on")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""How the terminal shows progress, results and errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TypeVar, final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from medaug.core.results import Summary
+from medaug.core.runs import Progress as ProgressProtocol
+
+O = TypeVar("O")  # noqa: E741  (the options of a workflow)
+
+
+@final
+class _RateColumn(ProgressColumn):
+    """Units a second, or seconds a unit where that reads better."""
+
+    def render(self, task: Task) -> Text:
+        """The rate of a task."""
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("-/s", style="dim")
+        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each", style="dim")
+
+
+@final
+class TerminalBar:
+    """The injected progress: one live line on standard error, with rate and time left."""
+
+    def __init__(self, console: Console) -> None:
+        """Show on this console."""
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            _RateColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("[dim]{task.fields[note]}"),
+            console=console,
+        )
+        self._task: int | None = None
+
+    def __enter__(self) -> TerminalBar:
+        """Begin to draw."""
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop drawing, whatever happened."""
+        self._bar.stop()
+
+    def start(self, label: str, total: int) -> None:
+        """A new bar of ``total`` units begins below the finished ones."""
+        self._task = self._bar.add_task(escape(label), total=total, note="")
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        """Some units are done."""
+        if self._task is not None:
+            self._bar.update(self._bar.task_ids[self._task], advance=units, note=escape(note))
+
+    def say(self, line: str) -> None:
+        """One line above the bar."""
+        self._console.print(escape(line), highlight=False)
+
+
+@contextmanager
+def terminal_progress() -> Iterator[ProgressProtocol]:
+    """Progress on standard error, so that standard output stays clean for results."""
+    with TerminalBar(Console(stderr=True)) as bar:
+        yield bar
+
+
+def call(workflow: Callable[[O, ProgressProtocol], Summary], options: O, *, as_json: bool) -> None:
+    """Run a workflow with a progress bar and show its summary: JSON or lines on standard output."""
+    with terminal_progress() as progress:
+        summary = workflow(options, progress)
+    text = summary.model_dump_json(indent=1) if as_json else "\n".join(summary.lines())
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def show_error(line: str) -> None:
+    """One line on standard error."""
+    sys.stderr.write(f"medaug: {line}\n")
+    sys.stderr.flush()

@@ -1,0 +1,98 @@
+"""Commands that let data out of the house: keygen, release, verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medaug.cli.options import JsonOption
+from medaug.cli.render import call
+
+PassphraseOption = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", help="File with the key's passphrase; asked for where missing."),
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Register this file's commands."""
+    for command in (keygen, release, verify):
+        app.command()(command)
+
+
+def _passphrase(file: Path | None, *, confirm: bool) -> str:
+    """The passphrase from a file's first line, or asked for without echo."""
+    if file is not None:
+        return (file.read_text(encoding="utf-8").splitlines() or [""])[0]
+    return str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True))
+
+
+def keygen(
+    *,
+    out: Annotated[Path, typer.Option("--out", help="Folder for signing.key and signing.pub.")] = Path(
+        "keys"
+    ),
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an Ed25519 key pair; the private key is encrypted.
+
+    Example: `medaug keygen --out keys`
+    """
+    from medaug.workflows import keygen as workflow
+
+    options = workflow.KeygenOptions.model_validate(
+        {"out": out, "passphrase": _passphrase(passphrase_file, confirm=True)}
+    )
+    call(workflow.keygen, options, as_json=as_json)
+
+
+def release(
+    *,
+    synthetic: Annotated[Path, typer.Argument(metavar="SYN", help="Synthetic dataset folder.")],
+    assessment: Annotated[
+        Path, typer.Option("--assessment", help="Folder of `medaug assess` for this very set.")
+    ],
+    key: Annotated[Path, typer.Option("--key", help="Private key of `medaug keygen`.")],
+    out: Annotated[Path, typer.Option("--out", help="New folder for the release.")],
+    tier: Annotated[str, typer.Option("--tier", help="synthetic-only, hosted or internal.")] = "hosted",
+    output_format: Annotated[str, typer.Option("--format", help="nnunet, nifti or dicom.")] = "nnunet",
+    licence: Annotated[str | None, typer.Option("--licence", help="Where the manifest has none.")] = None,
+    terms: Annotated[str | None, typer.Option("--terms", help="Terms of use, in a sentence.")] = None,
+    accept_inconclusive: Annotated[
+        bool, typer.Option("--accept-inconclusive", help="A person accepts an inconclusive copying audit.")
+    ] = False,
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check, write, re-read and sign a release; refuses with the list of reasons.
+
+    Example: `medaug release runs/syn --assessment runs/assessment --key keys/signing.key --out runs/release`
+    """
+    from medaug.workflows import release as workflow
+
+    options = workflow.ReleaseOptions.model_validate(
+        {
+            "synthetic": synthetic, "assessment": assessment, "key": key, "out": out, "tier": tier,
+            "format": output_format, "licence": licence, "terms": terms, "accept_inconclusive": accept_inconclusive,
+            "passphrase": _passphrase(passphrase_file, confirm=False),
+        }
+    )  # fmt: skip
+    call(workflow.release, options, as_json=as_json)
+
+
+def verify(
+    *,
+    release: Annotated[Path, typer.Argument(metavar="RELEASE", help="Release folder.")],
+    public_key: Annotated[Path, typer.Option("--public-key", help="The only key that is trusted.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Check every byte of a release against its signed certificate.
+
+    Example: `medaug verify runs/release --public-key keys/signing.pub`
+    """
+    from medaug.workflows import verify as workflow
+
+    call(workflow.verify, workflow.VerifyOptions(release=release, public_key=public_key), as_json=as_json)

@@ -1,0 +1,114 @@
+"""Commands that make lesions and judge them: bank, fit, synthesize, assess."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medaug.cli.options import (
+    DatasetArgument,
+    DeviceOption,
+    FoldOption,
+    JsonOption,
+    OutOption,
+    SeedOption,
+)
+from medaug.cli.render import call
+
+BankOption = Annotated[
+    Path, typer.Option("--bank", help="Lesion bank that `medaug bank` wrote for this fold.")
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Register this file's commands."""
+    for command in (bank, fit, synthesize, assess):
+        app.command()(command)
+
+
+def bank(
+    *,
+    dataset: DatasetArgument,
+    out: OutOption,
+    fold: FoldOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Cut every lesion out of a fold's training patients.
+
+    Example: `medaug bank dataset --fold 0 --out runs/bank`
+    """
+    from medaug.workflows import bank as workflow
+
+    call(workflow.bank, workflow.BankOptions(dataset=dataset, fold=fold, out=out), as_json=as_json)
+
+
+def fit(
+    *,
+    dataset: DatasetArgument,
+    bank: BankOption,
+    config: Annotated[
+        Path, typer.Option("--config", help="YAML of a generator, e.g. configs/cgan_2d_toy.yaml.")
+    ],
+    out: OutOption,
+    fold: FoldOption = 0,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Train a generator on a lesion bank.
+
+    Example: `medaug fit dataset --bank runs/bank --config configs/cgan_2d_toy.yaml --fold 0 --out runs/cgan`
+    """
+    from medaug.workflows import fit as workflow
+
+    options = workflow.FitOptions(
+        dataset=dataset, bank=bank, config=config, fold=fold, out=out, seed=seed, device=device
+    )
+    call(workflow.fit, options, as_json=as_json)
+
+
+def synthesize(
+    *,
+    dataset: DatasetArgument,
+    bank: BankOption,
+    generator: Annotated[
+        str, typer.Option("--generator", help="Run folder of `medaug fit`, or a kind: copy_paste.")
+    ],
+    per_class: Annotated[list[str], typer.Option("--per-class", help="CLASS=COUNT; may be repeated.")],
+    out: OutOption,
+    fold: FoldOption = 0,
+    seed: SeedOption = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write plan.jsonl and stop.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw new lesions into the fold's training patients; the result is a dataset folder.
+
+    Example: `medaug synthesize dataset --bank runs/bank --generator runs/cgan --per-class ground_glass=200 --out runs/syn`
+    """
+    from medaug.workflows import synthesize as workflow
+
+    options = workflow.SynthesizeOptions(
+        dataset=dataset, bank=bank, generator=generator, per_class=tuple(per_class), fold=fold, seed=seed, out=out, dry_run=dry_run
+    )  # fmt: skip
+    call(workflow.synthesize, options, as_json=as_json)
+
+
+def assess(
+    *,
+    synthetic: Annotated[Path, typer.Argument(metavar="SYN", help="Synthetic dataset folder.")],
+    against: Annotated[Path, typer.Option("--against", help="The real dataset folder it was made from.")],
+    out: OutOption,
+    fold: FoldOption = 0,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure realism, and search for copies of training lesions.
+
+    Example: `medaug assess runs/syn --against dataset --fold 0 --out runs/assessment`
+    """
+    from medaug.workflows import assess as workflow
+
+    options = workflow.AssessOptions(synthetic=synthetic, against=against, fold=fold, seed=seed, out=out)
+    call(workflow.assess, options, as_json=as_json)
