@@ -79,36 +79,42 @@ def json_files() -> str:
     for title, address, writer in DOCUMENTS:
         model: type[BaseModel] = load(address)
         schema = model.model_json_schema(mode="serialization", by_alias=True)
-        parts += [f"## {title}", f"Written by {writer}. Model: `{address.replace(':', '.')}`.", table(schema)]
+        parts += [
+            f"## {title}",
+            f"Written by {writer}. Model: `{address.replace(':', '.')}`.",
+            table(schema, schema),
+        ]
         for name, inner in schema.get("$defs", {}).items():
             if name not in seen and "properties" in inner:
-                parts += [f"### {name}", inner.get("description", "").split("\n")[0], table(inner)]
+                parts += [f"### {name}", inner.get("description", "").split("\n")[0], table(inner, schema)]
             seen.add(name)
     return "\n\n".join(part for part in parts if part)
 
 
-def table(schema: dict[str, Any]) -> str:
-    """One row a field: name, type, what it means."""
+def table(schema: dict[str, Any], whole: dict[str, Any]) -> str:
+    """One row a field: name, type, what it means; `whole` is the document that holds the definitions."""
     rows = ["| field | type | meaning |", "|---|---|---|"]
     for name, field in schema.get("properties", {}).items():
-        rows.append(f"| `{name}` | {type_of(field)} | {field.get('description', '')} |")
+        rows.append(f"| `{name}` | {type_of(field, whole)} | {field.get('description', '')} |")
     return "\n".join(rows)
 
 
-def type_of(field: dict[str, Any]) -> str:
-    """The type of a field in a few words."""
+def type_of(field: dict[str, Any], whole: dict[str, Any]) -> str:
+    """The type of a field in a few words: a model by its name, an enumeration by its values."""
     if "$ref" in field:
-        return str(field["$ref"]).rsplit("/", maxsplit=1)[-1]
+        name = str(field["$ref"]).rsplit("/", maxsplit=1)[-1]
+        meant = whole["$defs"][name]
+        return type_of(meant, whole) if "enum" in meant else name
     if "const" in field or "enum" in field:
         return ", ".join(f'"{value}"' for value in field.get("enum", [field.get("const")]))
     if "anyOf" in field:
-        return " or ".join(dict.fromkeys(type_of(one) for one in field["anyOf"]))
+        return " or ".join(dict.fromkeys(type_of(one, whole) for one in field["anyOf"]))
     if field.get("type") == "array":
         inner = field.get("items") or (field.get("prefixItems") or [{}])[0]
         count = f"{field['maxItems']} " if field.get("minItems") == field.get("maxItems", -1) else ""
-        return f"list of {count}{type_of(inner)}"
+        return f"list of {count}{type_of(inner, whole)}"
     if field.get("type") == "object" and isinstance(field.get("additionalProperties"), dict):
-        return f"object of {type_of(field['additionalProperties'])}"
+        return f"object of {type_of(field['additionalProperties'], whole)}"
     return str(field.get("type", "any"))
 
 

@@ -99,6 +99,7 @@ def test_the_page_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
     namespace: dict[str, object] = {"__name__": "__main__"}
     for block in runnable(page):
         if block.kind == "python":
