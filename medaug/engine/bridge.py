@@ -8,13 +8,11 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Integer
 from monai.data.meta_obj import get_track_meta, set_track_meta
 from monai.transforms.spatial.array import RandAffineGrid, Resample
 from monai.transforms.transform import RandomizableTransform
 
-PatchImage = Float32[np.ndarray, "C *S"]
-PatchLabels = Integer[np.ndarray, "*S"]
+from medaug.core.augment import PatchImage, PatchLabels
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""What a model is trained for: one public file each, found by its name."""

@@ -1,0 +1,1 @@
+"""The parts of the segmentation task that do not fit its public file."""

@@ -1,0 +1,1 @@
+"""Augmentation: one public file each, found by its name."""
