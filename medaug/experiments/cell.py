@@ -1,0 +1,203 @@
+"""One cell of an experiment: train, predict the held-out cases, score them, keep a few tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, final
+
+from medaug.core.case import Case, CaseRecord, CaseSource
+from medaug.core.config import Document, Frozen
+from medaug.core.errors import LabelError
+from medaug.core.gallery import GALLERY, Tile, TileFacts, cut_tile, write_tiles
+from medaug.core.results import ArmCost, DiceRow
+from medaug.core.runs import Progress, RunDir
+from medaug.core.seeding import SeedTree
+from medaug.core.splits import guard_donors, guard_evaluation, guard_training
+from medaug.core.volume import LabelMap, Volume
+from medaug.experiments.design import Arm, Cell, Settings, TrainingSubset
+from medaug.experiments.metrics import score_case
+
+ROWS = "rows.json"
+_TILES_A_CLASS = 3
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """A trained model with the figures that fairness is checked by.
+
+    Attributes:
+        predict: From an image to class ids on its grid.
+        optimiser_steps: Steps taken.
+        patch_size: Voxels a side of a training patch.
+        lesion_patch_share: Share of training patches with a lesion.
+        synthetic_patch_share: Share of training patches from a synthetic case.
+        seconds: Of training, in this call.
+    """
+
+    predict: Callable[[Volume], LabelMap]
+    optimiser_steps: int
+    patch_size: tuple[int, ...]
+    lesion_patch_share: float
+    synthetic_patch_share: float
+    seconds: float
+
+
+class Train(Protocol):
+    """Trains one arm on these cases; resumes what lies in the run folder."""
+
+    def __call__(
+        self,
+        arm: Arm,
+        cases: Sequence[Case],
+        source: CaseSource | None,
+        run: RunDir,
+        progress: Progress,
+        seed: SeedTree,
+    ) -> Trained:
+        """Train; all randomness comes from ``seed``."""
+        ...
+
+
+@final
+class CellConfig(Frozen):
+    """What makes a cell the same cell."""
+
+    arm: Arm
+    task: Settings
+    limit_class: str | None
+    n_annotated: int | None
+    fold: int
+    seed: int
+
+
+@final
+class CellResult(Document):
+    """``rows.json`` of a cell."""
+
+    rows: tuple[DiceRow, ...]
+    cost: ArmCost
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class CellInputs:
+    """What a cell works on.
+
+    Attributes:
+        subset: The training cases allowed.
+        cases: The same, in memory.
+        source: Streams synthetic cases; None for arms without a generator.
+        test_records: The held-out cases.
+        load: Reads one case.
+    """
+
+    subset: TrainingSubset
+    cases: Sequence[Case]
+    source: CaseSource | None
+    test_records: Sequence[CaseRecord]
+    load: Callable[[CaseRecord], Case]
+
+
+def run_cell(cell: Cell, inputs: CellInputs, train: Train, run: RunDir, progress: Progress) -> CellResult:
+    """Train and score one cell, and write ``rows.json`` and the tiles into its run folder.
+
+    Raises:
+        SplitLeakageError: If a training case, a donor or a test case stands on the wrong side of the fold.
+    """
+    guard_training(inputs.subset.records, cell.fold)
+    if inputs.source is not None:
+        guard_donors(inputs.source.donor_patient_ids, inputs.subset.fold, where=f"arm {cell.arm.name}")
+    guard_evaluation(inputs.test_records, cell.fold)
+    # no arm name in the seed: arms share their first weights and the order of real patches
+    seed = SeedTree(cell.seed).child("experiment", cell.scope)
+    trained = train(cell.arm, inputs.cases, inputs.source, run, progress, seed)
+    rows: list[DiceRow] = []
+    tiles: list[Tile] = []
+    progress.start(f"scoring {cell.arm.name}", len(inputs.test_records))
+    for case, prediction in _predictions(inputs, trained):
+        scored = _rows(cell, case, prediction)
+        rows += scored
+        tiles += _tiles(cell, case, prediction, scored)
+        progress.advance(1)
+    write_tiles(run.path / GALLERY, _worst_median_best(tiles))
+    result = CellResult(rows=tuple(rows), cost=_cost(cell, inputs, trained))
+    result.write(run.path / ROWS)
+    return result
+
+
+def _predictions(inputs: CellInputs, trained: Trained) -> Iterator[tuple[Case, LabelMap]]:
+    for record in inputs.test_records:
+        case = inputs.load(record)
+        yield case, trained.predict(case.volume)
+
+
+def _rows(cell: Cell, case: Case, prediction: LabelMap) -> list[DiceRow]:
+    reference = _reference(case)
+    return [
+        DiceRow(
+            arm=cell.arm.name,
+            n_annotated=cell.n_annotated,
+            fold=cell.fold.index,
+            seed=cell.seed,
+            case_id=case.case_id,
+            patient_id=case.patient_id,
+            class_name=score.class_name,
+            dice=score.dice,
+            false_positive_voxels=score.false_positive_voxels,
+            false_positive_lesions=score.false_positive_lesions,
+            false_positive_mm3=score.false_positive_mm3,
+        )
+        for score in score_case(prediction, reference, spacing_known=case.volume.spacing_known)
+    ]
+
+
+def _reference(case: Case) -> LabelMap:
+    if case.label_map is None:
+        raise LabelError("case to be scored has no label", where=case.case_id)
+    return case.label_map
+
+
+def _tiles(cell: Cell, case: Case, prediction: LabelMap, rows: Sequence[DiceRow]) -> list[Tile]:
+    reference = _reference(case)
+    return [
+        cut_tile(
+            case,
+            TileFacts("test", cell.arm.name, case.case_id, row.class_name, cell.n_annotated, row.dice),
+            reference.mask(row.class_name),
+            prediction.mask(row.class_name),
+        )
+        for row in rows
+        if row.dice is not None
+    ]
+
+
+def _worst_median_best(tiles: Sequence[Tile]) -> list[Tile]:
+    """Three tiles a class; the rest is not kept."""
+    kept: list[Tile] = []
+    for name in dict.fromkeys(tile.facts.class_name for tile in tiles):
+        ranked = sorted((t for t in tiles if t.facts.class_name == name), key=lambda t: t.facts.dice or 0.0)
+        chosen = (
+            sorted({0, len(ranked) // 2, len(ranked) - 1})
+            if len(ranked) >= _TILES_A_CLASS
+            else range(len(ranked))
+        )
+        kept += [ranked[n] for n in chosen]
+    return kept
+
+
+def _cost(cell: Cell, inputs: CellInputs, trained: Trained) -> ArmCost:
+    return ArmCost(
+        arm=cell.arm.name,
+        n_annotated=cell.n_annotated,
+        fold=cell.fold.index,
+        seed=cell.seed,
+        optimiser_steps=trained.optimiser_steps,
+        patch_size=trained.patch_size,
+        lesion_patch_share=trained.lesion_patch_share,
+        synthetic_patch_share=trained.synthetic_patch_share,
+        training_cases=len(inputs.subset.records),
+        training_patients=len(inputs.subset.fold.train),
+        seconds=trained.seconds,
+    )

@@ -1,0 +1,233 @@
+"""What an experiment asks: arms, annotated patients, folds and seeds, and the training subset of each cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+from pydantic import Field, JsonValue, field_validator, model_validator
+
+from medaug.core.case import CaseRecord, Manifest, Origin
+from medaug.core.config import Frozen
+from medaug.core.errors import ConfigError, DataError
+from medaug.core.seeding import SeedTree
+from medaug.core.splits import Fold
+from medaug.core.storage import sha256_text
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_]{0,39}$"
+Settings = dict[str, JsonValue]
+
+
+@final
+class Arm(Frozen):
+    """One way to make training patches; everything else is the same in all arms."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    transforms: Settings = Field(default={"kind": "none"}, description="settings of a transforms plugin")
+    generator: Settings | None = Field(
+        default=None, description="settings of a generators plugin; null = real only"
+    )
+    synthetic_share: float = Field(
+        default=0.0, ge=0, le=0.95, description="share of training patches that are synthetic"
+    )
+    real_only_tail: float = Field(
+        default=0.0, ge=0, lt=1, description="last share of the steps on real patches alone"
+    )
+    swap_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of synthetic lesions drawn over a lesion of another class, not into healthy tissue",
+    )
+
+    @model_validator(mode="after")
+    def _share_needs_generator(self) -> Arm:
+        if (self.generator is None) != (self.synthetic_share == 0):
+            raise ValueError("generator and synthetic_share are set together or not at all")
+        if self.generator is None and (self.real_only_tail or self.swap_share):
+            raise ValueError("real_only_tail and swap_share need a generator")
+        return self
+
+    @property
+    def treatment(self) -> str:
+        """All settings but the name, as text; equal for arms that would do the same."""
+        return self.model_dump_json(exclude={"name"})
+
+
+@final
+class ExperimentConfig(Frozen):
+    """The YAML of `medaug experiment`."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    task: Settings = Field(description="settings of a tasks plugin, the same for all arms")
+    arms: tuple[Arm, ...] = Field(min_length=2)
+    baseline: str = Field(description="the arm that the others are compared with")
+    limit_class: str | None = Field(
+        default=None, description="n_annotated limits the patients who carry it; null: all patients"
+    )
+    n_annotated: tuple[int | None, ...] = Field(
+        default=(None,), min_length=1, description="null = all patients"
+    )
+    folds: tuple[int, ...] | None = Field(default=None, description="numbers of outer folds; null = all")
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    synthetic_classes: tuple[str, ...] | None = Field(
+        default=None, description="classes that are drawn, equally often; null: limit_class, or all"
+    )
+    device: str = "auto"
+
+    @field_validator("n_annotated")
+    @classmethod
+    def _counts(cls, counts: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        if any(n is not None and n < 1 for n in counts) or len(set(counts)) != len(counts):
+            raise ValueError("counts of patients are distinct and at least 1")
+        return counts
+
+    @model_validator(mode="after")
+    def _arms_differ(self) -> ExperimentConfig:
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) != len(names):
+            raise ValueError("two arms have one name")
+        if self.baseline not in names:
+            raise ValueError(f"baseline {self.baseline} is no arm; arms are {', '.join(names)}")
+        seen: dict[str, str] = {}
+        for arm in self.arms:
+            twin = seen.setdefault(arm.treatment, arm.name)
+            if twin != arm.name:
+                raise ValueError(f"arms {twin} and {arm.name} are identical but for the name")
+        if len(set(self.seeds)) != len(self.seeds) or len(set(self.folds or ())) != len(self.folds or ()):
+            raise ValueError("a seed or fold is named twice")
+        return self
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One training run of the experiment."""
+
+    arm: Arm
+    n_annotated: int | None
+    fold: Fold
+    seed: int
+
+    @property
+    def scope(self) -> str:
+        """Folder name of its training subset, e.g. ``n8_fold0``."""
+        return f"n{'all' if self.n_annotated is None else self.n_annotated}_fold{self.fold.index}"
+
+    @property
+    def name(self) -> str:
+        """Folder name of the cell."""
+        return f"{self.arm.name}_{self.scope}_seed{self.seed}"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TrainingSubset:
+    """The real, labelled cases that may be trained on in one (n_annotated, fold).
+
+    Attributes:
+        fold: Only the subset's patients on the training side; the held-out side is that of the outer fold.
+        records: Their cases, in manifest order.
+        n_annotated: What limited it; None = nothing.
+    """
+
+    fold: Fold
+    records: tuple[CaseRecord, ...]
+    n_annotated: int | None
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the case ids: what a bank, a generator and a model were allowed to see."""
+        return sha256_text("\n".join(record.case_id for record in self.records))
+
+
+def cells(config: ExperimentConfig, outer_folds: Sequence[Fold]) -> tuple[Cell, ...]:
+    """All training runs, arms innermost, so that partial results can be paired early.
+
+    Raises:
+        ConfigError: If a fold is named that does not exist.
+    """
+    chosen = range(len(outer_folds)) if config.folds is None else config.folds
+    for index in chosen:
+        if not 0 <= index < len(outer_folds):
+            raise ConfigError(
+                f"there is no outer fold {index}", where="folds", expected=f"0 to {len(outer_folds) - 1}"
+            )
+    return tuple(
+        Cell(arm, n, outer_folds[index], seed)
+        for n in config.n_annotated
+        for index in chosen
+        for seed in config.seeds
+        for arm in config.arms
+    )
+
+
+def classes_to_draw(config: ExperimentConfig, classes: Sequence[str]) -> tuple[str, ...]:
+    """The classes that synthetic lesions have.
+
+    Raises:
+        ConfigError: If a named class is not in the dataset's class table.
+    """
+    asked = (*(config.synthetic_classes or ()), *((config.limit_class,) if config.limit_class else ()))
+    for name in asked:
+        if name not in classes:
+            raise ConfigError(f"the dataset has no class {name!r}", expected=", ".join(classes))
+    if config.synthetic_classes:
+        return config.synthetic_classes
+    return (config.limit_class,) if config.limit_class else tuple(classes)
+
+
+def training_subset(
+    manifest: Manifest, fold: Fold, limit_class: str | None, n_annotated: int | None
+) -> TrainingSubset:
+    """The cases that a cell may train on; subsets of one fold are nested.
+
+    With a ``limit_class``, a patient who is cut loses the cases that hold this class and keeps the others.
+    Without one, whole patients are cut, those without any lesion first.
+
+    Raises:
+        DataError: If there are fewer patients than asked for, or no labelled case is left.
+    """
+    allowed = frozenset(fold.train)
+    labelled = [r for r in manifest.of_patients(allowed) if r.label is not None and r.origin is Origin.REAL]
+    if n_annotated is not None:
+        kept = _kept_patients(labelled, fold, limit_class, n_annotated)
+        labelled = [
+            r
+            for r in labelled
+            if r.patient_id in kept or (limit_class is not None and limit_class not in r.classes)
+        ]
+    if not any(r.lesions for r in labelled):
+        raise DataError(
+            f"no labelled lesion among the training patients of fold {fold.index}",
+            hint="make other folds with `medaug split`, or label more cases",
+        )
+    patients = tuple(sorted({r.patient_id for r in labelled}))
+    return TrainingSubset(
+        Fold(index=fold.index, train=patients, held_out=fold.held_out), tuple(labelled), n_annotated
+    )
+
+
+def _kept_patients(
+    labelled: Sequence[CaseRecord], fold: Fold, limit_class: str | None, n_annotated: int
+) -> frozenset[str]:
+    """The first patients of an order that depends on the fold's patients alone, so that subsets are nested."""
+    carriers = {r.patient_id for r in labelled if (limit_class in r.classes if limit_class else r.lesions)}
+    others = set() if limit_class else {r.patient_id for r in labelled} - carriers
+    if n_annotated > len(carriers | others):
+        raise DataError(
+            f"fold {fold.index} has {len(carriers | others)} training patients with "
+            f"{limit_class or 'a label'}, not {n_annotated}",
+            where="n_annotated",
+            hint="ask for fewer, or null for all",
+        )
+    rng = SeedTree(0).child("annotated", fold.scope_sha256, limit_class or "").rng()
+    order = [*rng.permutation(sorted(carriers)).tolist(), *rng.permutation(sorted(others)).tolist()]
+    return frozenset(order[:n_annotated])
+
+
+def scored_records(manifest: Manifest, fold: Fold) -> tuple[CaseRecord, ...]:
+    """The labelled, real, held-out cases: the only ones that are scored."""
+    held_out = manifest.of_patients(frozenset(fold.held_out))
+    return tuple(r for r in held_out if r.label is not None and r.origin is Origin.REAL)
