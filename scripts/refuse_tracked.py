@@ -52,7 +52,8 @@ def opened(content: bytes) -> bytes:
 
 def is_volume(head: bytes) -> bool:
     """Whether the first bytes are those of DICOM, NIfTI, Analyze, MetaImage or NRRD."""
-    dicom = head[128:132] == b"DICM" or head[:4] in (b"\x08\0\x05\0", b"\x08\0\x16\0", b"\x08\0\x08\0")
+    first_tags = (b"\x02\0\0\0", b"\x08\0\0\0", b"\x08\0\x05\0", b"\x08\0\x08\0", b"\x08\0\x16\0")
+    dicom = head[128:132] == b"DICM" or head[:4] in first_tags
     nifti = head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0")
     analyze = head[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c")
     return dicom or nifti or analyze or head.startswith((b"ObjectType = Image", b"NRRD000"))
