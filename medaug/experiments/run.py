@@ -128,6 +128,7 @@ def run_experiment(
                 done.append(result)
                 _write(plan, done, run, complete=False)
                 check_fairness([r.cost for r in done])
+    check_fairness([result.cost for result in done])
     return _write(plan, done, run, complete=True)
 
 
