@@ -69,8 +69,13 @@ is_installed() { # is_installed STATE EXTRAS
     done
 }
 
+# Whole: new enough, and its pip starts (not after a kill half-way, nor after the checkout was moved).
+is_whole() {
+    [ -x "$PYTHON" ] && is_new_enough "$PYTHON" && "$VENV/bin/pip" --version >/dev/null 2>&1
+}
+
 make_venv() {
-    if [ -x "$PYTHON" ] && is_new_enough "$PYTHON"; then
+    if is_whole; then
         return 0
     fi
     base=$(find_python) || return 1
