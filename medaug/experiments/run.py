@@ -17,7 +17,7 @@ from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
 from medaug.core.storage import sha256_text
 from medaug.core.volume import Mask
-from medaug.experiments.cell import ROWS, CellConfig, CellInputs, CellResult, Train, run_cell
+from medaug.experiments.cell import ROWS, CellConfig, CellInputs, CellResult, Trained, run_cell
 from medaug.experiments.design import (
     Arm,
     Cell,
@@ -69,8 +69,6 @@ class Prepared(Protocol):
 class Workbench(Protocol):
     """What an experiment needs of other rooms; the workflow wires it."""
 
-    train: Train
-
     def load(self, record: CaseRecord) -> Case:
         """Read one case."""
         ...
@@ -79,6 +77,18 @@ class Workbench(Protocol):
         self, arm: Arm, subset: TrainingSubset, cases: Sequence[Case], folder: Path, progress: Progress
     ) -> Prepared:
         """Fit bank and generator of an arm on the subset alone, inside ``folder``; what is there is reused."""
+        ...
+
+    def train(
+        self,
+        arm: Arm,
+        cases: Sequence[Case],
+        source: CaseSource | None,
+        run: RunDir,
+        progress: Progress,
+        seed: SeedTree,
+    ) -> Trained:
+        """Train one arm; see :class:`medaug.experiments.cell.Train`."""
         ...
 
     def estimate_seconds(self, cases: Sequence[Case]) -> float:

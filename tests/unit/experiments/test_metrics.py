@@ -14,7 +14,9 @@ GRID = Grid((4, 4, 2), np.diag([2.0, 1.0, 3.0, 1.0]))
 NAMES = ("solid", "ground_glass")
 
 
-def label_map(*voxels: tuple[int, int, int, int], grid: Grid = GRID, names: tuple[str, ...] = NAMES) -> LabelMap:
+def label_map(
+    *voxels: tuple[int, int, int, int], grid: Grid = GRID, names: tuple[str, ...] = NAMES
+) -> LabelMap:
     labels = np.zeros(grid.shape, dtype=np.uint8)
     for i, j, k, label_id in voxels:
         labels[i, j, k] = label_id

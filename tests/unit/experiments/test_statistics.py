@@ -25,7 +25,9 @@ from medaug.experiments.statistics import (
 SEED = SeedTree(3)
 
 
-def row(arm: str, patient: str, dice: float | None, seed: int = 0, case: str = "", name: str = "x") -> DiceRow:
+def row(
+    arm: str, patient: str, dice: float | None, seed: int = 0, case: str = "", name: str = "x"
+) -> DiceRow:
     return DiceRow(
         arm=arm,
         n_annotated=None,
@@ -62,7 +64,9 @@ def test_only_what_both_arms_scored_is_paired() -> None:
 
 def test_exact_p_equals_the_enumeration_by_hand() -> None:
     values = np.array([0.1, 0.3, -0.05, 0.2])
-    sums = [abs(sum(s * v for s, v in zip(signs, values, strict=True))) for signs in product((1, -1), repeat=4)]
+    sums = [
+        abs(sum(s * v for s, v in zip(signs, values, strict=True))) for signs in product((1, -1), repeat=4)
+    ]
     expected = np.mean([s >= abs(values.sum()) - 1e-12 for s in sums])
     assert sign_flip_p(values, SEED.rng()) == pytest.approx(expected)
     assert sign_flip_p(np.full(5, 0.1), SEED.rng()) == pytest.approx(2 / 32)
@@ -133,7 +137,11 @@ def test_compare_finds_a_planted_gain_and_a_planted_harm() -> None:
         rows += [row("real", f"p{n}", base), row("good", f"p{n}", base + 0.2 + noise[0])]
         rows += [row("bad", f"p{n}", base - 0.2 + noise[1]), row("same", f"p{n}", base + noise[2])]
     found = {c.arm: c for c in compare(rows, "real", ("x", "absent"), SEED)}
-    assert {arm: c.verdict for arm, c in found.items()} == {"good": "gain", "bad": "harm", "same": "no evidence"}
+    assert {arm: c.verdict for arm, c in found.items()} == {
+        "good": "gain",
+        "bad": "harm",
+        "same": "no evidence",
+    }
     good = found["good"]
     assert good.ci_low < good.mean_difference < good.ci_high
     assert good.mean_difference == pytest.approx(0.2, abs=0.02)

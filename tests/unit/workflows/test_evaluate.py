@@ -1,0 +1,115 @@
+"""Any tool's predictions, against a dataset folder or a plain folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medaug.core.case import Case, Manifest, Origin
+from medaug.core.errors import ConfigError, DataError, GeometryError, LabelError, SplitLeakageError
+from medaug.core.geometry import Grid
+from medaug.core.results import EvaluationResult
+from medaug.core.runs import NoProgress
+from medaug.core.volume import LabelMap, Unit, Volume
+from medaug.io.dataset import CaseFacts, finish_dataset, write_case
+from medaug.io.nifti import write_label
+from medaug.workflows.evaluate import EvaluateOptions, EvaluateSummary, evaluate
+
+GRID = Grid((6, 6, 2), np.eye(4))
+LPS = Grid((6, 6, 2), np.array([[-1.0, 0, 0, 5], [0, -1, 0, 5], [0, 0, 1, 0], [0, 0, 0, 1]]))
+
+
+def cube(width: int, label_id: int = 1) -> np.ndarray:
+    labels = np.zeros(GRID.shape, dtype=np.uint8)
+    labels[:width, :2, 0] = label_id
+    return labels
+
+
+def dataset(folder: Path, origin: Origin = Origin.REAL) -> Path:
+    records = []
+    for number, width in enumerate((2, 2, 0)):
+        image = np.ones((1, *GRID.shape), dtype=np.float32)
+        of = Case(
+            f"c{number}",
+            f"p{number}",
+            Volume(image, GRID, Unit.HU, ("CT",)),
+            LabelMap(cube(width), GRID, ("solid",)),
+            origin,
+        )
+        records.append(write_case(folder, of, CaseFacts(modality="CT", lesion_free=width == 0)))
+    finish_dataset(folder, Manifest(name="set", classes=("solid",), cases=tuple(records)), ())
+    return folder
+
+
+def run(
+    predictions: Path, labels: Path, out: Path, **options: object
+) -> tuple[EvaluateSummary, EvaluationResult]:
+    asked = EvaluateOptions.model_validate(
+        {"predictions": predictions, "labels": labels, "out": out / "scores.json", **options}
+    )
+    return evaluate(asked, NoProgress()), EvaluationResult.read(out / "scores.json")
+
+
+def test_a_dataset_folder_is_scored_by_patient(tmp_path: Path) -> None:
+    labels = dataset(tmp_path / "set")
+    predictions = tmp_path / "predictions"
+    write_label(predictions / "c0.nii.gz", cube(2), GRID)
+    # the same voxels, stored in the order of another tool
+    write_label(predictions / "c1.nii.gz", cube(1)[::-1, ::-1].copy(), LPS)
+    write_label(predictions / "c2.nii.gz", cube(1), GRID)
+    write_label(predictions / "extra.nii.gz", cube(1), GRID)
+    summary, result = run(predictions, labels, tmp_path)
+    assert [row.dice for row in result.rows] == [1.0, pytest.approx(2 / 3), None]
+    assert result.rows[2].false_positive_voxels == 2
+    (score,) = result.scores
+    assert (score.n_patients, score.n_empty) == (2, 1)
+    assert score.mean_dice == pytest.approx(5 / 6)
+    assert result.unmatched == ("extra",)
+    assert result.patients_known
+    assert any("solid: Dice 0.833" in line for line in summary.lines())
+
+
+def test_a_missing_prediction_is_refused_by_name_or_scored_as_empty(tmp_path: Path) -> None:
+    labels = dataset(tmp_path / "set")
+    write_label(tmp_path / "predictions/c0.nii.gz", cube(2), GRID)
+    with pytest.raises(DataError, match="2 of 3 cases have no prediction: c1, c2"):
+        run(tmp_path / "predictions", labels, tmp_path)
+    assert not (tmp_path / "scores.json").exists()
+    summary, result = run(tmp_path / "predictions", labels, tmp_path, allow_missing=True)
+    assert [row.dice for row in result.rows] == [1.0, 0.0, None]
+    assert summary.missing == result.missing == ("c1", "c2")
+
+
+def test_a_plain_folder_gets_a_class_table_from_its_ids(tmp_path: Path) -> None:
+    write_label(tmp_path / "labels/a.nii.gz", cube(2, 2), GRID)
+    write_label(tmp_path / "predictions/a.nii.gz", cube(2, 2), GRID)
+    _, result = run(tmp_path / "predictions", tmp_path / "labels", tmp_path)
+    assert result.classes == ("label_1", "label_2")
+    assert [row.dice for row in result.rows] == [None, 1.0]
+    assert not result.patients_known
+    _, named = run(tmp_path / "predictions", tmp_path / "labels", tmp_path, classes=("x", "y"))
+    assert named.classes == ("x", "y")
+
+
+def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+    write_label(tmp_path / "labels/a.nii.gz", cube(2), GRID)
+    write_label(tmp_path / "predictions/a.nii.gz", cube(2)[:, :, :1], Grid((6, 6, 1), np.eye(4)))
+    with pytest.raises(GeometryError, match="a: prediction lies on another grid"):
+        run(tmp_path / "predictions", tmp_path / "labels", tmp_path)
+    write_label(tmp_path / "predictions/a.nii.gz", cube(2, 9), GRID)
+    with pytest.raises(LabelError, match="a: prediction holds label id 9"):
+        run(tmp_path / "predictions", tmp_path / "labels", tmp_path)
+    with pytest.raises(ConfigError, match="--fold"):
+        run(tmp_path / "predictions", tmp_path / "labels", tmp_path, fold=0)
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(DataError, match="PREDICTIONS"):
+        run(tmp_path / "nothing", tmp_path / "labels", tmp_path)
+
+
+def test_synthetic_references_are_refused(tmp_path: Path) -> None:
+    labels = dataset(tmp_path / "set", Origin.SYNTHETIC)
+    write_label(tmp_path / "predictions/c0.nii.gz", cube(2), GRID)
+    with pytest.raises(SplitLeakageError, match="c0"):
+        run(tmp_path / "predictions", labels, tmp_path)
