@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 import torch
 from monai.data.meta_obj import get_track_meta, set_track_meta
-from monai.transforms.spatial.array import RandAffineGrid, Resample
+from monai.transforms.spatial.array import RandAffineGrid, RandFlip, Resample
 from monai.transforms.transform import RandomizableTransform
 
 from medaug.core.augment import PatchImage, PatchLabels
@@ -43,7 +43,7 @@ class MonaiChain:
     def __init__(
         self,
         affine: RandAffineGrid | None,
-        flips: Sequence[RandomizableTransform],
+        flips: Sequence[RandFlip],
         intensity: Sequence[RandomizableTransform],
         affine_share: float,
     ) -> None:

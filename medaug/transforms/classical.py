@@ -80,9 +80,10 @@ def _intensity(config: Config, unit: Unit) -> list[RandomizableTransform]:
     if config.intensity == 0:
         return []
     by = {name: value * config.intensity for name, value in (_CT if unit is Unit.HU else _GREY).items()}
+    blur = (0.3, max(0.31, by["smooth"]))
     chain: list[RandomizableTransform] = [
         RandGaussianNoise(prob=0.2, std=by["noise"]),
-        RandGaussianSmooth(prob=0.15, **{f"sigma_{axis}": (0.3, max(0.31, by["smooth"])) for axis in "xyz"}),
+        RandGaussianSmooth(prob=0.15, sigma_x=blur, sigma_y=blur, sigma_z=blur),
         RandScaleIntensity(prob=0.3, factors=by["scale"]),
         RandShiftIntensity(prob=0.3, offsets=by["shift"]),
     ]

@@ -1,0 +1,279 @@
+"""Training patches: cases held in memory, and a batch for every step that depends on the step alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Float32, Int32, Integer
+
+from medaug.core.augment import Augment, PatchImage, PatchLabels
+from medaug.core.case import Case, CaseSource
+from medaug.core.errors import DataError, LabelError
+from medaug.core.intensity import IntensityScheme
+from medaug.core.seeding import SeedTree
+from medaug.core.volume import LabelMap
+
+_VOXELS_KEPT = 4096  # candidates for a patch centre, a case and class each: more change nothing but memory
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Patches of one training step.
+
+    Attributes:
+        images: (B, C, *S) float32, normalised.
+        labels: (B, *S) class ids.
+        lesions: How many patches hold a lesion voxel.
+        synthetic: How many patches come from synthetic cases.
+    """
+
+    images: Float32[np.ndarray, "B C *S"]
+    labels: Integer[np.ndarray, "B *S"]
+    lesions: int
+    synthetic: int
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedCase:
+    """A case laid out for cutting: 2D cases are K frames of (I, J), 3D cases one frame of (I, J, K).
+
+    Attributes:
+        frames: (F, C, *S) float32, normalised, at least as large as the patch.
+        labels: (F, *S) class ids.
+        voxels: For each class, (N, 1 + dims) positions (frame, then place) of some of its voxels.
+    """
+
+    frames: Float32[np.ndarray, "F C *S"]
+    labels: Integer[np.ndarray, "F *S"]
+    voxels: tuple[Int32[np.ndarray, "N D"], ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """What the patches of a batch are; the same for every arm of an experiment.
+
+    Attributes:
+        batch_size: Patches a step.
+        lesion: Share of patches that are cut around a lesion, synthetic ones included.
+        synthetic: Share of patches from synthetic cases, taken out of the lesion share.
+        real_only_tail: Last share of the steps that sees real cases alone; the synthetic share falls
+            linearly to zero over as many steps before it.
+    """
+
+    batch_size: int
+    lesion: float
+    synthetic: float
+    real_only_tail: float
+
+    def counts(self, steps: int) -> Integer[np.ndarray, "steps 2"]:
+        """Lesion and synthetic patches of every step; the running sums follow the shares within one patch."""
+        place = (np.arange(steps) + 0.5) / max(steps, 1)
+        fade = np.ones(steps)
+        if self.real_only_tail > 0:
+            fade = np.clip((1 - self.real_only_tail - place) / self.real_only_tail, 0, 1)
+        wanted = np.stack([np.full(steps, self.lesion), self.synthetic * fade], axis=1) * self.batch_size
+        upto = np.floor(np.cumsum(wanted, axis=0) + 1e-6).astype(np.int64)
+        counts = np.diff(upto, axis=0, prepend=np.zeros((1, 2), np.int64))
+        counts[:, 1] = np.minimum(counts[:, 1], counts[:, 0])
+        return counts
+
+
+def prepare_case(
+    case: Case, scheme: IntensityScheme, classes: tuple[str, ...], patch: tuple[int, ...]
+) -> PreparedCase:
+    """Normalise a labelled case as a whole and lay it out in frames.
+
+    Raises:
+        LabelError: If its label map has another class table.
+    """
+    label_map = checked_labels(case, classes)
+    scale = case.scale or scheme.case_scale(case.volume)
+    frames, labels = _frames(scale.normalise(case.volume.image), label_map.labels, len(patch))
+    frames, labels = _padded(np.ascontiguousarray(frames), np.ascontiguousarray(labels, np.uint8), patch)
+    voxels = tuple(_some(np.argwhere(labels == number)) for number in range(1, len(classes) + 1))
+    return PreparedCase(frames, labels, voxels)
+
+
+def checked_labels(case: Case, classes: tuple[str, ...]) -> LabelMap:
+    """The label map of a case.
+
+    Raises:
+        LabelError: If it has none, or one with another class table.
+    """
+    if case.label_map is None:
+        raise LabelError(
+            "case has no label map", where=case.case_id, hint="leave it out of the training cases"
+        )
+    if case.label_map.class_names != classes:
+        found = ", ".join(case.label_map.class_names)
+        raise LabelError(f"label map names {found}", where=case.case_id, expected=", ".join(classes))
+    return case.label_map
+
+
+def _frames(
+    image: Float32[np.ndarray, "C I J K"], labels: Integer[np.ndarray, "I J K"], dims: int
+) -> tuple[Float32[np.ndarray, "F C *S"], Integer[np.ndarray, "F *S"]]:
+    """Views of image and labels, frame by frame."""
+    if dims == 3:
+        return image[None], labels[None]
+    return np.moveaxis(image, -1, 0), np.moveaxis(labels, -1, 0)
+
+
+def _padded(
+    frames: Float32[np.ndarray, "F C *S"], labels: Integer[np.ndarray, "F *S"], patch: tuple[int, ...]
+) -> tuple[Float32[np.ndarray, "F C *S"], Integer[np.ndarray, "F *S"]]:
+    """Repeat edge values (and their labels) on both sides until a patch fits."""
+    short = [max(0, size - n) for size, n in zip(patch, labels.shape[1:], strict=True)]
+    if not any(short):
+        return frames, labels
+    pads = [(n // 2, n - n // 2) for n in short]
+    return np.pad(frames, [(0, 0), (0, 0), *pads], mode="edge"), np.pad(labels, [(0, 0), *pads], mode="edge")
+
+
+def _some(voxels: Integer[np.ndarray, "N D"]) -> Int32[np.ndarray, "N D"]:
+    return voxels[:: max(1, -(-len(voxels) // _VOXELS_KEPT))].astype(np.int32)
+
+
+@final
+class PatchPool:
+    """The real training cases of a fold, ready to be cut.
+
+    Raises:
+        DataError: If no case is labelled.
+        LabelError: If there is no lesion, or a class has none.
+    """
+
+    def __init__(
+        self, cases: Sequence[Case], scheme: IntensityScheme, classes: tuple[str, ...], patch: tuple[int, ...]
+    ) -> None:
+        labelled = [case for case in cases if case.label_map is not None]
+        if not labelled:
+            raise DataError("no training case has a label", hint="ingest label maps, or choose another fold")
+        self._patch = patch
+        self._cases = [prepare_case(case, scheme, classes, patch) for case in labelled]
+        self._holders = [[c for c in self._cases if len(c.voxels[n])] for n in range(len(classes))]
+        missing = [name for name, holders in zip(classes, self._holders, strict=True) if not holders]
+        if len(missing) == len(classes):
+            raise LabelError("no lesion in the training cases", hint="choose another fold or add annotations")
+        if missing:
+            hint = "choose another fold, annotate more patients, or ingest without that class"
+            raise LabelError(f"no training case holds {', '.join(missing)}", hint=hint)
+
+    def cut(self, rng: np.random.Generator, *, around_lesion: bool) -> tuple[PatchImage, PatchLabels]:
+        """A patch: around a lesion, every class equally often and every case of it too, or anywhere at all."""
+        if not around_lesion:
+            case = self._cases[rng.integers(len(self._cases))]
+            return _cut(case, _anywhere(case.labels, self._patch, rng))
+        number = int(rng.integers(len(self._holders)))
+        case = self._holders[number][rng.integers(len(self._holders[number]))]
+        voxels = case.voxels[number]
+        return _cut(case, _window(voxels[rng.integers(len(voxels))], case.labels, self._patch, rng))
+
+
+def _cut(case: PreparedCase, window: tuple[int | slice, ...]) -> tuple[PatchImage, PatchLabels]:
+    return case.frames[(window[0], slice(None), *window[1:])], case.labels[window]
+
+
+def _anywhere(
+    labels: Integer[np.ndarray, "F *S"], patch: tuple[int, ...], rng: np.random.Generator
+) -> tuple[int | slice, ...]:
+    sizes = labels.shape[1:]
+    starts = [int(rng.integers(n - size + 1)) for n, size in zip(sizes, patch, strict=True)]
+    return (
+        int(rng.integers(labels.shape[0])),
+        *(slice(s, s + n) for s, n in zip(starts, patch, strict=True)),
+    )
+
+
+def _window(
+    voxel: Int32[np.ndarray, "D"],
+    labels: Integer[np.ndarray, "F *S"],
+    patch: tuple[int, ...],
+    rng: np.random.Generator,
+) -> tuple[int | slice, ...]:
+    """A patch that holds the voxel in its middle half, moved as little as the image's edge demands."""
+    spans = []
+    for place, size, n in zip(voxel[1:], patch, labels.shape[1:], strict=True):
+        offset = int(rng.integers(size // 4, size - size // 4))
+        start = min(max(int(place) - offset, 0), n - size)
+        spans.append(slice(start, start + size))
+    return (int(voxel[0]), *spans)
+
+
+@final
+class SyntheticPatches:
+    """Cuts a patch around a lesion out of every case that a source draws."""
+
+    def __init__(
+        self, source: CaseSource, scheme: IntensityScheme, classes: tuple[str, ...], patch: tuple[int, ...]
+    ) -> None:
+        self._source, self._scheme, self._classes, self._patch = source, scheme, classes, patch
+
+    def cut(self, rngs: tuple[np.random.Generator, ...]) -> list[tuple[PatchImage, PatchLabels]]:
+        """One patch an ``rng``, normalised by the scale of the whole case."""
+        drawn = self._source.draw(rngs)
+        return [self._cut(case, rng) for case, rng in zip(drawn, rngs, strict=True)]
+
+    def _cut(self, case: Case, rng: np.random.Generator) -> tuple[PatchImage, PatchLabels]:
+        label_map = checked_labels(case, self._classes)
+        scale = case.scale or self._scheme.case_scale(case.volume)
+        frames, labels = _padded(*_frames(case.volume.image, label_map.labels, len(self._patch)), self._patch)
+        present = np.flatnonzero(np.bincount(labels.ravel(), minlength=len(self._classes) + 1)[1:])
+        if not present.size:
+            window = _anywhere(labels, self._patch, rng)
+        else:
+            voxels = np.argwhere(labels == present[rng.integers(present.size)] + 1)
+            window = _window(voxels[rng.integers(len(voxels))], labels, self._patch, rng)
+        image = frames[(window[0], slice(None), *window[1:])]
+        return scale.normalise(image), np.ascontiguousarray(labels[window], dtype=np.uint8)
+
+
+@final
+class BatchMaker:
+    """Makes the batch of a step from real cases, synthetic cases and augmentation.
+
+    Args:
+        pool: The real cases.
+        source: Where synthetic patches come from; None leaves their places to real lesion patches.
+        augment: Applied to every patch.
+        counts: Lesion and synthetic patches of every step.
+        batch_size: Patches a step.
+        seed: Root of all randomness; step and place in the batch name its children.
+    """
+
+    def __init__(
+        self,
+        pool: PatchPool,
+        source: SyntheticPatches | None,
+        augment: Augment,
+        counts: Integer[np.ndarray, "steps 2"],
+        batch_size: int,
+        seed: SeedTree,
+    ) -> None:
+        self._pool, self._source, self._augment = pool, source, augment
+        self._counts, self._batch_size, self._seed = counts, batch_size, seed
+
+    def batch(self, step: int) -> Batch:
+        """The patches of a step."""
+        lesions, synthetic = (int(n) for n in self._counts[step])
+        rngs = tuple(self._seed.child("step", step, n).rng() for n in range(self._batch_size))
+        patches: list[tuple[PatchImage, PatchLabels]] = []
+        if self._source is not None and synthetic:
+            patches += self._source.cut(rngs[:synthetic])
+        drawn = len(patches)
+        patches += [
+            self._pool.cut(rng, around_lesion=n < lesions) for n, rng in enumerate(rngs[drawn:], start=drawn)
+        ]
+        changed = [
+            self._augment(image, labels, rng) for (image, labels), rng in zip(patches, rngs, strict=True)
+        ]
+        images = np.stack([image for image, _ in changed])
+        labels = np.stack([ids for _, ids in changed]).astype(np.uint8)
+        held = int(labels.reshape(len(changed), -1).any(axis=1).sum())
+        return Batch(images, labels, held, drawn)
