@@ -147,6 +147,40 @@ class ExperimentResult(Document):
 
 
 @final
+class ClassCount(Frozen):
+    """How much of a class there is to learn from and to be scored on."""
+
+    class_name: str
+    cases: int
+    patients: int
+    scored_patients: int
+
+
+@final
+class FindingCount(Frozen):
+    """How often a finding was made while the dataset was read."""
+
+    code: str
+    severity: Severity
+    count: int
+
+
+@final
+class ExperimentContext(Document):
+    """``context.json`` of an experiment: what its report says of the data and of the call."""
+
+    name: str
+    command: str
+    n_cases: int
+    n_patients: int
+    classes: tuple[ClassCount, ...]
+    findings: tuple[FindingCount, ...]
+    checks: tuple[str, ...] = Field(description="leakage guards that were run, in words")
+    licences: tuple[str, ...]
+    terms: tuple[str, ...]
+
+
+@final
 class ClassQuality(Frozen):
     """Realism and diversity of one class of a synthetic set."""
 
