@@ -1,0 +1,191 @@
+"""``medaug train``: a task on the training patients of one fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import final
+
+from pydantic import Field
+
+from medaug.core.case import RECIPES, Case, CaseRecord, CaseSource, Manifest, read_manifest
+from medaug.core.config import Frozen, load_yaml
+from medaug.core.errors import DataError, LabelError, SplitLeakageError
+from medaug.core.intensity import IntensityScheme
+from medaug.core.plan import Recipe, read_lines
+from medaug.core.results import Summary
+from medaug.core.runs import Progress, finished, open_run
+from medaug.core.seeding import SeedTree
+from medaug.core.splits import Fold, guard_donors, guard_training, read_splits
+from medaug.core.storage import require_free_space
+from medaug.engine.stored_source import StoredSource
+from medaug.io.dataset import load_case
+from medaug.tasks.base import REPORT, FitReport, TrainingData, parse_task
+from medaug.transforms.base import parse_transforms
+
+STEP = "train"
+_RUN_BYTES = 256 << 20  # checkpoint with optimiser state, weights and log of the largest preset
+
+
+@final
+class TrainConfig(Frozen):
+    """The YAML file of ``--config``."""
+
+    task: dict[str, object] = Field(description="kind and settings of a file in medaug/tasks")
+    transforms: dict[str, object] = Field(
+        default={"kind": "classical"}, description="kind and settings of a file in medaug/transforms"
+    )
+
+
+@final
+class TrainSettings(Frozen):
+    """What makes a training the same training; all defaults written out, no path."""
+
+    task: dict[str, object]
+    transforms: dict[str, object]
+    fold: int
+    seed: int
+
+
+@final
+class TrainOptions(Frozen):
+    """Options of `medaug train`."""
+
+    dataset: Path
+    config: Path = Field(description="YAML file with task and transforms")
+    out: Path
+    fold: int = 0
+    seed: int = 0
+    device: str = "auto"
+    synthetic: Path | None = Field(default=None, description="folder that `medaug synthesize` wrote")
+
+
+@final
+class TrainSummary(Summary):
+    """What was trained."""
+
+    out: Path
+    fold: int
+    n_cases: int
+    n_patients: int
+    n_synthetic: int
+    report: FitReport
+    skipped: bool = Field(description="the run folder held this training already")
+
+    def lines(self) -> tuple[str, ...]:
+        """The training in short lines."""
+        patch = " x ".join(str(n) for n in self.report.patch_size)
+        synthetic = f" and {self.n_synthetic} synthetic cases" if self.n_synthetic else ""
+        done = "trained before, nothing to do" if self.skipped else f"trained in {self.report.seconds:.0f} s"
+        shares = (
+            f"{self.report.lesion_patch_share:.0%} held a lesion, {self.report.synthetic_patch_share:.0%} synthetic"
+        )
+        return (
+            f"fold {self.fold}: {self.n_cases} cases of {self.n_patients} patients{synthetic}, {done}",
+            f"{self.report.steps} steps, patches of {patch}; {shares}",
+            f"model and plan.json in {self.out}",
+            "the held-out patients are not scored yet: `medaug predict`, then `medaug evaluate`",
+        )
+
+
+def train(options: TrainOptions, progress: Progress) -> TrainSummary:
+    """Train a task on a fold's training patients and leave the model in a run folder.
+
+    Raises:
+        ConfigError: If the configuration is wrong, the fold is not there, or ``out`` holds another run.
+        DataError: If no training case is labelled, there is no lesion, or a class is missing.
+        SplitLeakageError: If a synthetic case has a host or donor outside the training patients.
+        TrainingError: If the training diverges.
+        StorageError: If the disk is too full.
+    """
+    config = load_yaml(options.config, TrainConfig)
+    task, transforms = parse_task(config.task), parse_transforms(config.transforms)
+    manifest = read_manifest(options.dataset)
+    fold = read_splits(options.dataset, manifest).fold(options.fold)
+    records = _labelled(manifest.of_patients(frozenset(fold.train)))
+    guard_training(records, fold)
+    synthetic = None if options.synthetic is None else _checked_set(options.synthetic, manifest, fold)
+    settings = TrainSettings(
+        task=task.model_dump(mode="json"),
+        transforms=transforms.model_dump(mode="json"),
+        fold=options.fold,
+        seed=options.seed,
+    )
+    inputs = {"dataset": manifest.content_sha256, "fold": fold.scope_sha256}
+    inputs |= {} if synthetic is None else {"synthetic": synthetic.content_sha256}
+    skipped = finished(options.out, STEP, settings, inputs)
+    if not skipped:
+        require_free_space(options.out, _RUN_BYTES)
+        built = task.build(options.device)
+        data = _training_data(options, manifest, records, synthetic, progress)
+        with open_run(options.out, STEP, settings, inputs) as run:
+            seed = SeedTree(options.seed).child("train", options.fold)
+            built.fit(data, transforms.build(manifest.unit), run, progress, seed)
+    return TrainSummary(
+        out=options.out,
+        fold=options.fold,
+        n_cases=len(records),
+        n_patients=len({record.patient_id for record in records}),
+        n_synthetic=0 if synthetic is None else len(_labelled(synthetic.cases)),
+        report=FitReport.read(options.out / REPORT),
+        skipped=skipped,
+    )
+
+
+def _labelled(records: Sequence[CaseRecord]) -> tuple[CaseRecord, ...]:
+    return tuple(record for record in records if record.label is not None)
+
+
+def _checked_set(folder: Path, manifest: Manifest, fold: Fold) -> Manifest:
+    """The manifest of a synthetic set that this fold may be trained on.
+
+    Raises:
+        LabelError: If its classes are others.
+        SplitLeakageError: If it has a host or donor outside the fold's training patients.
+    """
+    synthetic = read_manifest(folder)
+    if synthetic.classes != manifest.classes:
+        found, expected = ", ".join(synthetic.classes), ", ".join(manifest.classes)
+        raise LabelError(f"synthetic set has classes {found}", where="--synthetic", expected=expected)
+    guard_training(synthetic.cases, fold)
+    recipes = read_lines(folder / RECIPES, Recipe) if (folder / RECIPES).is_file() else ()
+    for recipe in recipes:
+        guard_donors((recipe.host_patient_id, *recipe.donor_patient_ids), fold, where=recipe.case_id)
+        if recipe.training_scope_sha256 != fold.scope_sha256:
+            raise SplitLeakageError(
+                "bank or generator was fitted on other patients than this fold's training part",
+                where=recipe.case_id,
+                hint=f"synthesize again with --fold {fold.index}",
+            )
+    return synthetic
+
+
+def _training_data(
+    options: TrainOptions,
+    manifest: Manifest,
+    records: Sequence[CaseRecord],
+    synthetic: Manifest | None,
+    progress: Progress,
+) -> TrainingData:
+    if not records:
+        raise DataError(
+            f"no training patient of fold {options.fold} has a label", hint="choose another fold or annotate"
+        )
+    cases = _load(options.dataset, manifest, records, progress)
+    scheme = IntensityScheme.for_volume(cases[0].volume)
+    source: CaseSource | None = None
+    if synthetic is not None and options.synthetic is not None:
+        drawn = _load(options.synthetic, synthetic, _labelled(synthetic.cases), progress)
+        source = StoredSource(drawn, scheme, frozenset(synthetic.patient_ids))
+    return TrainingData(cases, manifest.classes, scheme, source)
+
+
+def _load(
+    dataset: Path, manifest: Manifest, records: Sequence[CaseRecord], progress: Progress
+) -> tuple[Case, ...]:
+    progress.start("read cases", len(records))
+    cases = []
+    for record in records:
+        cases.append(load_case(dataset, record, manifest.classes))
+        progress.advance()
+    return tuple(cases)
