@@ -1,0 +1,1 @@
+"""How the DICOM layout writes series and segmentations."""
