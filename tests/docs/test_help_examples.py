@@ -14,7 +14,7 @@ EXAMPLE = re.compile(r"Example: `(medaug [^`]+)`")
 
 def test_every_command_shows_an_example_of_itself() -> None:
     odd = []
-    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+    for name, command in get_command(app).commands.items():
         found = EXAMPLE.search(command.help or "")
         words = shlex.split(found[1]) if found else []
         known = {option for parameter in command.params for option in parameter.opts}

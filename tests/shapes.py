@@ -1,0 +1,55 @@
+"""Checks the shapes and dtypes that signatures promise (rule 5), whenever a test calls the function.
+
+pytest's --jaxtyping-packages hands every function of the library to `check`. Only parameters and results that
+hold a jaxtyping array are looked at; mypy has seen the rest, and protocols cannot be checked by isinstance.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+from types import FunctionType, UnionType
+from typing import Any
+
+from beartype import BeartypeConf, beartype
+from jaxtyping import AbstractArray
+
+Function = Callable[..., Any]
+_beartype = beartype(conf=BeartypeConf(is_pep484_tower=True))
+
+
+def holds_array(hint: object) -> bool:
+    """Whether an annotation is a jaxtyping array, or a union, list or tuple of such."""
+    if isinstance(hint, type) and issubclass(hint, AbstractArray):
+        return True
+    plain = typing.get_origin(hint) in (typing.Union, UnionType, list, tuple, typing.Annotated)
+    return plain and any(holds_array(inner) for inner in typing.get_args(hint))
+
+
+def check(function: Function) -> Function:
+    """The function with its array annotations checked at every call; the function itself if it has none."""
+    if not isinstance(function, FunctionType):
+        return function
+    try:
+        hints = typing.get_type_hints(function)
+    except (NameError, AttributeError, TypeError):
+        return function  # an annotation that exists only for the type checker
+    arrays = {name: hint for name, hint in hints.items() if holds_array(hint)}
+    if not arrays:
+        return function
+
+    copy = FunctionType(
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    copy.__annotations__ = arrays
+    copy.__qualname__, copy.__module__, copy.__doc__ = (
+        function.__qualname__,
+        function.__module__,
+        function.__doc__,
+    )
+    return typing.cast("Function", _beartype(copy))
