@@ -77,9 +77,7 @@ class TrainSummary(Summary):
         patch = " x ".join(str(n) for n in self.report.patch_size)
         synthetic = f" and {self.n_synthetic} synthetic cases" if self.n_synthetic else ""
         done = "trained before, nothing to do" if self.skipped else f"trained in {self.report.seconds:.0f} s"
-        shares = (
-            f"{self.report.lesion_patch_share:.0%} held a lesion, {self.report.synthetic_patch_share:.0%} synthetic"
-        )
+        shares = f"{self.report.lesion_patch_share:.0%} held a lesion, {self.report.synthetic_patch_share:.0%} synthetic"
         return (
             f"fold {self.fold}: {self.n_cases} cases of {self.n_patients} patients{synthetic}, {done}",
             f"{self.report.steps} steps, patches of {patch}; {shares}",
