@@ -107,7 +107,34 @@ def _names(nodes: list[ast.expr]) -> set[str]:
     return {ast.unparse(node).split("[")[0].split("(")[0].split(".")[-1] for node in nodes}
 
 
-def test_no_final_class_is_subclassed_and_no_concrete_plugin_either() -> None:
+# Bases that hold nothing of their own: nobody makes one of them.
+PURE_BASES = {"Frozen", "Document", "Summary"}
+
+
+def _is_abstract(node: ast.ClassDef) -> bool:
+    if _names(node.bases) & {"ABC", "Protocol"}:
+        return True
+    decorators = [
+        d for child in node.body if isinstance(child, source.AnyFunction) for d in child.decorator_list
+    ]
+    return "abstractmethod" in _names(decorators)
+
+
+def test_classes_are_abstract_or_final() -> None:
+    inherited = {name for _, node in _classes() for name in _names(node.bases)}
+    rows = []
+    for module, node in _classes():
+        is_final = "final" in _names(node.decorator_list)
+        is_enumeration = any(name.endswith("Enum") for name in _names(node.bases))
+        is_inner_error = node.name.endswith("Error") and node.name in inherited
+        if not (
+            is_final or is_enumeration or is_inner_error or _is_abstract(node) or node.name in PURE_BASES
+        ):
+            rows.append(f"{module.where}:{node.lineno} {node.name}")
+    assert not rows, f"classes that are neither abstract nor @final (rule 8):{listing(rows)}"
+
+
+def test_no_final_class_is_subclassed() -> None:
     finals = {node.name for _, node in _classes() if "final" in _names(node.decorator_list)}
     rows = [
         f"{module.where}:{node.lineno} {node.name}"
@@ -115,6 +142,38 @@ def test_no_final_class_is_subclassed_and_no_concrete_plugin_either() -> None:
         if _names(node.bases) & finals
     ]
     assert not rows, f"subclasses of a final class; compose instead:{listing(rows)}"
+
+
+# What is private stays in its room
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def _is_module(address: str) -> bool:
+    path = source.ROOT.joinpath(*address.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def _foreign_private_names(module: source.Module) -> Iterator[str]:
+    """Imports of a name with an underscore, except of a private module by its own room."""
+    room = ".".join(module.name.split(".")[:2]) + "."
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("medaug"):
+            continue
+        addresses = [f"{node.module}.{alias.name}" for alias in node.names]
+        private = [a for a in addresses if any(_is_private(part) for part in a.split("."))]
+        own = [
+            a for a in private if a.startswith(room) and (_is_module(a) or not _is_private(a.split(".")[-1]))
+        ]
+        if set(private) - set(own):
+            yield f"{module.where}:{node.lineno} {ast.unparse(node)}"
+
+
+def test_private_names_are_not_imported() -> None:
+    rows = [row for module in source.modules() for row in _foreign_private_names(module)]
+    assert not rows, f"imports of what another module keeps to itself; give it a public name:{listing(rows)}"
 
 
 # Tests mirror the library (rule 24)
