@@ -1,0 +1,1 @@
+"""Parts of the conditional GAN; its public face is ``medaug/generators/cgan.py``."""

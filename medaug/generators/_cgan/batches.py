@@ -1,0 +1,201 @@
+"""What is learnt from: patches cut around the lesions of a bank, drawn in batches balanced by class and patient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from medaug.core.errors import DataError
+from medaug.core.lesion import LesionCrop
+from medaug.core.runs import Progress
+from medaug.generators._cgan.coarse import fill, lesion_figures, zone_of
+from medaug.generators._cgan.settings import Config
+from medaug.generators._cgan.window import Window
+from medaug.generators.base import LesionLibrary
+
+FEW_LESIONS = 8
+_SMALLEST_VOXELS = 4  # of the network's patch; a lesion or slice below shows nothing to learn
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Patches with a real lesion in the middle.
+
+    Attributes:
+        image: (B, C, *S) normalised.
+        filled: (B, C, *S) the same without the lesion.
+        distance: (B, 1, *S) signed distance to the lesion's edge.
+        class_index: (B,) index into the class table.
+        figures: (B, C, 5) see :func:`~medaug.generators._cgan.coarse.lesion_figures`.
+    """
+
+    image: Float[Tensor, "B C *S"]
+    filled: Float[Tensor, "B C *S"]
+    distance: Float[Tensor, "B 1 *S"]
+    class_index: Int[Tensor, " B"]
+    figures: Float[Tensor, "B C 5"]
+
+    def to(self, device: torch.device, layout: torch.memory_format) -> Batch:
+        """The batch on a device, in a memory layout."""
+        image, filled, distance = (
+            t.to(device).contiguous(memory_format=layout) for t in (self.image, self.filled, self.distance)
+        )
+        return Batch(image, filled, distance, self.class_index.to(device), self.figures.to(device))
+
+    def head(self, count: int) -> Batch:
+        """The first samples."""
+        return Batch(
+            self.image[:count],
+            self.filled[:count],
+            self.distance[:count],
+            self.class_index[:count],
+            self.figures[:count],
+        )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """All patches of a bank, and who owns them.
+
+    Attributes:
+        patches: Every patch, one batch.
+        owners: For each class of the table, for each of its patients, the numbers of the patches.
+        edges: (C, E) places at which histograms of lesion voxels are compared, normalised units.
+    """
+
+    patches: Batch
+    owners: tuple[tuple[Int[np.ndarray, " N"], ...], ...]
+    edges: Float[Tensor, "C E"]
+
+    @property
+    def shares(self) -> Float[np.ndarray, " N"]:
+        """Weight of each patch within its class, such that every patient weighs the same."""
+        shares = np.zeros(len(self.patches.class_index))
+        for patients in self.owners:
+            for numbers in patients:
+                shares[numbers] = 1 / (len(numbers) * len(patients))
+        return shares
+
+    def draw(self, count: int, rng: np.random.Generator) -> Batch:
+        """A batch in which classes, and patients within a class, take turns; flipped and turned at random."""
+        first = int(rng.integers(len(self.owners)))
+        numbers = []
+        for n in range(count):
+            patients = self.owners[(first + n) % len(self.owners)]
+            numbers.append(int(rng.choice(patients[int(rng.integers(len(patients)))])))
+        return self._turned(np.asarray(numbers)[rng.permutation(count)], rng)
+
+    def pick(self, class_index: int, count: int, rng: np.random.Generator) -> Batch:
+        """Patches of one class, as they are, as many different patients as there are."""
+        patients = self.owners[class_index]
+        order = [patients[int(n)] for n in rng.permutation(len(patients))]
+        numbers = [int(rng.choice(order[n % len(order)])) for n in range(count)]
+        return self._taken(torch.as_tensor(numbers))
+
+    def _taken(self, numbers: Int[Tensor, " B"]) -> Batch:
+        p = self.patches
+        return Batch(
+            p.image[numbers],
+            p.filled[numbers],
+            p.distance[numbers],
+            p.class_index[numbers],
+            p.figures[numbers],
+        )
+
+    def _turned(self, numbers: Int[np.ndarray, " B"], rng: np.random.Generator) -> Batch:
+        """The patches of these numbers, each flipped along every axis or not, and turned where it is square."""
+        taken = self._taken(torch.as_tensor(numbers))
+        axes = taken.image.ndim - 2
+        square = taken.image.shape[2] == taken.image.shape[3]
+        turns = []
+        for _ in numbers:
+            flips = [axis + 1 for axis in range(axes) if rng.random() < 0.5]
+            turns.append((flips, bool(square and rng.random() < 0.5)))
+        image, filled, distance = (
+            torch.stack([_turn(sample, *turn) for sample, turn in zip(stack, turns, strict=True)])
+            for stack in (taken.image, taken.filled, taken.distance)
+        )
+        return Batch(image, filled, distance, taken.class_index, taken.figures)
+
+
+def gather(bank: LesionLibrary, config: Config, progress: Progress) -> TrainingSet:
+    """Cut the patches of all lesions of a bank.
+
+    Raises:
+        DataError: If a class of the table has no lesion, or none that is large enough.
+    """
+    parts: list[tuple[int, str, Tensor, Tensor]] = []
+    for number, class_name in enumerate(bank.index.classes):
+        entries = bank.entries(class_name)
+        if 0 < len(entries) < FEW_LESIONS:
+            progress.say(f"class {class_name} has only {len(entries)} lesions: expect little variety")
+        found = [
+            (number, entry.patient_id, *_patches(bank.crop(entry.lesion_id), config)) for entry in entries
+        ]
+        found = [part for part in found if len(part[2])]
+        if not found:
+            raise DataError(
+                f"the bank has no lesion of class {class_name} to learn from",
+                expected=f"some, better {FEW_LESIONS} or more",
+                hint="leave the class out of the labels, or choose another fold",
+            )
+        parts += found
+    return _joined(parts, len(bank.index.classes))
+
+
+def _patches(crop: LesionCrop, config: Config) -> tuple[Tensor, Tensor]:
+    """Images and distances of one lesion: its slices with enough lesion in 2D, one patch in 3D."""
+    window = Window.around(crop.mask, config.size, crop.entry.spacing_mm)
+    images, distances = window.frames(crop.scale.normalise(crop.image)), window.distances(crop.mask)
+    areas = (distances > 0).flatten(1).sum(1).numpy()
+    keep = np.flatnonzero(areas >= max(_SMALLEST_VOXELS, 0.2 * areas.max()))
+    if len(keep) > config.slices_per_lesion:
+        keep = keep[np.linspace(0, len(keep) - 1, config.slices_per_lesion).round().astype(int)]
+    return images[keep], distances[keep]
+
+
+def _joined(parts: list[tuple[int, str, Tensor, Tensor]], classes: int) -> TrainingSet:
+    image = torch.cat([part[2] for part in parts])
+    distance = torch.cat([part[3] for part in parts])
+    filled = torch.cat(
+        [fill(i, zone_of(d)) for i, d in zip(image.split(64), distance.split(64), strict=True)]
+    )
+    figures = torch.cat(
+        [
+            lesion_figures(i, f, d)
+            for i, f, d in zip(image.split(64), filled.split(64), distance.split(64), strict=True)
+        ]
+    )
+    counts = [len(part[2]) for part in parts]
+    class_index = torch.as_tensor([part[0] for part in parts]).repeat_interleave(torch.as_tensor(counts))
+    owners: list[dict[str, list[int]]] = [{} for _ in range(classes)]
+    start = 0
+    for (number, patient_id, _, _), count in zip(parts, counts, strict=True):
+        owners[number].setdefault(patient_id, []).extend(range(start, start + count))
+        start += count
+    table = tuple(tuple(np.asarray(numbers) for numbers in of_class.values()) for of_class in owners)
+    return TrainingSet(
+        Batch(image, filled, distance, class_index, figures), table, _histogram_edges(image, distance)
+    )
+
+
+def _histogram_edges(image: Tensor, distance: Tensor) -> Float[Tensor, "C E"]:
+    """24 places from the 1st to the 99th percentile of lesion voxels, a channel each."""
+    inside = distance[:, 0] > 0
+    rows = []
+    for channel in image.unbind(1):
+        low, high = (float(v) for v in np.percentile(channel[inside].numpy(), (1, 99)))
+        rows.append(torch.linspace(low, max(high, low + 1e-3), 24))
+    return torch.stack(rows)
+
+
+def _turn(sample: Float[Tensor, "C *S"], flips: list[int], transposed: bool) -> Float[Tensor, "C *S"]:  # noqa: FBT001
+    turned = torch.flip(sample, flips) if flips else sample
+    return turned.transpose(1, 2) if transposed else turned

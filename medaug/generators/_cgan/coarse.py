@@ -1,0 +1,141 @@
+"""The coarse lesion: what stands in the place of the lesion when the network begins.
+
+The zone (the lesion and a few voxels around it) is first filled smoothly from the tissue around it, then the
+figures of a real lesion of the class (level, edge, spread, grain) are drawn into the mask with noise. Nobody's
+voxels are pasted; the network has to make the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from medaug.generators._cgan.networks import zone_mean
+
+LEVEL, CONTRAST, EDGE, SPREAD, GRAIN = range(5)
+Anchor = Literal["level", "contrast"]
+_ZONE = 3.0  # in-plane voxels outside the mask that are emptied and drawn anew
+_FEATHER, _INSIDE = 2.0, 1.0  # where the blend into the host ends outside the mask, and is whole inside it
+
+
+def feather(distance: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B 1 *S"]:
+    """How much of the lesion each voxel gets when it is blended into the host; as ``medaug.lesions.blend`` does."""
+    return ((distance + _FEATHER) / (_FEATHER + _INSIDE)).clamp(0, 1)
+
+
+def zone_of(distance: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B 1 *S"]:
+    """1 in the lesion and three voxels around it: what the network does not see, and draws anew."""
+    return (distance > -_ZONE).to(distance.dtype)
+
+
+def fill(image: Float[Tensor, "B C *S"], zone: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B C *S"]:
+    """The image with its zone (1 inside) filled smoothly from what is around it, by pull and push.
+
+    Gortler et al., The Lumigraph (SIGGRAPH 1996), section 3.3: average down until every place knows a value,
+    then interpolate up where there is none.
+    """
+    known = 1 - zone
+    shape = image.shape[2:]
+    if min(shape) <= 2 or max(shape) <= 4:
+        mean = (image * known).flatten(2).sum(2) / (known.flatten(2).sum(2) + 1e-6)
+        flat = mean.reshape(*mean.shape, *(1,) * len(shape))
+        return image * known + zone * flat
+    half = [max(2, n // 2) if n > 4 else n for n in shape]
+    weight = functional.interpolate(known, size=half, mode="area")
+    down = functional.interpolate(image * known, size=half, mode="area") / (weight + 1e-6)
+    lower = fill(down, (weight < 1e-3).to(image.dtype))
+    mode = "bilinear" if len(shape) == 2 else "trilinear"
+    return image * known + zone * functional.interpolate(lower, size=shape, mode=mode, align_corners=False)
+
+
+def smooth(image: Float[Tensor, "B C *S"]) -> Float[Tensor, "B C *S"]:
+    """Mean over 3 voxels along every axis; edges repeated."""
+    for axis in range(2, image.ndim):
+        before, after = image.narrow(axis, 0, 1), image.narrow(axis, image.shape[axis] - 1, 1)
+        n = image.shape[axis]
+        padded = torch.cat([before, image, after], dim=axis)
+        image = (padded.narrow(axis, 0, n) + padded.narrow(axis, 1, n) + padded.narrow(axis, 2, n)) / 3
+    return image
+
+
+def lesion_figures(
+    image: Float[Tensor, "B C *S"], filled: Float[Tensor, "B C *S"], distance: Float[Tensor, "B 1 *S"]
+) -> Float[Tensor, "B C 5"]:
+    """Level, contrast to the filled tissue, edge slope, spread about the slope, and grain of each lesion.
+
+    All in normalised units. The edge slope is the regression on :func:`profile`, the grain is the deviation
+    from the local mean of 3 voxels, the spread what is left beside both.
+    """
+    mask = (distance > 0).to(image.dtype)
+    level = zone_mean(image, mask)
+    contrast = level - zone_mean(filled, mask)
+    shape = profile(distance)
+    centred = image - _flat(level, image)
+    variance = zone_mean(shape * shape, mask)
+    edge = zone_mean(centred * shape, mask) / (variance + 1e-3)
+    rest = centred - _flat(edge, image) * shape
+    low = smooth(rest)
+    grain = zone_mean((rest - low) ** 2, mask).sqrt()
+    spread = zone_mean(low**2, mask).sqrt()
+    return torch.stack([level, contrast, edge, spread, grain], dim=-1)
+
+
+def profile(distance: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B 1 *S"]:
+    """How far inside the lesion a voxel is, squeezed, with zero mean over the lesion."""
+    depth = torch.tanh(distance.clamp(min=0) / 3)
+    mask = (distance > 0).to(distance.dtype)
+    return depth - _flat(zone_mean(depth, mask), depth)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class CoarseInput:
+    """What the coarse lesion of each frame is made of.
+
+    Attributes:
+        figures: (B, C, 5) of :func:`lesion_figures`, from a real lesion of the class.
+        anchor: Whether the level or the contrast to the surroundings is kept.
+        fine: (B, C, *S) standard normal, white.
+        broad: (B, C, *T) standard normal, of any smaller size; interpolated.
+        texture: (B, C, *S) a real lesion's voxels to use in place of figures and noise, or None.
+        covered: (B, 1, *S) 1 where the texture is of the lesion; elsewhere figures and noise stand in for it.
+    """
+
+    figures: Tensor
+    anchor: Anchor
+    fine: Tensor
+    broad: Tensor
+    texture: Tensor | None = None
+    covered: Tensor | None = None
+
+
+def draw_coarse(
+    filled: Float[Tensor, "B C *S"], distance: Float[Tensor, "B 1 *S"], source: CoarseInput
+) -> Float[Tensor, "B C *S"]:
+    """The patch whose zone was emptied by :func:`fill`, with the coarse lesion drawn into it."""
+    lesion = _drawn(filled, distance, source)
+    if source.texture is not None and source.covered is not None:
+        lesion = torch.where(source.covered > 0, source.texture, lesion)
+    return filled + zone_of(distance) * torch.sigmoid(3 * distance) * (lesion - filled)
+
+
+def _drawn(filled: Tensor, distance: Tensor, source: CoarseInput) -> Tensor:
+    """Level, edge profile, broad and fine noise of the lesion, everywhere."""
+    mask = (distance > 0).to(filled.dtype)
+    level, contrast, edge, spread, grain = (_flat(f, filled) for f in source.figures.unbind(-1))
+    if source.anchor == "contrast":
+        level = _flat(zone_mean(filled, mask), filled) + contrast
+    mode = "bilinear" if filled.ndim == 4 else "trilinear"
+    broad = functional.interpolate(source.broad, size=filled.shape[2:], mode=mode, align_corners=False)
+    broad = broad - _flat(zone_mean(broad, mask), broad)
+    broad = broad / _flat(zone_mean(broad**2, mask).sqrt() + 0.05, broad)
+    return level + edge * profile(distance) + spread * broad + grain * source.fine
+
+
+def _flat(figure: Tensor, like: Tensor) -> Tensor:
+    return figure.reshape(*figure.shape, *(1,) * (like.ndim - 2))

@@ -1,0 +1,274 @@
+"""One optimiser step of the GAN, and all that changes from step to step."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from medaug.core.seeding import SeedTree
+from medaug.engine.checkpoint import State
+from medaug.engine.launch import memory_format, mixed_precision, pick_device
+from medaug.generators._cgan import losses
+from medaug.generators._cgan.augment import Distortion
+from medaug.generators._cgan.batches import Batch, TrainingSet
+from medaug.generators._cgan.coarse import GRAIN, SPREAD, Anchor, CoarseInput, draw_coarse, feather
+from medaug.generators._cgan.networks import Conditions, Critic, LesionNet, initialise
+from medaug.generators._cgan.noise import Noise, normal
+from medaug.generators._cgan.settings import Config
+
+_BETAS = (0.5, 0.99)
+_SCORE_DECAY = 0.99
+_DIVERSITY = 0.4  # two z shall differ by so much of the lesion's own spread and grain, on average
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A batch, and as what each lesion of it is drawn.
+
+    Attributes:
+        batch: Real patches.
+        partner: (B,) whose class and figures each lesion gets; its own number where it stays what it is.
+        class_weight: How much the networks are told of the class.
+    """
+
+    batch: Batch
+    partner: Int[Tensor, " B"]
+    class_weight: float
+
+    @property
+    def told(self) -> Conditions:
+        """What the networks are told of the made lesions."""
+        return Conditions(self.batch.class_index[self.partner], self.class_weight, self.batch.distance)
+
+
+def coarse_of(scene: Scene, noise: Noise, anchor: Anchor, *, textured: bool) -> Float[Tensor, "B C *S"]:
+    """The patches of a scene with the coarse lesions of their partners."""
+    batch, partner = scene.batch, scene.partner
+    texture = covered = None
+    if (
+        textured
+    ):  # turned upside down, so that a lesion which stays what it is does not get its own voxels in place
+        axes = tuple(range(2, batch.image.ndim))
+        texture = batch.image[partner].flip(axes)
+        covered = (batch.distance[partner] > 0).to(batch.image.dtype).flip(axes)
+    source = CoarseInput(batch.figures[partner], anchor, noise.fine, noise.broad, texture, covered)
+    return draw_coarse(batch.filled, batch.distance, source)
+
+
+@final
+class CganLearner:
+    """Generator, discriminator, their optimisers, and the averaged generator that is kept.
+
+    Args:
+        config: Widths, weights and rates.
+        training: What is learnt from.
+        anchor: Whether the level or the contrast of a lesion is carried from its donor.
+        seed: Root of all randomness; a step's depends on its number alone.
+    """
+
+    def __init__(self, config: Config, training: TrainingSet, anchor: Anchor, seed: SeedTree) -> None:
+        self._config, self._training, self._anchor, self._seed = config, training, anchor, seed
+        self._device, self._layout = pick_device(config.device), memory_format(config.dims)
+        spec = config.net_spec(training.edges.shape[0], len(training.owners))
+        self._net, self._critic = LesionNet(spec), Critic(spec)
+        initialise(self._net, torch.Generator().manual_seed(seed.child("generator").seed))
+        initialise(self._critic, torch.Generator().manual_seed(seed.child("critic").seed))
+        self._net.to(device=self._device, memory_format=self._layout)  # type: ignore[call-overload]
+        self._critic.to(device=self._device, memory_format=self._layout)  # type: ignore[call-overload]
+        self.averaged = copy.deepcopy(self._net).requires_grad_(requires_grad=False)
+        self._adam = torch.optim.Adam(self._net.parameters(), config.learning_rate, _BETAS)
+        self._critic_adam = torch.optim.Adam(self._critic.parameters(), config.critic_learning_rate, _BETAS)
+        self._edges = training.edges.to(self._device)
+        self._score_means = (0.0, 0.0)
+        self._ramp_steps = max(1, round(config.ramp * config.steps))
+
+    @property
+    def shown(self) -> tuple[float, float]:
+        """Normalised values to show black and white: the middle 98% of the training patches."""
+        low, high = np.percentile(self._training.patches.image[:, 0].numpy(), (1, 99))
+        return float(low), float(high)
+
+    def train_step(self, step: int) -> dict[str, float]:
+        """One step of the discriminator, one of the generator."""
+        rng = self._seed.child("step", step).rng()
+        count = self._config.batch_size
+        batch = self._training.draw(count, rng)
+        partner = _partners(batch.class_index.numpy(), self._config.swap_share, rng)
+        noise = Noise.draw(self._net, count, rng).to(self._device)
+        other_z = normal((count, self._config.z_size), rng).to(self._device)
+        distortion = Distortion.draw(self._config.size, rng)
+        weight = min(1.0, (step + 1) / self._ramp_steps)
+        scene = Scene(batch.to(self._device, self._layout), partner.to(self._device), weight)
+        with mixed_precision(self._device):
+            coarse = coarse_of(scene, noise, self._anchor, textured=self._config.coarse == "texture")
+            made = self._refine(scene, coarse, noise, self._net)
+            critic, real_features = self._critic_step(scene, made.detach(), distortion, lecam_on=weight >= 1)
+            terms = self._terms(scene, made, distortion, real_features)
+            terms["diversity"] = self._diversity(scene, coarse, made, noise.with_z(other_z))
+        weights = self._config.weights.model_dump()
+        loss = sum((weights.get(name, 1.0) * term for name, term in terms.items()), torch.zeros(()))
+        self._adam.zero_grad(set_to_none=True)
+        loss.backward()
+        self._adam.step()
+        self._average(step)
+        return {"critic": critic, **{name: float(term.detach()) for name, term in terms.items()}}
+
+    def state(self) -> State:
+        """Weights, averages and optimisers."""
+        parts = self._parts()
+        return {
+            **{name: part.state_dict() for name, part in parts.items()},
+            "score_means": list(self._score_means),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a state of the same configuration."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])  # type: ignore[arg-type]
+        means = state["score_means"]
+        if not isinstance(means, list) or len(means) != 2:
+            raise ValueError("score_means is no pair")
+        self._score_means = (float(means[0]), float(means[1]))
+
+    def samples(self, seed: SeedTree, rows_per_class: int = 2) -> list[Float[Tensor, "N C *S"]]:
+        """Rows of patches to look at: real, coarse, three made of the class, and one made of every class.
+
+        The kept weights draw them, always from the same patches and the same noise.
+        """
+        rows: list[Tensor] = []
+        for number in range(len(self._training.owners)):
+            rng = seed.child(number).rng()
+            picked = self._training.pick(number, rows_per_class, rng).to(self._device, self._layout)
+            rows += [self._sample_row(picked, n, rng) for n in range(rows_per_class)]
+        return rows
+
+    def _sample_row(self, picked: Batch, n: int, rng: np.random.Generator) -> Float[Tensor, "N C *S"]:
+        """One row of :meth:`samples`, in the context of patch ``n``."""
+        classes = len(self._training.owners)
+        own = picked.class_index[[n] * 3].tolist()
+        drawn_as = [*own, *range(classes)]
+        donors = [picked.figures[n], *(self._training.pick(c, 1, rng).figures[0] for c in drawn_as[1:])]
+        count = len(drawn_as)
+        index = [n] * count
+        batch = Batch(
+            picked.image[index],
+            picked.filled[index],
+            picked.distance[index],
+            torch.as_tensor(drawn_as, device=self._device),
+            torch.stack([donor.to(self._device) for donor in donors]),
+        )
+        scene = Scene(batch, torch.arange(count, device=self._device), 1.0)
+        noise = Noise.draw(self.averaged, count, rng).to(self._device)
+        with torch.no_grad():
+            coarse = coarse_of(scene, noise, self._anchor, textured=self._config.coarse == "texture")
+            made = self._refine(scene, coarse, noise, self.averaged)
+        return torch.cat([batch.image[:1], coarse[:1], made]).float().cpu()
+
+    def _parts(self) -> dict[str, LesionNet | Critic | torch.optim.Adam]:
+        return {
+            "net": self._net,
+            "critic": self._critic,
+            "averaged": self.averaged,
+            "adam": self._adam,
+            "critic_adam": self._critic_adam,
+        }
+
+    def _refine(self, scene: Scene, coarse: Tensor, noise: Noise, net: LesionNet) -> Tensor:
+        """The patches with the made lesions, blended into their hosts."""
+        drawn = coarse.contiguous(memory_format=self._layout)
+        lesion = drawn + net(drawn, scene.told, noise.z, noise.fields)
+        blended: Tensor = scene.batch.image + feather(scene.batch.distance) * (lesion - scene.batch.image)
+        return blended
+
+    def _critic_step(
+        self, scene: Scene, made: Tensor, distortion: Distortion, *, lecam_on: bool
+    ) -> tuple[float, list[Tensor]]:
+        """Returns the hinge loss, and feature statistics of the real lesions."""
+        batch, count = scene.batch, len(made)
+        distance = distortion.maps(torch.cat([batch.distance, batch.distance]))
+        index = torch.cat([batch.class_index, batch.class_index[scene.partner]])
+        images = distortion.image(torch.cat([batch.image, made]))
+        scores, features = self._critic(
+            images, Conditions(index, scene.class_weight, distance), feather(distance)
+        )
+        real, fake = scores.float().split(count)
+        hinge = losses.critic_hinge(real, fake)
+        loss = hinge
+        if lecam_on:
+            means = self._score_means
+            loss = loss + self._config.weights.lecam * losses.lecam(
+                real, fake, real_mean=means[0], made_mean=means[1]
+            )
+        self._critic_adam.zero_grad(set_to_none=True)
+        loss.backward()
+        self._critic_adam.step()
+        fresh = (float(real.detach().mean()), float(fake.detach().mean()))
+        kept = [
+            _SCORE_DECAY * m + (1 - _SCORE_DECAY) * f for m, f in zip(self._score_means, fresh, strict=True)
+        ]
+        self._score_means = (kept[0], kept[1])
+        statistics = losses.feature_statistics(
+            [f[:count].detach() for f in features], feather(distance[:count])
+        )
+        return float(hinge.detach()), statistics
+
+    def _terms(
+        self, scene: Scene, made: Tensor, distortion: Distortion, real_features: list[Tensor]
+    ) -> dict[str, Tensor]:
+        """The terms of the generator's loss, but for diversity."""
+        batch, partner = scene.batch, scene.partner
+        mask, zone = (batch.distance > 0).to(made.dtype), feather(batch.distance)
+        distance = distortion.maps(batch.distance)
+        told = Conditions(scene.told.class_index, scene.class_weight, distance)
+        scores, features = self._critic(distortion.image(made), told, distortion.maps(zone))
+        statistics = losses.feature_statistics(features, distortion.maps(zone))
+        stays = (partner == torch.arange(len(partner), device=partner.device)).to(made.dtype)
+        rebuilt = losses.blurred_l1(made, batch.image, zone)
+        cumulative = losses.soft_cumulative(made, mask, self._edges)
+        wanted = losses.soft_cumulative(batch.image, mask, self._edges)[partner]
+        real_grain = losses.grain(batch.image, mask)[partner]
+        return {
+            "adversarial": -scores.float().mean(),
+            "blurred_l1": (rebuilt * stays).sum() / stays.sum().clamp(min=1),
+            "features": losses.feature_distance(statistics, [level[partner] for level in real_features]),
+            "histogram": losses.histogram_distance(cumulative, wanted),
+            "grain": (losses.grain(made, mask) - real_grain).abs().mean(),
+        }
+
+    def _diversity(self, scene: Scene, coarse: Tensor, made: Tensor, noise: Noise) -> Tensor:
+        """How far two z of the same scene are from giving two lesions; on a quarter of the batch."""
+        count = max(1, len(made) // 4)
+        batch, told = scene.batch.head(count), scene.told
+        few = Conditions(told.class_index[:count], told.class_weight, batch.distance)
+        drawn = coarse[:count].contiguous(memory_format=self._layout)
+        part = noise.part(0, count)
+        lesion = drawn + self._net(drawn, few, part.z, part.fields)
+        again = batch.image + feather(batch.distance) * (lesion - batch.image)
+        figures = scene.batch.figures[scene.partner[:count]]
+        wanted = _DIVERSITY * (figures[..., SPREAD] + figures[..., GRAIN]) + 0.02
+        return losses.lack_of_diversity(made[:count], again, (batch.distance > 0).to(made.dtype), wanted)
+
+    def _average(self, step: int) -> None:
+        """Exponential moving average of the generator's weights; short at first."""
+        decay = min(self._config.ema, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for kept, now in zip(self.averaged.parameters(), self._net.parameters(), strict=True):
+                kept.lerp_(now, 1 - decay)
+
+
+def _partners(
+    class_index: Int[np.ndarray, " B"], share: float, rng: np.random.Generator
+) -> Int[Tensor, " B"]:
+    """For each sample its own number, or (for a share of them) that of a sample of another class."""
+    partner = np.arange(len(class_index))
+    for n in range(round(share * len(class_index))):
+        others = np.flatnonzero(class_index != class_index[n])
+        partner[n] = rng.choice(others if len(others) else partner)
+    return torch.as_tensor(partner)

@@ -1,0 +1,92 @@
+"""The configuration of the conditional GAN."""
+
+from __future__ import annotations
+
+from typing import Literal, Self, final
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from medaug.core.config import Frozen
+from medaug.core.errors import ConfigError
+from medaug.core.lesion import Generator
+from medaug.core.runs import Progress, RunDir
+from medaug.core.seeding import SeedTree
+from medaug.generators._cgan.networks import Dims, NetSpec
+from medaug.generators.base import LesionLibrary
+
+
+@final
+class LossWeights(Frozen):
+    """How much each term counts beside the adversarial one, whose weight is 1; 0 leaves a term out."""
+
+    blurred_l1: float = Field(
+        default=4.0, ge=0, description="lesions re-drawn as their own class, 3-voxel means"
+    )
+    features: float = Field(
+        default=2.0, ge=0, description="mean and deviation of the discriminator's features"
+    )
+    histogram: float = Field(default=8.0, ge=0, description="soft cumulative histogram inside the mask")
+    grain: float = Field(default=2.0, ge=0, description="deviation from the local mean inside the mask")
+    diversity: float = Field(default=1.0, ge=0, description="mode seeking: two z must give two lesions")
+    lecam: float = Field(default=0.3, ge=0, description="discriminator regulariser, after the class ramp")
+
+
+@final
+class Config(Frozen):
+    """``kind: cgan``: a conditional GAN, in context, coarse to fine; the defaults are the 2D toy preset."""
+
+    kind: Literal["cgan"] = "cgan"
+    dims: Dims = 2
+    size: tuple[int, ...] = Field(default=(48, 48), description="network patch in voxels, one number an axis")
+    base: int = Field(default=16, ge=4, le=128, description="channels of the generator's first level")
+    critic_base: int = Field(
+        default=24, ge=4, le=256, description="channels of the discriminator's first level"
+    )
+    z_size: int = Field(default=16, ge=1, le=128)
+    coarse: Literal["noise", "texture"] = Field(
+        default="noise",
+        description="what stands in the mask at first: class statistics with noise, or a real texture",
+    )
+    steps: PositiveInt = 1600
+    batch_size: int = Field(default=16, ge=2)
+    learning_rate: PositiveFloat = 4e-4
+    critic_learning_rate: PositiveFloat = 4e-4
+    swap_share: float = Field(
+        default=0.5, ge=0, le=1, description="share of a batch drawn as another lesion's class"
+    )
+    ramp: float = Field(
+        default=0.1, ge=0, le=1, description="share of the steps over which the class is faded in"
+    )
+    ema: float = Field(default=0.995, ge=0, lt=1, description="decay of the averaged weights that are kept")
+    weights: LossWeights = LossWeights()
+    samples_every: PositiveInt = Field(default=400, description="steps between pictures of samples")
+    slices_per_lesion: PositiveInt = Field(default=12, description="2D: at most so many slices of one lesion")
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        if len(self.size) != self.dims:
+            raise ValueError(f"size has {len(self.size)} numbers for {self.dims} dims")
+        if min(self.size[:2]) < 16 or max(self.size) > 256 or self.size[-1] < 4:
+            raise ValueError("size must be 16 to 256 in plane, and at least 4 along the slices")
+        if any(n % 4 for n in self.size[:2]):
+            raise ValueError("size must be a multiple of 4 in plane")
+        return self
+
+    def build(self) -> Generator:
+        """Refuse: a cgan has no class table before it is trained.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError("cgan has to be trained first", hint="run `medaug fit` and name its folder")
+
+    def fit(self, bank: LesionLibrary, run: RunDir, progress: Progress, seed: SeedTree) -> Generator:
+        """Train on the lesions of a bank; see :func:`medaug.generators.cgan.fit`."""
+        from medaug.generators.cgan import fit
+
+        return fit(self, bank, run, progress, seed)
+
+    def net_spec(self, channels: int, classes: int) -> NetSpec:
+        """What the networks are built from, for images of so many channels and a table of so many classes."""
+        return NetSpec(self.dims, channels, classes, self.size, self.base, self.critic_base, self.z_size)

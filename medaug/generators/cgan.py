@@ -1,0 +1,301 @@
+"""``cgan``: a conditional GAN that draws a lesion of a class, in a mask, into the context of its host.
+
+Coarse to fine: the zone of the lesion is emptied and filled from the tissue around it, a coarse lesion with the
+figures of a real one of the class is drawn into the mask (see :mod:`medaug.generators._cgan.coarse`), and a small
+U-Net with a SPADE decoder adds what is missing. One definition serves 2D and 3D. A lesion too large for the
+network's patch is shrunk to fit, and the change is brought back to the host's voxels, which keep their grain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast, final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import ValidationError
+from torch import Tensor
+
+from medaug.core.errors import CheckpointError, ConfigError
+from medaug.core.intensity import IntensityScheme
+from medaug.core.lesion import Lesion, LesionRequest
+from medaug.core.runs import Progress, RunDir
+from medaug.core.seeding import SeedTree
+from medaug.core.volume import Unit
+from medaug.engine.checkpoint import State, load_checkpoint, save_checkpoint
+from medaug.engine.launch import memory_format, pick_device
+from medaug.engine.loop import fit_loop
+from medaug.generators._cgan.batches import TrainingSet, gather
+from medaug.generators._cgan.coarse import Anchor, CoarseInput, draw_coarse, fill, zone_of
+from medaug.generators._cgan.learner import CganLearner
+from medaug.generators._cgan.networks import Conditions, LesionNet
+from medaug.generators._cgan.noise import Noise
+from medaug.generators._cgan.pictures import write_sheet
+from medaug.generators._cgan.settings import Config, LossWeights
+from medaug.generators._cgan.window import Window
+from medaug.generators.base import (
+    CARD,
+    WEIGHTS,
+    GeneratorCard,
+    LesionLibrary,
+    generator_sha256,
+    read_card,
+    training_scope,
+)
+
+SAMPLES = "samples.png"
+_FRAMES_AT_ONCE = 32
+_HINT = "train again with `medaug fit`"
+
+__all__ = ["CGAN", "Config", "LossWeights", "fit", "load"]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class FigureTable:
+    """What the coarse lesions are drawn from: figures of the training lesions, no voxels.
+
+    Attributes:
+        figures: (N, C, 5) see :func:`~medaug.generators._cgan.coarse.lesion_figures`.
+        class_index: (N,) index into the class table.
+        shares: (N,) weight within the class; each patient weighs the same.
+    """
+
+    figures: Float[Tensor, "N C 5"]
+    class_index: Tensor
+    shares: Tensor
+
+    @staticmethod
+    def of(training: TrainingSet) -> FigureTable:
+        """The figures of all training patches."""
+        patches = training.patches
+        return FigureTable(patches.figures, patches.class_index, torch.as_tensor(training.shares))
+
+    def draw(self, class_index: int, rng: np.random.Generator) -> Float[Tensor, "C 5"]:
+        """The figures of a random lesion of a class."""
+        rows = torch.nonzero(self.class_index == class_index).flatten().numpy()
+        shares = self.shares.numpy()[rows]
+        return self.figures[int(rng.choice(rows, p=shares / shares.sum()))]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Draft:
+    """A request in the network's frames, before the network."""
+
+    window: Window
+    image: Tensor
+    distance: Tensor
+    class_index: Tensor
+    coarse: Tensor
+    noise: Noise
+
+
+@final
+class CGAN:
+    """A trained conditional GAN; answers requests for any class of its table."""
+
+    kind: str = "cgan"
+
+    def __init__(self, config: Config, card: GeneratorCard, net: LesionNet, table: FigureTable) -> None:
+        self._config, self._card, self._table = config, card, table
+        self._device, self._layout = pick_device("auto"), memory_format(config.dims)
+        self._anchor = _anchor(card.scheme)
+        self._net = net.eval().to(device=self._device, memory_format=self._layout)  # type: ignore[call-overload]
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the configuration and the weights."""
+        return generator_sha256(self._config, self._card.weights_sha256)
+
+    @property
+    def card(self) -> GeneratorCard:
+        """What it is and what it has seen."""
+        return self._card
+
+    def generate(
+        self, requests: Sequence[LesionRequest], rngs: Sequence[np.random.Generator]
+    ) -> list[Lesion]:
+        """Answer every request; each answer depends on its request and its ``rng`` alone, up to rounding.
+
+        Raises:
+            ConfigError: If a class is not in the generator's table.
+            CheckpointError: If a host has another number of channels than the training images.
+        """
+        drafts = [self._draft(request, rng) for request, rng in zip(requests, rngs, strict=True)]
+        if not drafts:
+            return []
+        coarse = torch.cat([d.coarse for d in drafts])
+        distance = torch.cat([d.distance for d in drafts])
+        index = torch.cat([d.class_index for d in drafts])
+        refined = self._refine(coarse, distance, index, Noise.joined([d.noise for d in drafts]))
+        parts = refined.split([len(d.image) for d in drafts])
+        return [_answer(r, d, part) for r, d, part in zip(requests, drafts, parts, strict=True)]
+
+    def _draft(self, request: LesionRequest, rng: np.random.Generator) -> _Draft:
+        if request.class_name not in self._card.classes:
+            known = ", ".join(self._card.classes)
+            raise ConfigError(f"the generator knows no class {request.class_name!r}", expected=known)
+        if request.host.shape[0] != len(self._card.scheme.channels):
+            expected = f"{len(self._card.scheme.channels)} channels"
+            raise CheckpointError(
+                f"the host has {request.host.shape[0]} channels", expected=expected, hint=_HINT
+            )
+        number = self._card.classes.index(request.class_name)
+        window = Window.around(request.mask, self._config.size, request.spacing_mm)
+        image = window.frames(request.scale.normalise(request.host))
+        distance = window.distances(request.mask)
+        count = len(image)
+        noise = Noise.draw_slices(self._net, count, rng)
+        figures = self._table.draw(number, rng).expand(count, -1, -1)
+        texture = covered = None
+        if self._config.coarse == "texture":
+            texture, covered = window.frames(request.scale.normalise(request.texture)), (distance > 0).float()
+        source = CoarseInput(figures, self._anchor, noise.fine, noise.broad, texture, covered)
+        coarse = draw_coarse(fill(image, zone_of(distance)), distance, source)
+        return _Draft(window, image, distance, torch.full((count,), number), coarse, noise)
+
+    def _refine(self, coarse: Tensor, distance: Tensor, index: Tensor, noise: Noise) -> Tensor:
+        """The network's lesions, some frames at a time."""
+        done = []
+        with torch.inference_mode():
+            for start in range(0, len(coarse), _FRAMES_AT_ONCE):
+                stop = min(start + _FRAMES_AT_ONCE, len(coarse))
+                part = noise.part(start, stop).to(self._device)
+                told = Conditions(
+                    index[start:stop].to(self._device), 1.0, distance[start:stop].to(self._device)
+                )
+                drawn = coarse[start:stop].to(self._device).contiguous(memory_format=self._layout)
+                done.append((drawn + self._net(drawn, told, part.z, part.fields)).float().cpu().contiguous())
+        return torch.cat(done)
+
+
+def _answer(request: LesionRequest, draft: _Draft, lesion: Float[Tensor, "B C *S"]) -> Lesion:
+    """The lesion in the host's voxels and units; the host's own values away from it."""
+    near = (draft.distance + 4).clamp(0, 1)  # whole in the zone, gone one voxel outside it
+    shape = (request.mask.shape[0], request.mask.shape[1], request.mask.shape[2])
+    change = draft.window.back(near * (lesion - draft.image), shape)
+    base = request.scale.normalise(request.host)
+    drawn = request.scale.restore(base + change)
+    image = np.where(change != 0, drawn, request.host).astype(np.float32)
+    return Lesion(image, request.mask, request.class_name)
+
+
+def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, seed: SeedTree) -> CGAN:
+    """Train on the lesions of a bank; leaves ``model.pt``, ``generator.json`` and ``samples.png`` in the run folder.
+
+    Args:
+        config: The whole recipe.
+        bank: Lesions of the training patients of one fold.
+        run: Open run folder; an interrupted training in it goes on from its last checkpoint.
+        progress: Told the losses, and what is scarce.
+        seed: Root of all randomness.
+
+    Raises:
+        DataError: If a class of the bank's table has no lesion.
+        DivergedError: If a loss is not finite.
+    """
+    training = gather(bank, config, progress)
+    anchor = _anchor(bank.index.scheme)
+    learner = CganLearner(config, training, anchor, seed)
+    watched = _Watched(learner, run, seed, config.samples_every)
+    fit_loop(watched, steps=config.steps, run=run, progress=progress, label="cgan")
+    watched.picture()
+    weights = learner.averaged.state_dict()
+    card = GeneratorCard(
+        kind=config.kind,
+        config=config.model_dump(mode="json"),
+        classes=bank.index.classes,
+        scheme=bank.index.scheme,
+        training_patients=bank.index.training_patients,
+        training_scope_sha256=training_scope(bank.index.training_patients),
+        bank_sha256=bank.sha256,
+        dataset_sha256=bank.index.dataset_sha256,
+        fold=bank.index.fold,
+        steps=config.steps,
+        weights_sha256=_hash_state(weights),
+    )
+    table = FigureTable.of(training)
+    state: State = {
+        "net": {name: tensor.cpu() for name, tensor in weights.items()},
+        "figures": table.figures,
+        "class_index": table.class_index,
+        "shares": table.shares,
+    }
+    save_checkpoint(run.path / WEIGHTS, state)
+    card.write(run.path / CARD)
+    return load(run.path)
+
+
+def load(run_path: Path) -> CGAN:
+    """The generator of a finished ``medaug fit`` run folder.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or does not fit its own card.
+    """
+    card = read_card(run_path)
+    try:
+        config = Config.model_validate(card.config)
+    except ValidationError as error:
+        raise CheckpointError(f"{CARD} holds a configuration of another version", hint=_HINT) from error
+    state = load_checkpoint(run_path / WEIGHTS)
+    net = LesionNet(config.net_spec(len(card.scheme.channels), len(card.classes)))
+    weights = state.get("net")
+    table = [state.get(name) for name in ("figures", "class_index", "shares")]
+    if not isinstance(weights, dict) or not all(isinstance(column, Tensor) for column in table):
+        raise CheckpointError(f"{WEIGHTS} holds no cgan", hint=_HINT)
+    try:
+        net.load_state_dict(weights)
+    except (RuntimeError, KeyError) as error:
+        message = f"{WEIGHTS} belongs to another class table, channels or size than {CARD}"
+        raise CheckpointError(message, hint=_HINT) from error
+    if _hash_state(weights) != card.weights_sha256:
+        raise CheckpointError(f"{WEIGHTS} is not the one that {CARD} names", hint=_HINT)
+    figures, class_index, shares = (cast(Tensor, column) for column in table)
+    return CGAN(config, card, net, FigureTable(figures, class_index, shares))
+
+
+@final
+class _Watched:
+    """A learner that draws a picture of samples from time to time."""
+
+    def __init__(self, learner: CganLearner, run: RunDir, seed: SeedTree, every: int) -> None:
+        self._learner, self._run, self._seed, self._every = learner, run, seed.child("samples"), every
+
+    def train_step(self, step: int) -> dict[str, float]:
+        """One step, and a picture now and then."""
+        figures = self._learner.train_step(step)
+        if (step + 1) % self._every == 0:
+            self.picture()
+        return figures
+
+    def picture(self) -> None:
+        """Write the samples of the kept weights."""
+        write_sheet(self._run.path / SAMPLES, self._learner.samples(self._seed), self._learner.shown)
+
+    def state(self) -> State:
+        """The learner's."""
+        return self._learner.state()
+
+    def restore(self, state: State) -> None:
+        """The learner's."""
+        self._learner.restore(state)
+
+
+def _anchor(scheme: IntensityScheme) -> Anchor:
+    """Absolute levels where units mean the same in every scan, else contrast to the surroundings."""
+    return "contrast" if scheme.unit is Unit.ARBITRARY else "level"
+
+
+def _hash_state(weights: State) -> str:
+    """Hash of the values of all tensors, whatever the file they came from."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        value = weights[name]
+        if isinstance(value, Tensor):
+            digest.update(name.encode("utf-8") + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
