@@ -32,7 +32,7 @@ class Arm(Frozen):
         default=0.0, ge=0, le=0.95, description="share of training patches that are synthetic"
     )
     real_only_tail: float = Field(
-        default=0.0, ge=0, lt=1, description="last share of the steps on real patches alone"
+        default=0.0, ge=0, le=0.5, description="last share of the steps on real patches alone"
     )
     swap_share: float = Field(
         default=0.0,
@@ -74,7 +74,6 @@ class ExperimentConfig(Frozen):
     synthetic_classes: tuple[str, ...] | None = Field(
         default=None, description="classes that are drawn, equally often; null: limit_class, or all"
     )
-    device: str = "auto"
 
     @field_validator("n_annotated")
     @classmethod
