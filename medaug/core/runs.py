@@ -115,8 +115,13 @@ def finished(path: Path, step: str, config: Frozen, inputs: Mapping[str, str]) -
 
 
 @contextmanager
-def open_run(path: Path, step: str, config: Frozen, inputs: Mapping[str, str]) -> Iterator[RunDir]:
-    """Open a run folder for a step that is not :func:`finished`; marked done when the block ends well."""
+def open_run(
+    path: Path, step: str, config: Frozen, inputs: Mapping[str, str], *, complete: bool = True
+) -> Iterator[RunDir]:
+    """Open a run folder for a step that is not :func:`finished`; marked done when the block ends well.
+
+    With ``complete`` False it stays to be resumed by the same call: a dry run that only writes a plan.
+    """
     resumed = (path / RUN_FILE).is_file()
     record = _record(step, config, inputs)
     path.mkdir(parents=True, exist_ok=True)
@@ -124,6 +129,8 @@ def open_run(path: Path, step: str, config: Frozen, inputs: Mapping[str, str]) -
         shutil.rmtree(left) if left.is_dir() else left.unlink()
     record.write(path / RUN_FILE)
     yield RunDir(path, record, resumed)
+    if not complete:
+        return
     done = record.model_copy(update={"status": "done", "seconds": round(time.time() - record.started, 2)})
     done.write(path / RUN_FILE)
 

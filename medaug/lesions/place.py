@@ -1,0 +1,276 @@
+"""Where a lesion may sit: tissue like that around real lesions of its class, found without organ labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Float, Integer, UInt8
+from scipy import ndimage
+
+from medaug.core.case import Case
+from medaug.core.errors import DataError
+from medaug.core.intensity import CaseScale
+from medaug.core.lesion import LesionEntry
+from medaug.core.volume import Mask, Unit, Volume
+
+_SMOOTHING_VOXELS = 1.5
+_AIR_HU = -960.0  # smoothed lung stays above, outside air and the trachea below
+_BODY_LEVEL = 0.08  # of the case's intensity range, for units without a zero
+_LESION_MARGIN = 3  # voxels in plane between two lesions
+_BODY_MARGIN = 2
+_RIM = 3
+_TRIES = 16  # sites looked at before the conditions are relaxed
+# share of lesion and rim in allowed tissue, and clearance in lesion radii
+_CONDITIONS = ((0.95, 0.9), (0.9, 0.7), (0.9, 0.4), (0.85, 0.2), (0.8, 0.0))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TissuePrior:
+    """What tissue lesions of a class live in, learnt from the rings around the bank's lesions.
+
+    Attributes:
+        low: Smallest smoothed intensity of the tissue, normalised units, a channel each.
+        high: Largest.
+        site_low: Smallest median of the ring around a lesion.
+        site_high: Largest.
+        depth_mm: Smallest in-plane distance of a lesion's centre from the edge of the body.
+        slices: First and last place along K that lesions reach, as shares of the image.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    site_low: tuple[float, ...]
+    site_high: tuple[float, ...]
+    depth_mm: float
+    slices: tuple[float, float]
+
+    @staticmethod
+    def learn(entries: Sequence[LesionEntry]) -> TissuePrior:
+        """The prior of a bank's lesions of one class.
+
+        Raises:
+            DataError: If there is no lesion.
+        """
+        if not entries:
+            raise DataError("no lesion to learn the tissue from", hint="choose a class that the bank holds")
+        median = np.array([entry.ring_median for entry in entries])
+        spread = np.array([entry.ring_high for entry in entries]) - np.array(
+            [entry.ring_low for entry in entries]
+        )
+        site_low, site_high = np.percentile(median, (5.0, 95.0), axis=0)
+        margin = np.maximum(np.median(spread, axis=0), 1e-3)
+        depths = [e.boundary_distance_mm for e in entries if e.boundary_distance_mm is not None]
+        return TissuePrior(
+            low=tuple((site_low - margin).tolist()),
+            high=tuple((site_high + margin).tolist()),
+            site_low=tuple((site_low - margin / 4).tolist()),
+            site_high=tuple((site_high + margin / 4).tolist()),
+            depth_mm=0.8 * float(np.percentile(depths, 5.0)) if depths else 0.0,
+            slices=(
+                float(np.percentile([entry.slices_relative[0] for entry in entries], 5.0)),
+                float(np.percentile([entry.slices_relative[1] for entry in entries], 95.0)),
+            ),
+        )
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class HostTissue:
+    """A host seen with the eyes of one class; computed once a host, used for many lesions.
+
+    Attributes:
+        case_id: The host.
+        reach: (I, J, K) inside the body and away from its lesions; no lesion voxel may lie outside.
+        allowed: (I, J, K) within ``reach`` and of tissue that suits the class.
+        clearance: (I, J, K) in-plane distance to the nearest voxel that is not allowed, voxels, at most 255.
+        smooth: (C, I, J, K) smoothed host, normalised units, float16.
+        prior: The class's prior.
+    """
+
+    case_id: str
+    reach: Mask
+    allowed: Mask
+    clearance: UInt8[np.ndarray, "I J K"]
+    smooth: np.ndarray
+    prior: TissuePrior
+
+    def slice_at(self, index: int) -> HostTissue:
+        """The same for one slice of the host, as a slab of one slice."""
+        k = slice(index, index + 1)
+        return HostTissue(
+            self.case_id,
+            self.reach[..., k],
+            self.allowed[..., k],
+            self.clearance[..., k],
+            self.smooth[..., k],
+            self.prior,
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes."""
+        return self.reach.nbytes + self.allowed.nbytes + self.clearance.nbytes + self.smooth.nbytes
+
+
+def body_mask(volume: Volume) -> Mask:
+    """The largest connected part of the image that is not air or background, holes filled slice by slice.
+
+    In CT the lungs belong to the body. The image is smoothed first, so that noise opens no holes.
+    """
+    smooth = ndimage.gaussian_filter(volume.image, (0.0, _SMOOTHING_VOXELS, _SMOOTHING_VOXELS, 0.0))
+    return _body_of(smooth, volume)
+
+
+def _body_of(smooth: Float[np.ndarray, "C I J K"], volume: Volume) -> Mask:
+    bright = np.zeros(volume.grid.shape, dtype=bool)
+    for channel in smooth:
+        if volume.unit is Unit.HU:
+            bright |= channel > _AIR_HU
+        else:
+            low, high = np.percentile(channel, (0.1, 99.9))
+            bright |= channel > low + _BODY_LEVEL * (high - low)
+    parts, count = ndimage.label(bright)
+    if count > 1:
+        bright = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+    for k in range(bright.shape[2]):
+        bright[..., k] = ndimage.binary_fill_holes(bright[..., k])
+    return bright
+
+
+def edge_distance(mask: Mask) -> Float[np.ndarray, "I J K"]:
+    """In-plane distance of each True voxel to the nearest False one, in voxels; 255 where a slice has none."""
+    distance = np.full(mask.shape, 255.0, dtype=np.float32)
+    for k in range(mask.shape[2]):
+        if not mask[..., k].all():
+            distance[..., k] = ndimage.distance_transform_edt(mask[..., k])
+    return distance
+
+
+def map_tissue(case: Case, scale: CaseScale, prior: TissuePrior) -> HostTissue:
+    """Where in a host lesions of a class may sit.
+
+    Args:
+        case: The host; voxels it labels are kept free, with a margin.
+        scale: Its map to normalised units, of the whole case.
+        prior: Of the class.
+    """
+    sigma = (0.0, _SMOOTHING_VOXELS, _SMOOTHING_VOXELS, 0.0)
+    smooth = ndimage.gaussian_filter(np.clip(case.volume.image, -1e30, 1e30), sigma)
+    to_edge = edge_distance(_body_of(smooth, case.volume))
+    depth = prior.depth_mm / min(case.volume.grid.spacing_mm[:2])
+    reach = to_edge > _BODY_MARGIN
+    if case.label_map is not None and case.label_map.labels.any():
+        grown = ndimage.binary_dilation(
+            case.label_map.labels > 0, np.ones((3, 3, 1), dtype=bool), iterations=_LESION_MARGIN
+        )
+        reach &= ~grown
+    normalised = scale.normalise(smooth)
+    allowed = reach.copy()
+    for channel, low, high in zip(normalised, prior.low, prior.high, strict=True):
+        allowed &= (channel >= low) & (channel <= high)
+    clearance = edge_distance(allowed)
+    clearance[to_edge < depth] = 0.0
+    where = (np.arange(allowed.shape[2]) + 0.5) / allowed.shape[2]
+    clearance[..., (where < prior.slices[0]) | (where > prior.slices[1])] = 0.0
+    return HostTissue(
+        case.case_id,
+        reach,
+        allowed,
+        np.minimum(clearance, 255.0).astype(np.uint8),
+        normalised.astype(np.float16),
+        prior,
+    )
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Footprint:
+    """Voxels of a lesion and of the rim around it, relative to the site, and its in-plane radius."""
+
+    lesion: Integer[np.ndarray, "n 3"]
+    around: Integer[np.ndarray, "m 3"]
+    radius: float
+
+    @staticmethod
+    def of(mask: Mask) -> _Footprint:
+        lesion = np.argwhere(mask)
+        low, high = lesion.min(axis=0), lesion.max(axis=0) + 1
+        window = mask[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+        padded = np.pad(window, ((_RIM, _RIM), (_RIM, _RIM), (0, 0)))
+        grown = ndimage.binary_dilation(padded, np.ones((3, 3, 1), dtype=bool), iterations=_RIM)
+        middle = np.array(mask.shape) // 2
+        around = np.argwhere(grown & ~padded) + low - (_RIM, _RIM, 0) - middle
+        widest = int(window.sum(axis=(0, 1)).max())
+        return _Footprint(lesion - middle, around, float(np.sqrt(widest / np.pi)))
+
+
+def find_site(tissue: HostTissue, mask: Mask, rng: np.random.Generator) -> tuple[int, int, int]:
+    """A random place for a lesion in healthy tissue.
+
+    The lesion lies wholly in the body and off other lesions; 95% of its voxels and rim lie in tissue that suits
+    the class, and the rim looks like the surroundings of real lesions. Where no such place turns up, the last two
+    conditions are relaxed, down to 80%.
+
+    Args:
+        tissue: Of the host.
+        mask: (I, J, K) of the lesion's patch.
+        rng: Randomness.
+
+    Returns:
+        The host voxel on which the patch's middle voxel (``shape // 2``) is to fall.
+
+    Raises:
+        DataError: If there is none; the line names the constraint that could not be met.
+    """
+    footprint = _Footprint.of(mask)
+    low = -footprint.lesion.min(axis=0)
+    high = np.array(tissue.allowed.shape) - footprint.lesion.max(axis=0)
+    if (high <= low).any():
+        raise DataError(
+            "the lesion is larger than the image",
+            where=tissue.case_id,
+            hint="ask for a smaller diameter or another host",
+        )
+    window = tissue.clearance[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+    looked = 0
+    for share, clearance in _CONDITIONS:
+        places = np.flatnonzero(window >= max(1.0, clearance * footprint.radius))
+        for place in rng.choice(places, _TRIES) if places.size else ():
+            centre = np.array(np.unravel_index(place, window.shape)) + low
+            looked += 1
+            if _fits(tissue, footprint, centre, share):
+                return (int(centre[0]), int(centre[1]), int(centre[2]))
+    if looked == 0:
+        raise DataError(
+            "no tissue suits the class",
+            where=tissue.case_id,
+            hint="choose a host that shows the lesion's organ",
+        )
+    raise DataError(
+        f"no healthy tissue has room for a lesion of {len(footprint.lesion)} voxels",
+        where=tissue.case_id,
+        hint="ask for a smaller diameter or another host",
+    )
+
+
+def _fits(tissue: HostTissue, footprint: _Footprint, centre: Integer[np.ndarray, "3"], share: float) -> bool:
+    """Whether a lesion may sit there, when that share of it and its rim must lie in allowed tissue."""
+    lesion = tuple((footprint.lesion + centre).T)
+    if not tissue.reach[lesion].all():
+        return False
+    around = footprint.around + centre
+    inside = ((around >= 0) & (around < tissue.allowed.shape)).all(axis=1)
+    rim = tuple(around[inside].T)
+    fine = int(tissue.allowed[lesion].sum()) + int(tissue.allowed[rim].sum())
+    if fine < share * (len(footprint.lesion) + int(inside.sum())):
+        return False
+    if not inside.any():
+        return True
+    medians = np.median(tissue.smooth[(slice(None), *rim)].astype(np.float32), axis=1)
+    slack = 0.0 if share >= 0.9 else 0.25
+    limits = zip(medians, tissue.prior.site_low, tissue.prior.site_high, strict=True)
+    return all(low - slack * (high - low) <= m <= high + slack * (high - low) for m, low, high in limits)

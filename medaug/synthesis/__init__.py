@@ -1,0 +1,1 @@
+"""What to draw, where, and how it gets into the host."""

@@ -1,0 +1,164 @@
+"""Synthetic cases on the fly: hosts in memory, a new lesion a draw, no file in between."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, final
+
+import numpy as np
+from jaxtyping import Float
+
+from medaug.core.case import Case
+from medaug.core.errors import ConfigError, DataError
+from medaug.core.geometry import Box
+from medaug.core.intensity import CaseScale
+from medaug.core.volume import LabelMap, Volume
+from medaug.lesions.place import HostTissue
+from medaug.synthesis.render import HostView, Order, Prepared, Renderer
+
+_TRIES = 40  # hosts or slices looked at for one lesion
+_CACHE_BYTES = 512 << 20
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """What a source draws.
+
+    Attributes:
+        dims: 2 draws one-slice slabs of the whole in-plane extent, 3 whole hosts.
+        class_weights: Share of each class in the order of ``Renderer.classes``; None = all alike.
+        swap_share: Share of draws that turn an existing lesion into the drawn class instead of adding one.
+    """
+
+    dims: Literal[2, 3]
+    class_weights: tuple[float, ...] | None = None
+    swap_share: float = 0.0
+
+
+@final
+class StreamingSource:
+    """Yields training cases with one synthetic lesion each (``core.case.CaseSource``).
+
+    Args:
+        hosts: Labelled real cases of training patients of the bank's fold.
+        renderer: Draws the lesions.
+        options: What to draw.
+
+    Raises:
+        ConfigError: If the weights do not fit the classes, or a share is not within 0..1.
+        DataError: If there is no host.
+    """
+
+    def __init__(self, hosts: Sequence[Case], renderer: Renderer, options: StreamOptions) -> None:
+        self._hosts = tuple(case for case in hosts if case.label_map is not None)
+        if not self._hosts:
+            raise DataError(
+                "no labelled host to draw lesions into", hint="check the fold's training patients"
+            )
+        if not 0.0 <= options.swap_share <= 1.0:
+            raise ConfigError(f"is {options.swap_share}", where="swap_share", expected="0 to 1")
+        self._renderer, self._options = renderer, options
+        self._weights = _weights(renderer.classes, options.class_weights)
+        self._scales: dict[int, CaseScale] = {}
+        self._tissues: OrderedDict[tuple[int, str], HostTissue] = OrderedDict()
+        self._tissue_bytes = 0
+        self._swappable = {name: self._places_of_others(name) for name in renderer.classes}
+
+    @property
+    def donor_patient_ids(self) -> frozenset[str]:
+        """Patients of the bank and of the hosts."""
+        return frozenset(
+            {case.patient_id for case in self._hosts} | set(self._renderer.bank.index.training_patients)
+        )
+
+    def draw(self, rngs: tuple[np.random.Generator, ...]) -> tuple[Case, ...]:
+        """One case a generator of random numbers, all drawn in one generator call.
+
+        Raises:
+            DataError: If no place was found in many hosts; the line names the last constraint.
+        """
+        prepared = [self._prepare(rng) for rng in rngs]
+        return tuple(rendered.case for rendered in self._renderer.complete(prepared, rngs))
+
+    def _prepare(self, rng: np.random.Generator) -> Prepared:
+        classes = self._renderer.classes
+        class_name = classes[int(rng.choice(len(classes), p=self._weights))]
+        swap = bool(rng.random() < self._options.swap_share) and bool(self._swappable[class_name])
+        failure: DataError | None = None
+        for _ in range(_TRIES):
+            number, k = self._place(class_name, rng, swap=swap)
+            order = Order(class_name, in_place=swap)
+            try:
+                return self._renderer.prepare(self._view(number, k, order), order, rng)
+            except DataError as error:
+                failure = error
+        raise failure or DataError(f"no host takes a lesion of class {class_name}")
+
+    def _place(self, class_name: str, rng: np.random.Generator, *, swap: bool) -> tuple[int, int]:
+        """A host and one of its slices."""
+        if swap:
+            places = self._swappable[class_name]
+            return places[int(rng.integers(len(places)))]
+        number = int(rng.integers(len(self._hosts)))
+        return number, int(rng.integers(self._hosts[number].volume.grid.shape[2]))
+
+    def _view(self, number: int, k: int, order: Order) -> HostView:
+        host = self._hosts[number]
+        scale = self._scales.get(number)
+        if scale is None:
+            scale = self._scales[number] = self._renderer.scale(host)
+        tissue = None if order.in_place else self._tissue(number, scale, order.class_name)
+        if self._options.dims == 3:
+            return HostView(host, scale, tissue)
+        return HostView(_slab(host, k), scale, None if tissue is None else tissue.slice_at(k))
+
+    def _tissue(self, number: int, scale: CaseScale, class_name: str) -> HostTissue:
+        key = (number, class_name)
+        found = self._tissues.get(key)
+        if found is not None:
+            self._tissues.move_to_end(key)
+            return found
+        found = self._tissues[key] = self._renderer.tissue(self._hosts[number], scale, class_name)
+        self._tissue_bytes += found.nbytes
+        while self._tissue_bytes > _CACHE_BYTES and len(self._tissues) > 1:
+            self._tissue_bytes -= self._tissues.popitem(last=False)[1].nbytes
+        return found
+
+    def _places_of_others(self, class_name: str) -> tuple[tuple[int, int], ...]:
+        """Hosts, and in 2D their slices, that show a lesion of another class."""
+        if self._options.swap_share == 0.0:
+            return ()
+        places: list[tuple[int, int]] = []
+        for number, host in enumerate(self._hosts):
+            if host.label_map is None:
+                continue
+            wanted = host.label_map.class_names.index(class_name) + 1
+            labels = host.label_map.labels
+            slices = np.flatnonzero(((labels > 0) & (labels != wanted)).any(axis=(0, 1)))
+            places += [(number, int(k)) for k in slices]
+        return tuple(places)
+
+
+def _weights(classes: tuple[str, ...], weights: tuple[float, ...] | None) -> Float[np.ndarray, " n"]:
+    values = np.ones(len(classes)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if len(values) != len(classes) or (values < 0).any() or values.sum() <= 0:
+        raise ConfigError(
+            f"{len(values)} class weights",
+            where="class_weights",
+            expected=f"one of at least 0 for each of {', '.join(classes)}",
+        )
+    return np.asarray(values / values.sum())
+
+
+def _slab(case: Case, k: int) -> Case:
+    """One slice of a case, as a case; shares its memory."""
+    shape = case.volume.grid.shape
+    grid = case.volume.grid.crop(Box((0, 0, k), (shape[0], shape[1], k + 1)))
+    volume = case.volume
+    part = Volume(volume.image[..., k : k + 1], grid, volume.unit, volume.channels, volume.spacing_known)
+    labels = case.label_map
+    label_map = None if labels is None else LabelMap(labels.labels[..., k : k + 1], grid, labels.class_names)
+    return Case(case.case_id, case.patient_id, part, label_map, case.origin)

@@ -1,0 +1,134 @@
+"""``medaug bank``: the lesions of a fold's training patients, cut out with their context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import final
+
+from pydantic import Field
+
+from medaug.core.case import CaseRecord, read_manifest
+from medaug.core.config import Frozen
+from medaug.core.lesion import BankIndex, LesionEntry
+from medaug.core.results import Summary
+from medaug.core.runs import Progress, finished, open_run
+from medaug.core.splits import read_splits
+from medaug.core.storage import require_free_space
+from medaug.lesions.bank import Bank, bank_records, build_bank
+
+
+@final
+class BankOptions(Frozen):
+    """What ``medaug bank`` is asked."""
+
+    dataset: Path
+    out: Path
+    fold: int = Field(default=0, ge=0)
+
+
+@final
+class ClassLesions(Frozen):
+    """The lesions of one class."""
+
+    class_name: str
+    lesions: int
+    patients: int
+    diameter_mm: tuple[float, float, float] | None = Field(description="smallest, median, largest")
+
+
+@final
+class BankSummary(Summary):
+    """What a bank holds."""
+
+    out: str
+    fold: int
+    training_patients: int
+    nominal_spacing: bool
+    classes: tuple[ClassLesions, ...]
+    notes: tuple[str, ...]
+
+    def lines(self) -> tuple[str, ...]:
+        """One line a class, then what to beware of."""
+        unit = "voxels" if self.nominal_spacing else "mm"
+        rows = [
+            f"{c.class_name}: {c.lesions} lesions of {c.patients} patients"
+            + (
+                f", {c.diameter_mm[0]:.1f} to {c.diameter_mm[2]:.1f} {unit}, median {c.diameter_mm[1]:.1f}"
+                if c.diameter_mm
+                else ""
+            )
+            for c in self.classes
+        ]
+        head = f"bank of fold {self.fold}: {self.training_patients} training patients, in {self.out}"
+        return (head, *rows, *self.notes)
+
+
+@final
+class _Settings(Frozen):
+    """What makes a bank this bank."""
+
+    fold: int
+
+
+def bank(options: BankOptions, progress: Progress) -> BankSummary:
+    """Build the lesion bank of a fold, or say what the finished one holds.
+
+    Raises:
+        DataError: If the dataset has no folds, or its training patients no lesion.
+        ConfigError: If there is no such fold, or ``out`` holds something else.
+        StorageError: If the disk cannot hold it.
+    """
+    manifest = read_manifest(options.dataset)
+    fold = read_splits(options.dataset, manifest).fold(options.fold)
+    settings = _Settings(fold=options.fold)
+    inputs = {"dataset": manifest.content_sha256, "training_scope": fold.scope_sha256}
+    if finished(options.out, "bank", settings, inputs):
+        return summarise(Bank.open(options.out).index, options.out)
+    require_free_space(options.out, _needed_bytes(bank_records(manifest, fold)))
+    with open_run(options.out, "bank", settings, inputs) as run:
+        index = build_bank(options.dataset, manifest, fold, options.out, progress)
+        run.log("bank", lesions=len(index.entries), patients=len({e.patient_id for e in index.entries}))
+    return summarise(index, options.out)
+
+
+def _needed_bytes(records: Sequence[CaseRecord]) -> int:
+    """Compressed crops take less than the images they come from, at two bytes a voxel."""
+    return sum(2 * len(r.channels) * r.shape[0] * r.shape[1] * r.shape[2] for r in records if r.lesions)
+
+
+def summarise(index: BankIndex, out: Path) -> BankSummary:
+    """Counts by class and size, and what the bank cannot do."""
+    rows = tuple(
+        _describe(name, [e for e in index.entries if e.class_name == name]) for name in index.classes
+    )
+    notes = [
+        f"class {row.class_name} has no lesion here: it cannot be synthesised"
+        for row in rows
+        if row.lesions == 0
+    ]
+    notes += [
+        f"class {row.class_name} has one lesion only: all its copies will look alike"
+        for row in rows
+        if row.lesions == 1
+    ]
+    return BankSummary(
+        out=str(out),
+        fold=index.fold,
+        training_patients=len(index.training_patients),
+        nominal_spacing=any(entry.spacing == "nominal" for entry in index.entries),
+        classes=rows,
+        notes=tuple(notes),
+    )
+
+
+def _describe(class_name: str, entries: Sequence[LesionEntry]) -> ClassLesions:
+    sizes = [entry.diameter_mm for entry in entries]
+    spread = (round(min(sizes), 2), round(median(sizes), 2), round(max(sizes), 2)) if sizes else None
+    return ClassLesions(
+        class_name=class_name,
+        lesions=len(entries),
+        patients=len({entry.patient_id for entry in entries}),
+        diameter_mm=spread,
+    )
