@@ -258,6 +258,7 @@ class ReleaseCertificate(Document):
     """The statement that a release signs (in-toto predicate)."""
 
     tier: Tier
+    layout: str = Field(default="nnunet", description="form of the files: nnunet, nifti or dicom")
     created: str
     medaug_version: str
     files: tuple[ReleasedFile, ...]

@@ -82,7 +82,7 @@ def _identity(export: Export, record: CaseRecord, channel: str) -> SeriesIdentit
     return SeriesIdentity(
         uids=Uids(export.uid_key, (record.patient_id, record.case_id)),
         patient_id=record.patient_id,
-        patient_name=record.patient_id,
+        patient_name=f"{record.patient_id}^",
         modality=modality,
         description=channel,
         series_number=record.channels.index(channel) + 1,

@@ -78,7 +78,7 @@ class SeriesIdentity:
         dataset.StudyInstanceUID = self.uids.uid("study")
         dataset.StudyDate = dataset.SeriesDate = self.date
         dataset.StudyTime = dataset.SeriesTime = "000000"
-        dataset.StudyID = ""
+        dataset.StudyID = "1"
         dataset.AccessionNumber = ""
         dataset.ReferringPhysicianName = ""
         dataset.FrameOfReferenceUID = self.frame_of_reference_uid

@@ -118,6 +118,7 @@ def _fill_series(dataset: Dataset, identity: SeriesIdentity, k: int) -> None:
     dataset.Modality = identity.modality
     dataset.SeriesNumber = identity.series_number
     dataset.SeriesDescription = identity.description
+    dataset.Laterality = ""
     dataset.PatientPosition = "HFS"
     dataset.Manufacturer = dataset.ManufacturerModelName = MANUFACTURER
     dataset.SoftwareVersions = __version__

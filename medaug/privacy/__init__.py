@@ -1,0 +1,1 @@
+"""What may leave the house, and the proof of it."""
