@@ -1,0 +1,183 @@
+"""One function for each thing that can be odd about a case: a Finding with its code and severity, or nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from medaug.core.case import CaseRecord
+from medaug.core.errors import DataError, GeometryError, LabelError, UnreadableError
+from medaug.core.geometry import Grid
+from medaug.core.results import Finding, Severity
+from medaug.core.volume import Volume
+
+_SUSPECT_ANISOTROPY = 4.0
+_GRID_TOLERANCE = 0.05
+
+
+def check_readable(error: DataError, case_id: str) -> Finding:
+    """``unreadable``, ``geometry``, ``label`` or ``data``: what a reader refused, in its own words."""
+    kinds = {UnreadableError: "unreadable", GeometryError: "geometry", LabelError: "label"}
+    bare = DataError(error.what, expected=error.expected, hint=error.hint)
+    return _finding(kinds.get(type(error), "data"), "refused", case_id, bare.line())
+
+
+def check_stated(problem: str, case_id: str) -> Finding | None:
+    """``source-row``: what the source says of the case makes no sense."""
+    return _finding("source-row", "refused", case_id, problem) if problem else None
+
+
+def check_finite(volume: Volume, case_id: str) -> Finding | None:
+    """``not-finite``: NaN or infinite voxels."""
+    count = int(volume.image.size - np.count_nonzero(np.isfinite(volume.image)))
+    if not count:
+        return None
+    return _finding(
+        "not-finite", "refused", case_id, f"{count} voxels are not finite; replace them at the source"
+    )
+
+
+def check_constant(volume: Volume, case_id: str) -> Finding | None:
+    """``constant-image``: a channel that is the same everywhere shows nothing."""
+    for name, channel in zip(volume.channels, volume.image, strict=True):
+        if float(channel.min()) == float(channel.max()):
+            which = f"channel {name}" if len(volume.channels) > 1 else "image"
+            return _finding("constant-image", "refused", case_id, f"{which} has one value everywhere")
+    return None
+
+
+def same_grid(first: Grid, second: Grid) -> bool:
+    """Whether two files share a grid, up to the rounding of affines in file headers (a twentieth of a voxel)."""
+    return first.agrees_with(second, tolerance_mm=_GRID_TOLERANCE * min(first.spacing_mm))
+
+
+def check_channel_grids(grids: Sequence[Grid], case_id: str) -> Finding | None:
+    """``channel-grid``: the channels of a case lie on different grids."""
+    if all(same_grid(grids[0], other) for other in grids[1:]):
+        return None
+    return _finding(
+        "channel-grid", "refused", case_id, "channels lie on different grids; resample them onto one first"
+    )
+
+
+def check_label_grid(image: Grid, label: Grid, case_id: str) -> Finding | None:
+    """``label-grid``: the label map lies on another grid than its image."""
+    if same_grid(image, label):
+        return None
+    what = f"shape {label.shape} against {image.shape}" if label.shape != image.shape else "another affine"
+    message = f"label map lies on another grid than its image ({what}); resample it onto the image first"
+    return _finding("label-grid", "refused", case_id, message)
+
+
+def check_label_missing(case_id: str, *, required: bool) -> Finding:
+    """``label-missing``: an image without a label, in a source that has labels or where labels are required."""
+    message = "image has no label" + (
+        " and labels are required" if required else "; kept as an unlabelled case"
+    )
+    return _finding("label-missing", "refused" if required else "flagged", case_id, message)
+
+
+def check_lesion_free(labels: np.ndarray, case_id: str, *, lesion_free: bool) -> Finding | None:
+    """``lesion-free-labelled`` and ``label-empty``: what the table says against what the label map holds."""
+    drawn = bool(labels.any())
+    if lesion_free and drawn:
+        return _finding(
+            "lesion-free-labelled", "refused", case_id, "said to be lesion-free and has a labelled lesion"
+        )
+    if not lesion_free and not drawn:
+        message = "label map is empty though the case is not said to be lesion-free"
+        return _finding("label-empty", "flagged", case_id, message)
+    return None
+
+
+def check_classes_found(stated: Iterable[str], present: Iterable[str], case_id: str) -> Finding | None:
+    """``class-not-found``: the table names a class that the label map does not hold."""
+    lost = sorted(set(stated) - set(present))
+    if not lost:
+        return None
+    return _finding(
+        "class-not-found", "flagged", case_id, f"label map holds no {', '.join(lost)}, which the table names"
+    )
+
+
+def check_spacing(grid: Grid, case_id: str, *, known: bool, stated: bool) -> Finding | None:
+    """``spacing-nominal`` and ``spacing-suspect``: a spacing that is not, or may not be, that of the scan."""
+    if not known and not stated:
+        message = "header gives no spacing; the 1 mm of its affine are nominal"
+        return _finding("spacing-nominal", "flagged", case_id, message)
+    thin = max(grid.shape) > _SUSPECT_ANISOTROPY * min(grid.shape)
+    if known and not stated and thin and np.allclose(grid.spacing_mm, 1.0, atol=1e-6):
+        message = "spacing is exactly 1 x 1 x 1 mm for a thin stack; if it is nominal, say --spacing nominal"
+        return _finding("spacing-suspect", "flagged", case_id, message)
+    return None
+
+
+def check_duplicate_image(same_as: str, case_id: str, *, same_patient: bool) -> Finding:
+    """``duplicate-image``: two cases have identical voxels; refused under two patients, since splits would leak."""
+    if same_patient:
+        return _finding(
+            "duplicate-image", "flagged", case_id, f"same voxels as {same_as} of the same patient"
+        )
+    message = f"same voxels as {same_as}, which is said to be another patient"
+    return _finding("duplicate-image", "refused", case_id, message)
+
+
+def check_patient_sources(sources: dict[str, set[int]]) -> tuple[Finding, ...]:
+    """``patient-in-several-sources``: one patient key in more than one SRC; kept as one patient."""
+    return tuple(
+        _finding(
+            "patient-in-several-sources",
+            "flagged",
+            None,
+            f"{patient_id} stands in {len(numbers)} sources and is kept as one patient",
+        )
+        for patient_id, numbers in sorted(sources.items())
+        if len(numbers) > 1
+    )
+
+
+def check_single_lesions(records: Sequence[CaseRecord], classes: Sequence[str]) -> tuple[Finding, ...]:
+    """``single-lesion-class`` and ``class-without-lesion``: classes that no split can divide."""
+    counts: Counter[str] = Counter()
+    for record in records:
+        counts.update({lesion.class_name: lesion.count for lesion in record.lesions})
+    found = []
+    for name in classes:
+        if counts[name] == 1:
+            message = f"class {name} has one lesion only: no split can both train on it and test it"
+            found.append(_finding("single-lesion-class", "flagged", None, message))
+        elif not counts[name]:
+            found.append(_finding("class-without-lesion", "flagged", None, f"class {name} has no lesion"))
+    return tuple(found)
+
+
+def check_unit(case_id: str, found: str, expected: str) -> Finding:
+    """``unit-differs``: the intensities mean something else than those of most cases."""
+    message = (
+        f"intensities are {found}; expected {expected} as in most cases; ingest apart, or say --modality"
+    )
+    return _finding("unit-differs", "refused", case_id, message)
+
+
+def check_channels(case_id: str, found: Sequence[str], expected: Sequence[str]) -> Finding:
+    """``channels-differ``: other channels than most cases have."""
+    message = f"channels are {', '.join(found)}; expected {', '.join(expected)} as in most cases"
+    return _finding("channels-differ", "refused", case_id, message)
+
+
+def note_guessed_modality(count: int, modality: str, unit: str) -> Finding:
+    """``modality-guessed``: nothing says what the intensities mean."""
+    message = f"modality of {count} cases is not stated; taken as {modality} in {unit}; say --modality if that is wrong"
+    return _finding("modality-guessed", "flagged", None, message)
+
+
+def note_made_up_classes() -> Finding:
+    """``class-names-missing``: nothing names the label ids."""
+    message = "label ids have no names and are called class_1, class_2, ...; name them with --class-map"
+    return _finding("class-names-missing", "flagged", None, message)
+
+
+def _finding(code: str, severity: Severity, case_id: str | None, message: str) -> Finding:
+    return Finding(code=code, severity=severity, case_id=case_id, message=message)

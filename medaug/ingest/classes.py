@@ -1,0 +1,125 @@
+"""The class table of a dataset: names with consecutive ids, and how the ids of each file map onto them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from medaug.core.errors import ConfigError, DataError, LabelError
+from medaug.ingest.sources import ClassId, SourceCase
+from medaug.io.nifti import read_label
+
+
+def parse_class_map(text: str) -> tuple[ClassId, ...]:
+    """``"1=solid,2=ground_glass"`` as a table.
+
+    Raises:
+        ConfigError: If it is not of that form, or an id or name stands twice.
+    """
+    pairs = []
+    for part in text.split(","):
+        number, sign, name = (piece.strip() for piece in part.partition("="))
+        if not sign or not name or not number.isdecimal() or int(number) < 1:
+            raise ConfigError(
+                f"{part.strip()!r} maps no label id", where="--class-map", expected="such as 1=solid,2=other"
+            )
+        pairs.append(ClassId(int(number), name))
+    if len({p.label_id for p in pairs}) < len(pairs) or len({p.name for p in pairs}) < len(pairs):
+        raise ConfigError("an id or a name stands twice", where="--class-map")
+    return tuple(sorted(pairs, key=lambda pair: pair.label_id))
+
+
+def with_class_names(
+    cases: Sequence[SourceCase], class_map: tuple[ClassId, ...]
+) -> tuple[tuple[SourceCase, ...], bool]:
+    """Give every labelled case a table of names.
+
+    A case that names only some of its source's classes may hold the others too. Where a source names none, the class map
+    does; without one, the ids in its files become ``class_1``, ``class_2``, ...
+
+    Returns:
+        The cases, and whether names had to be made up.
+    """
+    made_up = False
+    named: list[SourceCase] = []
+    tables: dict[int, tuple[ClassId, ...]] = {}
+    for number in sorted({case.source for case in cases}):
+        of_source = [case for case in cases if case.source == number]
+        # segments of SEG objects carry names of their own, which say nothing about label maps beside them
+        of_source = [case for case in of_source if case.label is None or case.label.kind == "nifti"]
+        tables[number] = _consistent(pair for case in of_source for pair in case.classes) or class_map
+        if not tables[number] and any(case.label is not None and not case.classes for case in of_source):
+            tables[number] = tuple(ClassId(n, f"class_{n}") for n in _ids_in(of_source))
+            made_up = made_up or bool(tables[number])
+    for case in cases:
+        own = {pair.label_id for pair in case.classes}
+        others = tuple(pair for pair in tables[case.source] if pair.label_id not in own)
+        drawn = case.label is not None and case.label.kind == "nifti"
+        named.append(replace(case, classes=case.classes + others) if drawn else case)
+    return tuple(named), made_up
+
+
+def _consistent(pairs: Iterable[ClassId]) -> tuple[ClassId, ...]:
+    """The pairs once each, or nothing where an id has two names."""
+    distinct = sorted(set(pairs), key=lambda pair: (pair.label_id, pair.name))
+    return tuple(distinct) if len({pair.label_id for pair in distinct}) == len(distinct) else ()
+
+
+def _ids_in(cases: Iterable[SourceCase]) -> list[int]:
+    ids: set[int] = set()
+    for case in cases:
+        if case.label is None or case.label.kind != "nifti":
+            continue
+        try:
+            ids.update(present_ids(read_label(case.label.files[0]).array))
+        except DataError:
+            # the case itself will be refused with the reason when it is read
+            continue
+    return sorted(ids)
+
+
+def present_ids(labels: np.ndarray) -> list[int]:
+    """The label ids above 0 in an array, sorted."""
+    if labels.max() < np.iinfo(np.uint16).max:
+        return [int(n) for n in np.flatnonzero(np.bincount(labels.ravel())) if n > 0]
+    return [int(n) for n in np.unique(labels) if n > 0]
+
+
+def class_table(cases: Sequence[SourceCase]) -> tuple[str, ...]:
+    """The names of ids 1, 2, ... of the dataset.
+
+    The sources' own ids are kept where each name has one id and the ids are consecutive; else names are ordered by their
+    smallest id, then by name.
+
+    Raises:
+        LabelError: If a class is called background, or a name holds control characters.
+    """
+    pairs = {pair for case in cases for pair in case.classes}
+    smallest: dict[str, int] = {}
+    for pair in sorted(pairs, key=lambda pair: pair.label_id):
+        smallest.setdefault(pair.name, pair.label_id)
+    for name in smallest:
+        if name.lower() == "background" or not name.isprintable() or not name:
+            raise LabelError(f"a class is called {name!r}", expected="a printable name other than background")
+    return tuple(sorted(smallest, key=lambda name: (smallest[name], name)))
+
+
+def to_class_ids(labels: np.ndarray, table: Sequence[ClassId], class_names: Sequence[str]) -> np.ndarray:
+    """Source label ids turned into ids of the dataset's class table, (I, J, K) uint8.
+
+    Raises:
+        LabelError: If a voxel holds an id that the table does not name.
+    """
+    names = {pair.label_id: pair.name for pair in reversed(table)}
+    present = present_ids(labels)
+    unknown = [number for number in present if number not in names]
+    if unknown:
+        shown = ", ".join(str(number) for number in unknown[:5])
+        hint = "name it in lesion_classes and label_ids, or with --class-map"
+        raise LabelError(f"label id {shown} is not in the class table", hint=hint)
+    mapped = np.zeros(labels.shape, dtype=np.uint8)
+    for number in present:
+        mapped[labels == number] = list(class_names).index(names[number]) + 1
+    return mapped

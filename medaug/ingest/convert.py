@@ -1,0 +1,214 @@
+"""One source case read, checked and turned into a case of the dataset, or refused with its reasons."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from medaug.core.case import Case
+from medaug.core.errors import DataError
+from medaug.core.geometry import Grid
+from medaug.core.results import Finding
+from medaug.core.volume import LabelMap, Unit, Volume
+from medaug.ingest import checks
+from medaug.ingest.classes import to_class_ids
+from medaug.ingest.discover import Identified
+from medaug.ingest.folders import modality_of
+from medaug.ingest.sources import ImageSource, Policy, SourceCase
+from medaug.io.annotations import combine, read_seg
+from medaug.io.dataset import CaseFacts
+from medaug.io.dicom import SeriesVolume, read_series
+from medaug.io.nifti import read_label, read_nifti
+
+UNSTATED = "OT"
+_HU_FLOOR = -500.0
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Converted:
+    """What became of a source case.
+
+    Attributes:
+        case: None where it is refused.
+        facts: For the manifest.
+        findings: Everything odd, refusals too.
+        pixels_sha256: Of the voxels, to find one image under two patients.
+        looks_like_hu: Whole numbers that reach air in HU, in one channel.
+        is_guessed: Nothing says what the intensities mean.
+    """
+
+    case: Case | None
+    facts: CaseFacts
+    findings: tuple[Finding, ...]
+    pixels_sha256: str = ""
+    looks_like_hu: bool = False
+    is_guessed: bool = False
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Channel:
+    """One channel as read."""
+
+    image: np.ndarray
+    grid: Grid
+    spacing_known: bool
+    sha256: tuple[str, ...]
+    modality: str | None = None
+    unit: Unit | None = None
+    findings: tuple[Finding, ...] = ()
+    series: SeriesVolume | None = None
+
+
+@final
+class _RefusedError(Exception):
+    """Carries the finding that ends a case; never leaves this file."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.code)
+        self.finding = finding
+
+
+def convert(
+    found: Identified, class_names: tuple[str, ...], policy: Policy, *, labels_expected: bool
+) -> Converted:
+    """Read and check one case.
+
+    Args:
+        found: The case and its ids.
+        class_names: The class table of the dataset.
+        policy: What the command line says of all cases.
+        labels_expected: Whether an image without a label is worth a finding.
+
+    Returns:
+        The case, or the findings that refuse it; wrong data raise nothing.
+
+    Raises:
+        DependencyError: If a file needs a package that is not installed.
+    """
+    facts = CaseFacts(modality=UNSTATED)
+    try:
+        _refuse(checks.check_stated(found.source.problem, found.case_id))
+        return _convert(found, class_names, policy, labels_expected=labels_expected)
+    except _RefusedError as refusal:
+        return Converted(None, facts, (*found.findings, refusal.finding))
+    except DataError as error:
+        return Converted(None, facts, (*found.findings, checks.check_readable(error, found.case_id)))
+
+
+def _refuse(finding: Finding | None) -> None:
+    if finding is not None and finding.severity == "refused":
+        raise _RefusedError(finding)
+
+
+def _convert(
+    found: Identified, class_names: tuple[str, ...], policy: Policy, *, labels_expected: bool
+) -> Converted:
+    source, case_id = found.source, found.case_id
+    channels = [_read_channel(image, case_id) for image in source.images]
+    volume, modality, is_guessed = _volume(source, channels, case_id, policy)
+    _refuse(checks.check_finite(volume, case_id))
+    _refuse(checks.check_constant(volume, case_id))
+    label_map, label_sha256, notes = _label(found, channels[0], class_names)
+    if source.label is None and not source.stated.lesion_free and (labels_expected or policy.require_labels):
+        notes.append(checks.check_label_missing(case_id, required=policy.require_labels))
+        _refuse(notes[-1])
+    stated = (policy.spacing or source.stated.spacing) is not None
+    spacing = checks.check_spacing(volume.grid, case_id, known=volume.spacing_known, stated=stated)
+    odd = [note.model_copy(update={"case_id": case_id}) for channel in channels for note in channel.findings]
+    findings = (*found.findings, *odd, *notes, *([spacing] if spacing else []))
+    facts = CaseFacts(
+        modality=modality,
+        split=source.stated.split,
+        lesion_free=source.stated.lesion_free,
+        licence=policy.licence or source.stated.licence,
+        terms=policy.terms or source.stated.terms,
+        source_sha256=tuple(digest for channel in channels for digest in channel.sha256) + label_sha256,
+        findings=tuple(dict.fromkeys(finding.code for finding in findings)),
+    )
+    digest = hashlib.sha256(volume.image.tobytes()).hexdigest()
+    case = Case(case_id, found.patient_id, volume, label_map, policy.origin)
+    return Converted(case, facts, findings, digest, is_guessed and _looks_like_hu(volume), is_guessed)
+
+
+def _read_channel(source: ImageSource, case_id: str) -> _Channel:
+    if source.kind == "dicom":
+        read = read_series(source.files, where=case_id)
+        return _Channel(
+            read.volume.image[0],
+            read.volume.grid,
+            True,
+            read.source_sha256,
+            read.modality,
+            read.volume.unit,
+            read.findings,
+            read,
+        )
+    image = read_nifti(source.files[0], where=case_id)
+    return _Channel(
+        image.array.astype(np.float32, copy=False), image.grid, image.spacing_known, (image.sha256,)
+    )
+
+
+def _volume(
+    source: SourceCase, channels: list[_Channel], case_id: str, policy: Policy
+) -> tuple[Volume, str, bool]:
+    """The channels as one volume, its modality, and whether that is only a guess."""
+    _refuse(checks.check_channel_grids([channel.grid for channel in channels], case_id))
+    names = tuple(image.channel for image in source.images)
+    modality = policy.modality or source.stated.modality or channels[0].modality or modality_of(names)
+    # a series says its own unit; a file of another kind means HU where its modality is CT
+    unit = channels[0].unit if policy.modality is None else None
+    if unit is None:
+        unit = Unit.HU if modality == "CT" else Unit.ARBITRARY
+    known = all(channel.spacing_known for channel in channels)
+    spacing = policy.spacing or source.stated.spacing
+    if spacing is not None:
+        known = spacing == "known"
+    image = np.stack([channel.image for channel in channels])
+    return Volume(image, channels[0].grid, unit, names, known), modality or UNSTATED, modality is None
+
+
+def _looks_like_hu(volume: Volume) -> bool:
+    image = volume.image
+    return (
+        len(volume.channels) == 1
+        and float(image.min()) <= _HU_FLOOR
+        and bool((image == np.rint(image)).all())
+    )
+
+
+def _label(
+    found: Identified, image: _Channel, class_names: tuple[str, ...]
+) -> tuple[LabelMap | None, tuple[str, ...], list[Finding]]:
+    """The label map on the image's grid, the hashes of its files, and what was odd."""
+    source, case_id = found.source, found.case_id
+    if source.label is None:
+        return None, (), []
+    if source.label.kind == "dicom":
+        labels, digests = _segments(source, image, class_names, case_id)
+    else:
+        file = read_label(source.label.files[0], where=case_id)
+        _refuse(checks.check_label_grid(image.grid, file.grid, case_id))
+        labels, digests = to_class_ids(file.array, source.classes, class_names), (file.sha256,)
+    note = checks.check_lesion_free(labels, case_id, lesion_free=source.stated.lesion_free)
+    _refuse(note)
+    return LabelMap(labels, image.grid, class_names), digests, [note] if note is not None else []
+
+
+def _segments(
+    source: SourceCase, image: _Channel, class_names: tuple[str, ...], case_id: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    if image.series is None:
+        raise DataError(
+            "a DICOM SEG is tied to an image that is no DICOM series", hint="use a NIfTI label map"
+        )
+    objects = [
+        read_seg(path, image.series, where=case_id) for path in (source.label.files if source.label else ())
+    ]
+    labels = combine([segment for item in objects for segment in item.segments], class_names, where=case_id)
+    return labels, tuple(item.sha256 for item in objects)

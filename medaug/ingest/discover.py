@@ -1,0 +1,196 @@
+"""From the folders on the command line to a list of cases; nothing is decoded here but headers and tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import final
+
+from medaug.core.case import ID_PATTERN
+from medaug.core.errors import DataError, StorageError
+from medaug.core.results import Finding
+from medaug.ingest.folders import pair_niftis
+from medaug.ingest.series import pair_series
+from medaug.ingest.sources import Discovery, SourceCase
+from medaug.ingest.table import TABLE, read_table
+from medaug.io.dataset import DATASET_JSON
+from medaug.io.nifti import is_nifti
+
+_SYSTEM_FOLDERS = frozenset({"__MACOSX"})
+_ID_LENGTH = 64
+
+
+def discover(
+    sources: Sequence[Path],
+    labels: Path | None,
+    tick: Callable[[], None] = lambda: None,
+    *,
+    out: Path | None = None,
+    keep_ids: bool = False,
+) -> Discovery:
+    """Find the cases of all sources.
+
+    A folder with a ``cases.csv`` at its top is that table and nothing else; a table given by ``labels`` stands for all
+    sources, whose folders are also searched for its paths. Without a table, NIfTI files are paired by name and all other
+    files are looked at as DICOM. Folders directly below a source that have their own table or ``dataset.json`` are read
+    as sources are.
+
+    Args:
+        sources: Folders or files.
+        labels: A table in the form of ``cases.csv``, or None.
+        tick: Called once a file that is looked at.
+        out: A folder that is never looked into: that of the dataset to be.
+        keep_ids: Show the file names of NIfTI cases as case ids.
+
+    Raises:
+        DataError: If a source is missing or holds nothing, or a table or ``dataset.json`` cannot be used.
+        StorageError: If a folder may not be read.
+    """
+    for number, source in enumerate(sources, start=1):
+        if not source.exists():
+            raise DataError(
+                f"source {number} does not exist", where="SRC", expected="a folder or file of scans"
+            )
+    if labels is not None:
+        return read_table(labels, 0, [source for source in sources if source.is_dir()])
+    found = Discovery(())
+    look = _Look(tick, None if out is None else out.resolve(), keep_ids)
+    for number, source in enumerate(sources):
+        found = found.joined(_one(source, number, look))
+    if not found.cases and not found.strays:
+        raise DataError("sources hold no file", where="SRC", expected="NIfTI or DICOM files, or a cases.csv")
+    return found
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How sources are looked through."""
+
+    tick: Callable[[], None]
+    out: Path | None
+    keep_ids: bool
+
+
+def _one(source: Path, number: int, look: _Look) -> Discovery:
+    if source.is_file():
+        if source.suffix.lower() == ".csv":
+            return read_table(source, number)
+        return _pair(source.parent, [source], number, look)
+    if (source / TABLE).is_file():
+        return read_table(source / TABLE, number)
+    skip = [path for path in source.iterdir() if path.is_dir() and path.resolve() == look.out]
+    if (source / DATASET_JSON).is_file():
+        return _pair(source, _files(source, skip), number, look)
+    own = sorted(p for p in source.iterdir() if (p / TABLE).is_file() or (p / DATASET_JSON).is_file())
+    found = Discovery(())
+    for folder in own:
+        if folder not in skip:
+            found = found.joined(_one(folder, number, look))
+    return found.joined(_pair(source, _files(source, [*own, *skip]), number, look))
+
+
+def _files(folder: Path, without: Sequence[Path]) -> list[Path]:
+    """All files below a folder in a fixed order, without hidden ones and those of some subfolders."""
+    files = []
+    try:
+        for path in sorted(folder.rglob("*")):
+            parts = path.relative_to(folder).parts
+            hidden = any(part.startswith(".") or part in _SYSTEM_FOLDERS for part in parts)
+            if not hidden and path.is_file() and not any(path.is_relative_to(other) for other in without):
+                files.append(path)
+    except OSError as error:
+        raise StorageError(f"a source folder cannot be read: {error.strerror}", where="SRC") from error
+    return files
+
+
+def _pair(folder: Path, files: list[Path], number: int, look: _Look) -> Discovery:
+    niftis = [path for path in files if is_nifti(path)]
+    rest = [path for path in files if not is_nifti(path) and path != folder / DATASET_JSON]
+    for _ in niftis:
+        look.tick()
+    pairs = pair_niftis(folder, niftis, number, keep_ids=look.keep_ids)
+    return pairs.joined(pair_series(rest, number, look.tick))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """A case with the ids that may be shown, and what was odd about them."""
+
+    source: SourceCase
+    case_id: str
+    patient_id: str
+    findings: tuple[Finding, ...] = ()
+
+
+def identify(cases: Sequence[SourceCase]) -> tuple[Identified, ...]:
+    """Give every case and patient an id that may be shown.
+
+    Ids written in a table are kept as the user's pseudonyms (characters outside letters, digits, ``_`` and ``-`` are
+    replaced, with a finding). All others become ``case_0001`` and ``patient_0001``, in the order of the sources. A patient
+    that stands in several sources, or in a table and a folder, keeps one id.
+    """
+    patients = _patient_ids(cases)
+    taken = {_clean(case.case_key) for case in cases if case.ids_are_pseudonyms}
+    numbers = iter(range(1, len(cases) + len(taken) + 2))
+    seen: set[str] = set()
+    found = []
+    for case in cases:
+        patient_id = patients[case.patient_key]
+        if not case.ids_are_pseudonyms:
+            case_id = next(name for name in (f"case_{n:04d}" for n in numbers) if name not in taken)
+            found.append(Identified(case, case_id, patient_id))
+            continue
+        case_id = _clean(case.case_key)
+        findings = _id_findings(case, case_id, twice=case_id in seen)
+        seen.add(case_id)
+        refused = any(finding.severity == "refused" for finding in findings)
+        found.append(
+            Identified(replace(case, problem="") if refused else case, case_id, patient_id, findings)
+        )
+    return tuple(found)
+
+
+def _id_findings(case: SourceCase, case_id: str, *, twice: bool) -> tuple[Finding, ...]:
+    if twice:
+        message = "this case id stands in the table before; the first one was kept"
+        return (Finding(code="duplicate-case-id", severity="refused", case_id=case_id, message=message),)
+    if case_id != case.case_key:
+        message = "the table's id had other characters than letters, digits, _ and -"
+        return (Finding(code="id-changed", severity="fixed", case_id=case_id, message=message),)
+    return ()
+
+
+def _patient_ids(cases: Sequence[SourceCase]) -> dict[str, str]:
+    """Private patient key to the id that may be shown."""
+    ids: dict[str, str] = {}
+    for case in cases:
+        if case.ids_are_pseudonyms and case.patient_key not in ids:
+            ids[case.patient_key] = _free(_clean(case.patient_key), set(ids.values()))
+    number = 0
+    for case in cases:
+        while case.patient_key not in ids:
+            number += 1
+            name = f"patient_{number:04d}"
+            if name not in ids.values():
+                ids[case.patient_key] = name
+    return ids
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or the name with the first number that makes it unlike all others."""
+    candidate, number = name, 1
+    while candidate in taken:
+        number += 1
+        candidate = f"{name[: _ID_LENGTH - 6]}_{number}"
+    return candidate
+
+
+def _clean(text: str) -> str:
+    if re.fullmatch(ID_PATTERN, text):
+        return text
+    cleaned = re.sub(r"[^A-Za-z0-9_\-]", "_", text)[:_ID_LENGTH].lstrip("_-")
+    return cleaned or "id"

@@ -1,0 +1,165 @@
+"""What was found on the way in, before anything is read: cases to be, files that fit nowhere, and the private tie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, final
+
+from pydantic import Field
+
+from medaug.core.case import Origin
+from medaug.core.config import Document, Frozen
+from medaug.core.results import Severity
+
+Kind = Literal["nifti", "dicom"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ClassId:
+    """A label id and the class it stands for, in the files of one source."""
+
+    label_id: int
+    name: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ImageSource:
+    """One channel: a NIfTI file, or the files of a DICOM series; ``channel`` is empty where nothing names it."""
+
+    kind: Kind
+    files: tuple[Path, ...]
+    channel: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class LabelSource:
+    """A NIfTI label map, or DICOM SEG files."""
+
+    kind: Kind
+    files: tuple[Path, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What the source itself says of a case; None where it is silent."""
+
+    modality: str | None = None
+    spacing: Literal["known", "nominal"] | None = None
+    split: Literal["train", "test"] | None = None
+    lesion_free: bool = False
+    licence: str | None = None
+    terms: str | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A column of ``cases.csv`` that medaug does not know: kept apart, private."""
+
+    name: str
+    value: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SourceCase:
+    """A case as it stands in its source. Keys are private: they enter no message and no public file.
+
+    Attributes:
+        source: Which SRC of the command line, counted from 0.
+        case_key: What the source calls the case, or its path; private unless ``ids_are_pseudonyms``.
+        patient_key: What tells patients apart; private unless ``ids_are_pseudonyms``.
+        ids_are_pseudonyms: The keys were written by hand in a table and may be shown.
+        images: One a channel.
+        label: None for an unlabelled case.
+        classes: Names of the label ids of this case; empty where its source names none.
+        problem: Why the case is refused before it is read; empty where it is not.
+    """
+
+    source: int
+    case_key: str
+    patient_key: str
+    ids_are_pseudonyms: bool
+    images: tuple[ImageSource, ...]
+    label: LabelSource | None
+    classes: tuple[ClassId, ...] = ()
+    stated: Stated = Stated()
+    attributes: tuple[Attribute, ...] = ()
+    problem: str = ""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file the case is made of."""
+        images = tuple(path for image in self.images for path in image.files)
+        return images + (self.label.files if self.label is not None else ())
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """Files that became no case; the message names none of them."""
+
+    code: str
+    severity: Severity
+    message: str
+    files: tuple[Path, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What the sources hold."""
+
+    cases: tuple[SourceCase, ...]
+    strays: tuple[Stray, ...] = ()
+
+    def joined(self, other: Discovery) -> Discovery:
+        """Both together, in order."""
+        return Discovery(self.cases + other.cases, self.strays + other.strays)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the command line says of all cases; it wins over the files."""
+
+    origin: Origin = Origin.REAL
+    modality: str | None = None
+    spacing: Literal["known", "nominal"] | None = None
+    licence: str | None = None
+    terms: str | None = None
+    require_labels: bool = False
+
+
+@final
+class PrivateCase(Frozen):
+    """Where a case came from."""
+
+    case_id: str
+    patient_id: str
+    case_key: str
+    patient_key: str
+    files: tuple[str, ...]
+    attributes: dict[str, str] = Field(description="columns of cases.csv that medaug does not know")
+    refused: bool
+
+
+@final
+class PrivateSource(Frozen):
+    """Files that became no case."""
+
+    source_id: str
+    files: tuple[str, ...]
+
+
+@final
+class SourcesPrivate(Document):
+    """``sources.private.json``, mode 600: the only tie between pseudonyms and sources."""
+
+    cases: tuple[PrivateCase, ...]
+    others: tuple[PrivateSource, ...]

@@ -1,0 +1,201 @@
+"""``cases.csv``: the hand-written list of cases, one row a case."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, final
+
+from medaug.core.errors import DataError, LabelError, UnreadableError
+from medaug.ingest.series import segment_table
+from medaug.ingest.sources import Attribute, ClassId, Discovery, ImageSource, LabelSource, SourceCase, Stated
+from medaug.io.headers import looks_like_dicom
+from medaug.io.nifti import is_nifti
+
+TABLE = "cases.csv"
+_CHANNEL = "image_"
+_KNOWN = frozenset(
+    {
+        "case_id",
+        "image",
+        "label",
+        "label_ids",
+        "lesion_classes",
+        "lesion_free",
+        "licence",
+        "modality",
+        "patient_id",
+        "spacing",
+        "split",
+        "terms",
+    }
+)
+_YES, _NO = frozenset({"yes", "true", "1"}), frozenset({"", "no", "false", "0"})
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row: cells by column name, missing cells empty."""
+
+    number: int
+    columns: tuple[str, ...]
+    cells: tuple[str, ...]
+
+    def __getitem__(self, name: str) -> str:
+        return self.cells[self.columns.index(name)] if name in self.columns else ""
+
+
+def read_table(path: Path, source: int, folders: Sequence[Path] = ()) -> Discovery:
+    """Read a table; a row that makes no sense becomes a refused case, and the others go on.
+
+    Args:
+        path: The table.
+        source: Index of the SRC it stands for.
+        folders: Where paths are also looked for, after the folder of the table.
+
+    Raises:
+        UnreadableError: If the file is missing or no CSV in UTF-8.
+        DataError: If it has no column for images, or no row.
+    """
+    rows = _rows(path)
+    columns = rows[0].columns
+    if "image" not in columns and not any(_is_channel(c) for c in columns):
+        raise DataError(
+            f"{path.name} has no column image or image_<CHANNEL>", expected=", ".join(sorted(_KNOWN))
+        )
+    roots = tuple(dict.fromkeys((path.parent, *folders)))
+    return Discovery(tuple(_case(row, source, roots) for row in rows))
+
+
+def _rows(path: Path) -> list[_Row]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UnreadableError(
+            f"{path.name} cannot be read as a table", expected="comma-separated UTF-8"
+        ) from error
+    lines = [line for line in lines if any(cell.strip() for cell in line)]
+    if len(lines) < 2:
+        raise DataError(f"{path.name} has no row", expected="a line of column names and one line a case")
+    columns = tuple(cell.strip() for cell in lines[0])
+    if len(set(columns)) < len(columns):
+        raise DataError(f"{path.name} has two columns of one name")
+    width = len(columns)
+    return [
+        _Row(number, columns, tuple(cell.strip() for cell in (line + [""] * width)[:width]))
+        for number, line in enumerate(lines[1:], start=1)
+    ]
+
+
+def _is_channel(column: str) -> bool:
+    return column.startswith(_CHANNEL) and len(column) > len(_CHANNEL)
+
+
+def _case(row: _Row, source: int, roots: tuple[Path, ...]) -> SourceCase:
+    case = SourceCase(
+        source=source,
+        case_key=row["case_id"] or f"row {row.number}",
+        patient_key=row["patient_id"] or row["case_id"] or f"row {row.number}",
+        ids_are_pseudonyms=bool(row["case_id"]),
+        images=(),
+        label=None,
+        attributes=tuple(
+            Attribute(name, value)
+            for name, value in zip(row.columns, row.cells, strict=True)
+            if name not in _KNOWN and not _is_channel(name) and value
+        ),
+    )
+    try:
+        images, label = _images(row, roots), _label(row, roots)
+        # the segments of a SEG object carry their own names
+        drawn = label is not None and label.kind == "dicom"
+        classes = tuple(segment_table(label.files[0])) if label is not None and drawn else _classes(row)
+        return replace(case, images=images, label=label, classes=classes, stated=_stated(row))
+    except DataError as error:
+        return replace(case, problem=error.line())
+
+
+def _images(row: _Row, roots: tuple[Path, ...]) -> tuple[ImageSource, ...]:
+    named = [c for c in row.columns if _is_channel(c) and row[c]]
+    if named:
+        return tuple(_image(row[c], c, roots, c.removeprefix(_CHANNEL)) for c in named)
+    if not row["image"]:
+        raise DataError("row names no image")
+    return (_image(row["image"], "image", roots, ""),)
+
+
+def _image(text: str, column: str, roots: tuple[Path, ...], channel: str) -> ImageSource:
+    path = _find(text, column, roots)
+    if path.is_dir():
+        files = tuple(sorted(p for p in path.rglob("*") if p.is_file() and looks_like_dicom(p)))
+        return ImageSource("dicom", files, channel)
+    return ImageSource("nifti" if is_nifti(path) else "dicom", (path,), channel)
+
+
+def _label(row: _Row, roots: tuple[Path, ...]) -> LabelSource | None:
+    if not row["label"]:
+        return None
+    path = _find(row["label"], "label", roots)
+    return LabelSource("nifti" if is_nifti(path) else "dicom", (path,))
+
+
+def _find(text: str, column: str, roots: tuple[Path, ...]) -> Path:
+    for root in roots:
+        if (root / text).exists():
+            return root / text
+    raise UnreadableError(
+        f"the file of column {column} does not exist", hint="paths are relative to the table"
+    )
+
+
+def _classes(row: _Row) -> tuple[ClassId, ...]:
+    names = [part.strip() for part in row["lesion_classes"].split(";") if part.strip()]
+    ids = [part.strip() for part in row["label_ids"].split(";") if part.strip()]
+    if not names or (not ids and not row["label"]):
+        return ()
+    if len(names) != len(ids):
+        raise LabelError(
+            f"row names {len(names)} classes and {len(ids)} label ids", expected="as many of both"
+        )
+    if not all(text.isdecimal() and int(text) > 0 for text in ids) or len(set(ids)) < len(ids):
+        raise LabelError("label ids are not different whole numbers above 0", expected="such as 1;2")
+    return tuple(ClassId(int(text), name) for text, name in zip(ids, names, strict=True))
+
+
+def _stated(row: _Row) -> Stated:
+    free = row["lesion_free"].lower()
+    if free not in _YES | _NO:
+        raise DataError("lesion_free is neither yes nor no")
+    return Stated(
+        modality=row["modality"].upper() or None,
+        spacing=_spacing(row["spacing"].lower()),
+        split=_split(row["split"].lower()),
+        lesion_free=free in _YES,
+        licence=row["licence"] or None,
+        terms=row["terms"] or None,
+    )
+
+
+def _split(text: str) -> Literal["train", "test"] | None:
+    if text == "train":
+        return "train"
+    if text == "test":
+        return "test"
+    if text:
+        raise DataError("split is neither train nor test")
+    return None
+
+
+def _spacing(text: str) -> Literal["known", "nominal"] | None:
+    if text == "known":
+        return "known"
+    if text == "nominal":
+        return "nominal"
+    if text:
+        raise DataError("spacing is neither known nor nominal")
+    return None

@@ -1,0 +1,365 @@
+"""``medaug ingest``: folders of scans and annotations into a dataset folder, or refused case by case."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, final
+
+from pydantic import Field, ValidationError
+
+from medaug.core.case import (
+    FINDINGS,
+    SOURCES_PRIVATE,
+    CaseRecord,
+    FindingsFile,
+    Manifest,
+    Origin,
+    read_manifest,
+)
+from medaug.core.config import Frozen
+from medaug.core.errors import DataError
+from medaug.core.results import Finding, Summary
+from medaug.core.runs import Progress, finished, open_run
+from medaug.core.storage import require_free_space, sha256_file, sha256_text, write_text_atomic
+from medaug.ingest.checks import note_made_up_classes
+from medaug.ingest.classes import class_table, parse_class_map, with_class_names
+from medaug.ingest.convert import convert
+from medaug.ingest.discover import Identified, discover, identify
+from medaug.ingest.settle import ReadCase, Settled, settle
+from medaug.ingest.sources import Policy, PrivateCase, PrivateSource, SourcesPrivate, Stray
+from medaug.io.dataset import finish_dataset, write_case
+
+RESUME = ".resume.jsonl"
+
+
+@final
+class IngestOptions(Frozen):
+    """Options of `medaug ingest`."""
+
+    sources: tuple[Path, ...] = Field(min_length=1)
+    out: Path
+    labels: Path | None = None
+    name: str | None = Field(default=None, description="of the dataset; default: that of the folder")
+    origin: Origin = Origin.REAL
+    class_map: str | None = Field(default=None, description='names of label ids, such as "1=solid,2=other"')
+    modality: str | None = Field(
+        default=None, pattern=r"^[A-Z]{2,4}$", description="wins over what files say"
+    )
+    spacing: Literal["known", "nominal"] | None = None
+    licence: str | None = None
+    terms: str | None = None
+    require_labels: bool = False
+    keep_ids: bool = Field(
+        default=False, description="show file names as case ids; they may hold identifiers"
+    )
+    strict: bool = False
+
+
+@final
+class _Asked(Frozen):
+    """What the run folder remembers of the options: settings, no paths."""
+
+    name: str
+    origin: Origin
+    class_map: str | None
+    modality: str | None
+    spacing: str | None
+    licence: str | None
+    terms: str | None
+    require_labels: bool
+    keep_ids: bool
+    strict: bool
+
+
+@final
+class ClassTotal(Frozen):
+    """One class over the whole dataset."""
+
+    class_name: str
+    cases: int
+    patients: int
+    lesions: int
+
+
+@final
+class IngestSummary(Summary):
+    """What became of the sources."""
+
+    dataset: Path
+    name: str
+    cases: int
+    labelled: int
+    patients: int
+    classes: tuple[ClassTotal, ...]
+    fixed: int
+    flagged: int
+    refused: tuple[Finding, ...]
+
+    def lines(self) -> tuple[str, ...]:
+        """Counts, then every refusal with its reason."""
+        head = f"{self.cases} cases ({self.labelled} labelled) of {self.patients} patients in {self.dataset}"
+        rows = tuple(
+            f"  {c.class_name}: {c.lesions} lesions in {c.cases} cases of {c.patients} patients"
+            for c in self.classes
+        )
+        notes = (
+            (f"{self.fixed} things fixed, {self.flagged} flagged: see {FINDINGS}",)
+            if self.fixed + self.flagged
+            else ()
+        )
+        refused = tuple(f"refused: {f.case_id + ': ' if f.case_id else ''}{f.message}" for f in self.refused)
+        return (head, *rows, *notes, *refused)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Everything that is known before the first voxel is read."""
+
+    cases: tuple[Identified, ...]
+    strays: tuple[Stray, ...]
+    class_names: tuple[str, ...]
+    notes: tuple[Finding, ...]
+    policy: Policy
+    name: str
+
+
+def ingest(options: IngestOptions, progress: Progress) -> IngestSummary:
+    """Make a dataset folder out of scans; the same call again is skipped, an interrupted one goes on.
+
+    Raises:
+        ConfigError: If an option is wrong, or the folder holds another run.
+        DataError: If no case can be kept, or, with ``strict``, if any is refused.
+        DependencyError: If a file needs a package that is not installed.
+        StorageError: If the disk is too small, or a folder cannot be read or written.
+    """
+    job = _prepare(options, progress)
+    files = sorted(
+        {path for found in job.cases for path in found.source.files}
+        | {p for s in job.strays for p in s.files}
+    )
+    inputs = {"sources": _hash_files(files, job, progress)}
+    asked = _asked(options, job.name)
+    if finished(options.out, "ingest", asked, inputs):
+        return _summary(options.out)
+    require_free_space(options.out, int(1.5 * sum(path.stat().st_size for path in files)))
+    with open_run(options.out, "ingest", asked, inputs) as run:
+        read = _read_all(options.out, job, progress)
+        settled = settle(read, job.class_names, (*job.notes, *_stray_findings(job.strays)))
+        _finish(options, job, read, settled)
+        run.log("ingested", cases=len(settled.records), findings=len(settled.findings))
+    return _summary(options.out)
+
+
+def _prepare(options: IngestOptions, progress: Progress) -> _Job:
+    class_map = parse_class_map(options.class_map) if options.class_map else ()
+    count = sum(1 for source in options.sources if source.is_dir() for _ in source.rglob("*"))
+    progress.start("looking at files", count)
+    found = discover(
+        options.sources, options.labels, progress.advance, out=options.out, keep_ids=options.keep_ids
+    )
+    cases, made_up = with_class_names(found.cases, class_map)
+    policy = Policy(
+        options.origin,
+        options.modality,
+        options.spacing,
+        options.licence,
+        options.terms,
+        options.require_labels,
+    )
+    notes = (note_made_up_classes(),) if made_up else ()
+    name = options.name or options.out.absolute().name or "dataset"
+    return _Job(identify(cases), found.strays, class_table(cases), notes, policy, name)
+
+
+def _asked(options: IngestOptions, name: str) -> _Asked:
+    return _Asked(
+        name=name,
+        origin=options.origin,
+        class_map=options.class_map,
+        modality=options.modality,
+        spacing=options.spacing,
+        licence=options.licence,
+        terms=options.terms,
+        require_labels=options.require_labels,
+        keep_ids=options.keep_ids,
+        strict=options.strict,
+    )
+
+
+def _hash_files(files: Sequence[Path], job: _Job, progress: Progress) -> str:
+    """One hash over the files and over what the tables say of them; it names neither."""
+    progress.start("hashing files", len(files))
+    parts = []
+    for path in files:
+        parts.append(sha256_file(path))
+        progress.advance()
+    # where a file lies does not matter; what it is to its case does
+    order = {path: number for number, path in enumerate(files)}
+    told = [
+        f"{f.case_id} {f.patient_id} {f.source.stated} {f.source.classes} {f.source.attributes} {f.source.problem} "
+        f"{[order[path] for path in f.source.files]}"
+        for f in job.cases
+    ]
+    return sha256_text("\n".join([*parts, *told]))
+
+
+def _read_all(dataset: Path, job: _Job, progress: Progress) -> list[ReadCase]:
+    """Every case, from the resume file where an interrupted run already read it."""
+    done = _resumed(dataset)
+    with_labels = {found.source.source for found in job.cases if found.source.label is not None}
+    progress.start("ingesting cases", len(job.cases))
+    read = []
+    with (dataset / RESUME).open("a", encoding="utf-8") as handle:
+        for position, found in enumerate(job.cases):
+            entry = done.get(position)
+            if entry is None or entry.case_id != found.case_id:
+                entry = _read_one(dataset, found, job, labels_expected=found.source.source in with_labels)
+                handle.write(f"{position}\t{entry.model_dump_json()}\n")
+                handle.flush()
+            read.append(entry)
+            progress.advance()
+    return read
+
+
+def _resumed(dataset: Path) -> dict[int, ReadCase]:
+    done: dict[int, ReadCase] = {}
+    if not (dataset / RESUME).is_file():
+        return done
+    for line in (dataset / RESUME).read_text(encoding="utf-8").splitlines():
+        position, _, text = line.partition("\t")
+        try:
+            entry = ReadCase.model_validate_json(text)
+        except ValidationError:
+            # the line that was being written when the run was stopped
+            continue
+        if entry.record is None or all((dataset / path).is_file() for path in _paths(entry.record)):
+            done[int(position)] = entry
+    return done
+
+
+def _read_one(dataset: Path, found: Identified, job: _Job, *, labels_expected: bool) -> ReadCase:
+    if any(finding.severity == "refused" for finding in found.findings):
+        return _entry(found, None, found.findings)
+    read = convert(found, job.class_names, job.policy, labels_expected=labels_expected)
+    record = None if read.case is None else write_case(dataset, read.case, read.facts)
+    entry = _entry(found, record, read.findings)
+    return entry.model_copy(
+        update={
+            "pixels_sha256": read.pixels_sha256,
+            "looks_like_hu": read.looks_like_hu,
+            "is_guessed": read.is_guessed,
+        }
+    )
+
+
+def _entry(found: Identified, record: CaseRecord | None, findings: tuple[Finding, ...]) -> ReadCase:
+    return ReadCase(
+        case_id=found.case_id,
+        source=found.source.source,
+        record=record,
+        findings=findings,
+        pixels_sha256="",
+        looks_like_hu=False,
+        is_guessed=False,
+    )
+
+
+def _paths(record: CaseRecord) -> tuple[str, ...]:
+    return tuple(file.path for file in (*record.images, *([record.label] if record.label else [])))
+
+
+def _stray_id(number: int) -> str:
+    return f"source_{number:04d}"
+
+
+def _stray_findings(strays: Iterable[Stray]) -> tuple[Finding, ...]:
+    return tuple(
+        Finding(code=s.code, severity=s.severity, case_id=None, message=f"{_stray_id(n)}: {s.message}")
+        for n, s in enumerate(strays, start=1)
+    )
+
+
+def _finish(options: IngestOptions, job: _Job, read: Sequence[ReadCase], settled: Settled) -> None:
+    """Take away what was refused late, then write what describes the set; the manifest comes last."""
+    kept = {record.case_id: record for record in settled.records}
+    for entry in read:
+        if entry.record is not None and entry.case_id not in kept:
+            for path in _paths(entry.record):
+                (options.out / path).unlink(missing_ok=True)
+    _write_private(options.out, job, kept)
+    refused = [finding for finding in settled.findings if finding.severity == "refused"]
+    if not kept or (options.strict and refused):
+        FindingsFile(findings=settled.findings).write(options.out / FINDINGS)
+        raise _refusal(refused, len(job.cases), strict=bool(kept))
+    manifest = Manifest(name=job.name, classes=job.class_names, cases=settled.records)
+    finish_dataset(options.out, manifest, settled.findings)
+    (options.out / RESUME).unlink(missing_ok=True)
+
+
+def _refusal(refused: Sequence[Finding], total: int, *, strict: bool) -> DataError:
+    first = refused[0] if refused else None
+    reason = f"the first: {first.message}" if first is not None else "there is no image"
+    what = f"{len(refused)} refusals and --strict" if strict else f"none of {total} cases can be kept"
+    return DataError(
+        f"{what}; {reason}", where=(first.case_id or "") if first else "", hint=f"see {FINDINGS} in --out"
+    )
+
+
+def _write_private(dataset: Path, job: _Job, kept: dict[str, CaseRecord]) -> None:
+    seen: set[str] = set()
+    cases = []
+    for found in job.cases:
+        cases.append(_private_case(found, refused=found.case_id not in kept or found.case_id in seen))
+        seen.add(found.case_id)
+    others = tuple(
+        PrivateSource(source_id=_stray_id(n), files=tuple(str(path.resolve()) for path in stray.files))
+        for n, stray in enumerate(job.strays, start=1)
+    )
+    text = SourcesPrivate(cases=tuple(cases), others=others).model_dump_json(indent=1)
+    write_text_atomic(dataset / SOURCES_PRIVATE, text + "\n", mode=0o600)
+
+
+def _private_case(found: Identified, *, refused: bool) -> PrivateCase:
+    return PrivateCase(
+        case_id=found.case_id,
+        patient_id=found.patient_id,
+        case_key=found.source.case_key,
+        patient_key=found.source.patient_key,
+        files=tuple(str(path.resolve()) for path in found.source.files),
+        attributes={attribute.name: attribute.value for attribute in found.source.attributes},
+        refused=refused,
+    )
+
+
+def _summary(dataset: Path) -> IngestSummary:
+    manifest = read_manifest(dataset)
+    findings = FindingsFile.read(dataset / FINDINGS).findings
+    severities = Counter(finding.severity for finding in findings)
+    return IngestSummary(
+        dataset=dataset,
+        name=manifest.name,
+        cases=len(manifest.cases),
+        labelled=sum(record.label is not None for record in manifest.cases),
+        patients=len(manifest.patient_ids),
+        classes=count_classes(manifest),
+        fixed=severities["fixed"],
+        flagged=severities["flagged"],
+        refused=tuple(finding for finding in findings if finding.severity == "refused"),
+    )
+
+
+def count_classes(manifest: Manifest) -> tuple[ClassTotal, ...]:
+    """Lesions, cases and patients of each class, in the order of the class table."""
+    totals = []
+    for name in manifest.classes:
+        holders = [record for record in manifest.cases if name in record.classes]
+        lesions = sum(
+            lesion.count for record in holders for lesion in record.lesions if lesion.class_name == name
+        )
+        patients = len({record.patient_id for record in holders})
+        totals.append(ClassTotal(class_name=name, cases=len(holders), patients=patients, lesions=lesions))
+    return tuple(totals)
