@@ -265,13 +265,15 @@ class _Bay:
         write_tiles(path, tiles)
 
     def _keep_real(self, cases: Sequence[Case], folder: Path) -> None:
-        """Real training lesions for the report, the first cases of each class."""
+        """Real training lesions for the report, a random few of each class."""
         path = folder / "real" / GALLERY
         if path.is_file():
             return
         tiles = []
         for name in self._ground.manifest.classes:
-            masks = ((case, case.label_map.mask(name)) for case in cases if case.label_map is not None)
+            order = SeedTree(0).child("real", folder.name, name).rng().permutation(len(cases))
+            mixed = (cases[n] for n in order)
+            masks = ((case, case.label_map.mask(name)) for case in mixed if case.label_map is not None)
             shown = [(case, mask) for case, mask in masks if mask.any()][:_SAMPLES_A_CLASS]
             tiles += [cut_tile(case, TileFacts("real", "", case.case_id, name), mask) for case, mask in shown]
         write_tiles(path, tiles)

@@ -84,6 +84,6 @@ def _facts(evidence: Evidence) -> tuple[Fact, ...]:
         Fact(str(len(result.arms)), "arms"),
         Fact(str(folds), "outer fold" if folds == 1 else "outer folds"),
         Fact(str(seeds), "seed" if seeds == 1 else "seeds"),
-        Fact(f"{steps:,}".replace(",", "\N{THIN SPACE}"), "optimiser steps an arm"),
+        Fact(f"{steps:,}".replace(",", "\N{THIN SPACE}"), "steps a training"),
         Fact(f"{result.cells_done}/{result.cells_planned}", "trainings done"),
     )
