@@ -1,0 +1,46 @@
+"""Labelling a volume with networks whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from medaug.tasks._segmentation.inference import predict_labels
+
+CPU = torch.device("cpu")
+
+
+class Threshold(nn.Module):
+    """Class 1 where the image is above 0."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.cat([-image, image], dim=1)
+
+
+class LeftToRight(nn.Module):
+    """Class 1 in the second half of the first axis, whatever the image shows."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        ramp = torch.linspace(-1, 1, image.shape[2]).reshape(1, 1, -1, *[1] * (image.ndim - 3))
+        return torch.cat([-ramp.expand_as(image), ramp.expand_as(image)], dim=1)
+
+
+@pytest.mark.parametrize("flips", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "patch"), [((20, 13, 5), (16, 16, 8)), ((20, 13, 37), (16, 16)), ((5, 5, 1), (8, 8))]
+)
+def test_every_voxel_gets_its_own_answer(shape, patch, flips):
+    image = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
+    before = image.copy()
+    labels = predict_labels(Threshold(), image, patch, CPU, flips=flips)
+    assert labels.dtype == np.uint8
+    assert np.array_equal(labels, image[0] > 0)
+    assert np.array_equal(image, before)
+
+
+def test_flips_average_out_what_depends_on_the_side():
+    image = np.zeros((1, 8, 8, 2), np.float32)
+    assert predict_labels(LeftToRight(), image, (8, 8), CPU, flips=False)[4:].all()
+    assert not predict_labels(LeftToRight(), image, (8, 8), CPU, flips=True).all()

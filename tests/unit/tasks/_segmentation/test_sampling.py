@@ -1,0 +1,171 @@
+"""Patches: shares that add up, windows that hold their lesion, batches that depend on the step alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from medaug.core.case import Case
+from medaug.core.errors import DataError, LabelError
+from medaug.core.intensity import CaseScale, IntensityScheme
+from medaug.core.seeding import SeedTree
+from medaug.core.volume import LabelMap
+from medaug.tasks._segmentation.sampling import BatchMaker, PatchPool, Shares, SyntheticPatches, prepare_case
+from tests.unit.tasks.cases import CLASSES, make_case
+
+CASE = make_case(0)
+SCHEME = IntensityScheme.for_volume(CASE.volume)
+
+
+def keep(image, labels, rng):
+    return image, labels
+
+
+class Source:
+    """Yields one and the same case, and keeps count."""
+
+    def __init__(self, case: Case) -> None:
+        self.case, self.drawn = case, 0
+
+    def draw(self, rngs):
+        self.drawn += len(rngs)
+        return tuple(self.case for _ in rngs)
+
+    @property
+    def donor_patient_ids(self):
+        return frozenset({self.case.patient_id})
+
+
+def test_running_sums_follow_the_shares():
+    counts = Shares(batch_size=5, lesion=0.5, synthetic=0.3, real_only_tail=0).counts(40)
+    sums = counts.cumsum(axis=0)
+    steps = np.arange(1, 41)
+    assert np.abs(sums[:, 0] - 2.5 * steps).max() <= 1
+    assert sums[-1].tolist() == [100, 60]
+    assert (counts[:, 1] <= counts[:, 0]).all()
+
+
+def test_lesion_share_does_not_depend_on_the_synthetic_share():
+    without = Shares(8, 0.6, 0.0, 0.0).counts(50)
+    with_all = Shares(8, 0.6, 0.6, 0.2).counts(50)
+    assert (without[:, 0] == with_all[:, 0]).all()
+    assert without[:, 1].sum() == 0 < with_all[:, 1].sum()
+
+
+def test_synthetic_share_fades_linearly_and_the_tail_is_real_only():
+    counts = Shares(batch_size=100, lesion=0.9, synthetic=0.8, real_only_tail=0.2).counts(100)[:, 1]
+    assert (counts[:60] == 80).all()
+    assert (counts[80:] == 0).all()
+    assert (np.diff(counts[60:80]) <= 0).all()
+    assert counts[60:80].sum() == pytest.approx(0.5 * 80 * 20, abs=1)
+
+
+@pytest.mark.parametrize("patch", [(8, 8), (8, 8, 4), (32, 32), (32, 32, 8)])
+def test_a_lesion_patch_holds_a_lesion(patch):
+    pool = PatchPool([make_case(n) for n in range(4)], SCHEME, CLASSES, patch)
+    for seed in range(30):
+        image, labels = pool.cut(np.random.default_rng(seed), around_lesion=True)
+        assert image.shape == (1, *patch)
+        assert labels.shape == patch
+        assert labels.any()
+
+
+def test_rare_class_is_drawn_as_often_as_the_common_one():
+    cases = [make_case(n, classes=(1,), shape=(24, 24, 4)) for n in range(9)]
+    cases.append(make_case(9, classes=(2,), shape=(24, 24, 4)))
+    pool = PatchPool(cases, SCHEME, CLASSES, (8, 8))
+    drawn = [pool.cut(np.random.default_rng(seed), around_lesion=True)[1].max() for seed in range(300)]
+    assert 0.4 < np.mean(np.array(drawn) == 2) < 0.6
+
+
+def test_patches_are_normalised_with_their_labels_in_place():
+    pool = PatchPool([CASE], SCHEME, CLASSES, (8, 8, 4))
+    assert CASE.label_map is not None
+    expected = SCHEME.case_scale(CASE.volume).normalise(CASE.volume.image)
+    image, labels = pool.cut(np.random.default_rng(1), around_lesion=True)
+    assert labels.any()
+    found = [
+        (i, j, k)
+        for i in range(17)
+        for j in range(13)
+        for k in range(3)
+        if np.array_equal(expected[:, i : i + 8, j : j + 8, k : k + 4], image)
+        and np.array_equal(CASE.label_map.labels[i : i + 8, j : j + 8, k : k + 4], labels)
+    ]
+    assert len(found) == 1
+
+
+def test_unlabelled_cases_are_never_cut():
+    silent = make_case(5, labelled=False)
+    loud = replace(silent, volume=replace(silent.volume, image=silent.volume.image + 1e6))
+    pool = PatchPool([CASE, loud], SCHEME, CLASSES, (8, 8))
+    whole = SCHEME.case_scale(CASE.volume).normalise(CASE.volume.image)
+    for seed in range(20):
+        image, _ = pool.cut(np.random.default_rng(seed), around_lesion=False)
+        assert np.isin(image, whole).all()
+
+
+@pytest.mark.parametrize(
+    ("cases", "error", "line"),
+    [
+        ([make_case(1, labelled=False)], DataError, "no training case has a label"),
+        ([make_case(1, classes=())], LabelError, "no lesion in the training cases"),
+        ([make_case(1, classes=(2,))], LabelError, "no training case holds dim"),
+    ],
+)
+def test_refuses_cases_that_teach_nothing(cases, error, line):
+    with pytest.raises(error, match=line):
+        PatchPool(cases, SCHEME, CLASSES, (8, 8))
+
+
+def test_refuses_another_class_table():
+    assert CASE.label_map is not None
+    other = replace(CASE, label_map=LabelMap(CASE.label_map.labels, CASE.volume.grid, ("bright", "dim")))
+    with pytest.raises(LabelError, match="case_000: label map names bright, dim"):
+        prepare_case(other, SCHEME, CLASSES, (8, 8))
+
+
+def test_a_batch_depends_on_its_step_alone():
+    pool = PatchPool([make_case(n) for n in range(4)], SCHEME, CLASSES, (8, 8))
+    counts = Shares(6, 0.5, 0.0, 0.0).counts(10)
+
+    def noisy(image, labels, rng):
+        return image + rng.normal(size=image.shape).astype(np.float32), labels
+
+    first = BatchMaker(pool, None, noisy, counts, 6, SeedTree(3))
+    second = BatchMaker(pool, None, noisy, counts, 6, SeedTree(3))
+    second.batch(0)
+    assert np.array_equal(first.batch(7).images, second.batch(7).images)
+    assert not np.array_equal(first.batch(7).images, first.batch(8).images)
+    assert not np.array_equal(
+        first.batch(7).images, BatchMaker(pool, None, noisy, counts, 6, SeedTree(4)).batch(7).images
+    )
+
+
+@pytest.mark.parametrize("patch", [(8, 8), (8, 8, 4), (32, 16)])
+def test_synthetic_patches_take_the_place_of_real_lesion_patches(patch):
+    pool = PatchPool([make_case(n) for n in range(4)], SCHEME, CLASSES, patch)
+    source = Source(make_case(9, classes=(2,)))
+    synthetic = SyntheticPatches(source, SCHEME, CLASSES, patch)
+    counts = Shares(8, 0.75, 0.5, 0.0).counts(5)
+    batch = BatchMaker(pool, synthetic, keep, counts, 8, SeedTree(0)).batch(2)
+    assert (batch.synthetic, source.drawn) == (4, 4)
+    assert batch.lesions >= 6
+    assert all((labels == 2).any() for labels in batch.labels[:4])
+    assert batch.images.shape == (8, 1, *patch)
+
+
+def test_a_part_of_a_case_is_normalised_by_the_scale_of_the_whole():
+    slab = replace(make_case(9), scale=CaseScale((5.0,), (2.0,), (-1e3,), (1e3,)))
+    image, _ = SyntheticPatches(Source(slab), SCHEME, CLASSES, (24, 20)).cut((np.random.default_rng(0),))[0]
+    k = [n for n in range(6) if np.allclose(image, (slab.volume.image[..., n] - 5) / 2, atol=1e-5)]
+    assert len(k) == 1
+
+
+def test_a_synthetic_case_without_a_lesion_still_gives_a_patch():
+    source = Source(make_case(9, classes=()))
+    image, labels = SyntheticPatches(source, SCHEME, CLASSES, (8, 8)).cut((np.random.default_rng(0),))[0]
+    assert image.shape == (1, 8, 8)
+    assert not labels.any()

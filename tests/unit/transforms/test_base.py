@@ -1,0 +1,27 @@
+"""Settings of augmentation, chosen by kind."""
+
+from __future__ import annotations
+
+import pytest
+
+from medaug.core.errors import ConfigError
+from medaug.transforms.base import parse_transforms
+from medaug.transforms.classical import Config
+
+
+def test_kind_chooses_the_file():
+    assert parse_transforms({"kind": "classical", "rotate_deg": 5}) == Config(rotate_deg=5)
+
+
+@pytest.mark.parametrize(
+    ("raw", "line"),
+    [
+        ({}, "kind is missing; expected classical, none"),
+        ({"kind": "clasical"}, "did you mean classical"),
+        ({"kind": "classical", "rotate_degrees": 5}, "did you mean rotate_deg"),
+        ({"kind": "classical", "scale": 1.5}, "scale: input should be less than 1"),
+    ],
+)
+def test_wrong_settings_are_named(raw, line):
+    with pytest.raises(ConfigError, match=line):
+        parse_transforms(raw)
