@@ -22,7 +22,7 @@ from medaug.core.splits import Fold, guard_training
 from medaug.core.storage import atomic_path, sha256_text
 from medaug.core.volume import Mask
 from medaug.io.dataset import load_case
-from medaug.lesions.place import body_mask, edge_distance
+from medaug.lesions.place import Body
 from medaug.lesions.shape import ball_diameter_mm
 
 INDEX = "bank.json"
@@ -245,7 +245,7 @@ def cut_lesions(case: Case, scheme: IntensityScheme) -> Iterator[LesionCrop]:
     if case.label_map is None or not case.label_map.labels.any():
         return
     scale = scheme.case_scale(case.volume)
-    body = body_mask(case.volume)
+    body = Body.of(case.volume)
     for number, class_name in enumerate(case.label_map.class_names, start=1):
         components, _ = ndimage.label(case.label_map.labels == number, _CONNECTED)
         sizes = np.bincount(components.ravel())
@@ -259,7 +259,7 @@ def cut_lesions(case: Case, scheme: IntensityScheme) -> Iterator[LesionCrop]:
 class _Cutter:
     """Cuts lesions out of one case."""
 
-    def __init__(self, case: Case, scale: CaseScale, body: Mask) -> None:
+    def __init__(self, case: Case, scale: CaseScale, body: Body) -> None:
         self._case, self._scale, self._body = case, scale, body
 
     def cut(
@@ -335,7 +335,7 @@ class _Cutter:
         spacing = np.array(self._case.volume.grid.spacing_mm)
         distance = ndimage.distance_transform_edt(~mask, sampling=spacing / spacing[:2].min())
         near = (distance >= _RING_VOXELS[0]) & (distance <= _RING_VOXELS[1])
-        for ring in (near & ~others & self._body[box.slices], near, ~mask, mask):
+        for ring in (near & ~others & (self._body.edge[box.slices] > 0), near, ~mask, mask):
             if ring.any():
                 return np.asarray(ring)
         return mask
@@ -349,10 +349,8 @@ class _Cutter:
     def _depth_mm(self, centre: np.ndarray) -> float | None:
         """In-plane distance from the lesion's centre to the edge of the body; None where the slice shows none."""
         i, j, k = (round(float(v)) for v in centre)
-        body = self._body[..., k : k + 1]
-        if body.all():
-            return None
-        return float(edge_distance(body)[i, j, 0]) * min(self._case.volume.grid.spacing_mm[:2])
+        voxels = int(self._body.edge[i, j, k])
+        return None if voxels == 255 else voxels * min(self._case.volume.grid.spacing_mm[:2])
 
 
 def _triple(values: np.ndarray) -> tuple[float, float, float]:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from scipy import ndimage
 
 from medaug.core.errors import GeometryError
+from medaug.core.geometry import Box
 from medaug.core.volume import Image, Mask
 
 
@@ -71,8 +72,20 @@ def blend(host: Image, lesion: Image, mask: Mask, edge: Feather) -> tuple[Image,
         raise GeometryError(f"host {host.shape}, lesion {lesion.shape} and mask {mask.shape} do not agree")
     if not mask.any():
         return host.copy(), np.zeros(mask.shape, dtype=bool)
-    alpha = feather(mask, edge)
+    near = _near(mask, int(np.ceil(edge.end)) + 1)
+    alpha = np.zeros(mask.shape, dtype=np.float32)
+    alpha[near] = feather(mask[near], edge)
     edit = alpha > 0.0
     blended = host.copy()
     blended[:, edit] += alpha[edit] * (lesion[:, edit] - host[:, edit])
     return blended, edit
+
+
+def _near(mask: Mask, margin: int) -> tuple[slice, slice, slice]:
+    """The part of the patch that a blend can touch."""
+    box = Box.around(mask)
+    grown = Box(
+        (box.start[0] - margin, box.start[1] - margin, box.start[2] - margin),
+        (box.stop[0] + margin, box.stop[1] + margin, box.stop[2] + margin),
+    )
+    return grown.clipped((mask.shape[0], mask.shape[1], mask.shape[2])).slices

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Float, Integer, UInt8
+from jaxtyping import Integer, UInt8
 from scipy import ndimage
 
 from medaug.core.case import Case
 from medaug.core.errors import DataError
 from medaug.core.intensity import CaseScale
 from medaug.core.lesion import LesionEntry
-from medaug.core.volume import Mask, Unit, Volume
+from medaug.core.volume import Image, Mask, Unit, Volume
 
 _SMOOTHING_VOXELS = 1.5
 _AIR_HU = -960.0  # smoothed lung stays above, outside air and the trachea below
@@ -79,111 +79,117 @@ class TissuePrior:
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
+class Body:
+    """The body in an image: its largest connected part that is not air or background, holes filled in plane.
+
+    In CT the lungs belong to the body.
+
+    Attributes:
+        edge: (I, J, K) in-plane distance to the edge of the body, voxels; 0 outside, at most 254, 255 throughout
+            a slice that shows no edge.
+        span: Where the slices begin and end in the whole image, as shares of it; (0, 1) for all of it.
+    """
+
+    edge: UInt8[np.ndarray, "I J K"]
+    span: tuple[float, float] = (0.0, 1.0)
+
+    @staticmethod
+    def of(volume: Volume) -> Body:
+        """Find the body in a whole image; smoothed first, so that noise opens no holes."""
+        bright = np.zeros(volume.grid.shape, dtype=bool)
+        for channel in _smooth(volume.image):
+            if volume.unit is Unit.HU:
+                bright |= channel > _AIR_HU
+            else:
+                low, high = np.percentile(channel, (0.1, 99.9))
+                bright |= channel > low + _BODY_LEVEL * (high - low)
+        parts, count = ndimage.label(bright)
+        if count > 1:
+            bright = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+        for k in range(bright.shape[2]):
+            bright[..., k] = ndimage.binary_fill_holes(bright[..., k])
+        return Body(_edge_distance(bright))
+
+    @property
+    def mask(self) -> Mask:
+        """(I, J, K) where the body is."""
+        return np.asarray(self.edge > 0)
+
+    def slice_at(self, index: int) -> Body:
+        """The same for one slice, as a slab of one slice."""
+        first, last = self.span
+        step = (last - first) / self.edge.shape[2]
+        span = (first + index * step, first + (index + 1) * step)
+        return Body(self.edge[..., index : index + 1], span)
+
+
+def _smooth(image: Image) -> Image:
+    """The image without its grain, slice by slice."""
+    return np.asarray(ndimage.gaussian_filter(image, (0.0, _SMOOTHING_VOXELS, _SMOOTHING_VOXELS, 0.0)))
+
+
+def _edge_distance(mask: Mask) -> UInt8[np.ndarray, "I J K"]:
+    """In-plane distance of each True voxel to the nearest False one, in voxels; 255 where a slice has none."""
+    distance = np.full(mask.shape, 255, dtype=np.uint8)
+    for k in range(mask.shape[2]):
+        if not mask[..., k].all():
+            distance[..., k] = np.minimum(ndimage.distance_transform_edt(mask[..., k]), 254.0)
+    return distance
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
 class HostTissue:
     """A host seen with the eyes of one class; computed once a host, used for many lesions.
 
     Attributes:
-        case_id: The host.
+        case: The host.
+        scale: Its map to normalised units.
         reach: (I, J, K) inside the body and away from its lesions; no lesion voxel may lie outside.
         allowed: (I, J, K) within ``reach`` and of tissue that suits the class.
-        clearance: (I, J, K) in-plane distance to the nearest voxel that is not allowed, voxels, at most 255.
-        smooth: (C, I, J, K) smoothed host, normalised units, float16.
+        clearance: (I, J, K) in-plane distance to the nearest voxel that is not allowed, voxels, at most 255;
+            0 where no lesion of the class may have its centre.
         prior: The class's prior.
     """
 
-    case_id: str
+    case: Case
+    scale: CaseScale
     reach: Mask
     allowed: Mask
     clearance: UInt8[np.ndarray, "I J K"]
-    smooth: np.ndarray
     prior: TissuePrior
-
-    def slice_at(self, index: int) -> HostTissue:
-        """The same for one slice of the host, as a slab of one slice."""
-        k = slice(index, index + 1)
-        return HostTissue(
-            self.case_id,
-            self.reach[..., k],
-            self.allowed[..., k],
-            self.clearance[..., k],
-            self.smooth[..., k],
-            self.prior,
-        )
 
     @property
     def nbytes(self) -> int:
-        """Memory it takes."""
-        return self.reach.nbytes + self.allowed.nbytes + self.clearance.nbytes + self.smooth.nbytes
+        """Memory it takes beside the host."""
+        return self.reach.nbytes + self.allowed.nbytes + self.clearance.nbytes
 
 
-def body_mask(volume: Volume) -> Mask:
-    """The largest connected part of the image that is not air or background, holes filled slice by slice.
-
-    In CT the lungs belong to the body. The image is smoothed first, so that noise opens no holes.
-    """
-    smooth = ndimage.gaussian_filter(volume.image, (0.0, _SMOOTHING_VOXELS, _SMOOTHING_VOXELS, 0.0))
-    return _body_of(smooth, volume)
-
-
-def _body_of(smooth: Float[np.ndarray, "C I J K"], volume: Volume) -> Mask:
-    bright = np.zeros(volume.grid.shape, dtype=bool)
-    for channel in smooth:
-        if volume.unit is Unit.HU:
-            bright |= channel > _AIR_HU
-        else:
-            low, high = np.percentile(channel, (0.1, 99.9))
-            bright |= channel > low + _BODY_LEVEL * (high - low)
-    parts, count = ndimage.label(bright)
-    if count > 1:
-        bright = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
-    for k in range(bright.shape[2]):
-        bright[..., k] = ndimage.binary_fill_holes(bright[..., k])
-    return bright
-
-
-def edge_distance(mask: Mask) -> Float[np.ndarray, "I J K"]:
-    """In-plane distance of each True voxel to the nearest False one, in voxels; 255 where a slice has none."""
-    distance = np.full(mask.shape, 255.0, dtype=np.float32)
-    for k in range(mask.shape[2]):
-        if not mask[..., k].all():
-            distance[..., k] = ndimage.distance_transform_edt(mask[..., k])
-    return distance
-
-
-def map_tissue(case: Case, scale: CaseScale, prior: TissuePrior) -> HostTissue:
-    """Where in a host lesions of a class may sit.
+def map_tissue(case: Case, scale: CaseScale, body: Body, prior: TissuePrior) -> HostTissue:
+    """Where in a host, or a slab of it, lesions of a class may sit.
 
     Args:
         case: The host; voxels it labels are kept free, with a margin.
-        scale: Its map to normalised units, of the whole case.
+        scale: Map of the whole case to normalised units.
+        body: The body in it.
         prior: Of the class.
     """
-    sigma = (0.0, _SMOOTHING_VOXELS, _SMOOTHING_VOXELS, 0.0)
-    smooth = ndimage.gaussian_filter(np.clip(case.volume.image, -1e30, 1e30), sigma)
-    to_edge = edge_distance(_body_of(smooth, case.volume))
-    depth = prior.depth_mm / min(case.volume.grid.spacing_mm[:2])
-    reach = to_edge > _BODY_MARGIN
+    reach = body.edge > _BODY_MARGIN
     if case.label_map is not None and case.label_map.labels.any():
-        grown = ndimage.binary_dilation(
-            case.label_map.labels > 0, np.ones((3, 3, 1), dtype=bool), iterations=_LESION_MARGIN
-        )
+        width = 2 * _LESION_MARGIN + 1
+        grown = ndimage.maximum_filter(case.label_map.labels > 0, size=(width, width, 1))
         reach &= ~grown
-    normalised = scale.normalise(smooth)
     allowed = reach.copy()
-    for channel, low, high in zip(normalised, prior.low, prior.high, strict=True):
+    for channel, low, high in zip(
+        scale.normalise(_smooth(case.volume.image)), prior.low, prior.high, strict=True
+    ):
         allowed &= (channel >= low) & (channel <= high)
-    clearance = edge_distance(allowed)
-    clearance[to_edge < depth] = 0.0
-    where = (np.arange(allowed.shape[2]) + 0.5) / allowed.shape[2]
-    clearance[..., (where < prior.slices[0]) | (where > prior.slices[1])] = 0.0
-    return HostTissue(
-        case.case_id,
-        reach,
-        allowed,
-        np.minimum(clearance, 255.0).astype(np.uint8),
-        normalised.astype(np.float16),
-        prior,
-    )
+    clearance = _edge_distance(allowed)
+    clearance[body.edge < prior.depth_mm / min(case.volume.grid.spacing_mm[:2])] = 0
+    slices = allowed.shape[2]
+    where = body.span[0] + (np.arange(slices) + 0.5) / slices * (body.span[1] - body.span[0])
+    clearance[..., (where < prior.slices[0]) | (where > prior.slices[1])] = 0
+    return HostTissue(case, scale, reach, allowed, clearance, prior)
 
 
 @final
@@ -201,7 +207,7 @@ class _Footprint:
         low, high = lesion.min(axis=0), lesion.max(axis=0) + 1
         window = mask[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
         padded = np.pad(window, ((_RIM, _RIM), (_RIM, _RIM), (0, 0)))
-        grown = ndimage.binary_dilation(padded, np.ones((3, 3, 1), dtype=bool), iterations=_RIM)
+        grown = ndimage.maximum_filter(padded, size=(2 * _RIM + 1, 2 * _RIM + 1, 1))
         middle = np.array(mask.shape) // 2
         around = np.argwhere(grown & ~padded) + low - (_RIM, _RIM, 0) - middle
         widest = int(window.sum(axis=(0, 1)).max())
@@ -232,7 +238,7 @@ def find_site(tissue: HostTissue, mask: Mask, rng: np.random.Generator) -> tuple
     if (high <= low).any():
         raise DataError(
             "the lesion is larger than the image",
-            where=tissue.case_id,
+            where=tissue.case.case_id,
             hint="ask for a smaller diameter or another host",
         )
     window = tissue.clearance[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
@@ -247,12 +253,12 @@ def find_site(tissue: HostTissue, mask: Mask, rng: np.random.Generator) -> tuple
     if looked == 0:
         raise DataError(
             "no tissue suits the class",
-            where=tissue.case_id,
+            where=tissue.case.case_id,
             hint="choose a host that shows the lesion's organ",
         )
     raise DataError(
         f"no healthy tissue has room for a lesion of {len(footprint.lesion)} voxels",
-        where=tissue.case_id,
+        where=tissue.case.case_id,
         hint="ask for a smaller diameter or another host",
     )
 
@@ -270,7 +276,7 @@ def _fits(tissue: HostTissue, footprint: _Footprint, centre: Integer[np.ndarray,
         return False
     if not inside.any():
         return True
-    medians = np.median(tissue.smooth[(slice(None), *rim)].astype(np.float32), axis=1)
+    medians = np.median(tissue.scale.normalise(tissue.case.volume.image[(slice(None), *rim)]), axis=1)
     slack = 0.0 if share >= 0.9 else 0.25
     limits = zip(medians, tissue.prior.site_low, tissue.prior.site_high, strict=True)
     return all(low - slack * (high - low) <= m <= high + slack * (high - low) for m, low, high in limits)

@@ -18,7 +18,7 @@ from medaug.core.lesion import Generator, Lesion, LesionEntry, LesionRequest
 from medaug.core.volume import Image, LabelMap, Mask, Unit, Volume
 from medaug.lesions.bank import Bank
 from medaug.lesions.blend import Feather, blend
-from medaug.lesions.place import HostTissue, TissuePrior, find_site, map_tissue
+from medaug.lesions.place import Body, HostTissue, TissuePrior, find_site, map_tissue
 from medaug.lesions.shape import DrawnShape, ShapeTarget, draw_shape, fit_texture, mask_diameter_mm
 
 _SHAPES = 4  # shapes tried in a host, ever smaller ones, before it is given up
@@ -54,12 +54,12 @@ class HostView:
     Attributes:
         case: The host's voxels and labels.
         scale: Map of the whole case to normalised units.
-        tissue: Where lesions of the wanted class may sit; None where the lesion replaces another.
+        body: The body in the host.
     """
 
     case: Case
     scale: CaseScale
-    tissue: HostTissue | None
+    body: Body
 
 
 @final
@@ -154,13 +154,29 @@ class Renderer:
             )
         return scheme.case_scale(case.volume)
 
-    def tissue(self, case: Case, scale: CaseScale, class_name: str) -> HostTissue:
-        """Where lesions of a class may sit in a whole host; worth keeping, since it is the costly part."""
-        self.require_class(class_name)
-        return map_tissue(case, scale, self._priors[class_name])
+    def view(self, case: Case) -> HostView:
+        """A whole host with its map and its body.
 
-    def prepare(self, host: HostView, order: Order, rng: np.random.Generator) -> Prepared:
+        Raises:
+            DataError: If the host has another unit or other channels than the bank.
+        """
+        return HostView(case, self.scale(case), Body.of(case.volume))
+
+    def tissue(self, host: HostView, class_name: str) -> HostTissue:
+        """Where lesions of a class may sit in a host; worth keeping for the next lesion."""
+        self.require_class(class_name)
+        return map_tissue(host.case, host.scale, host.body, self._priors[class_name])
+
+    def prepare(
+        self, host: HostView, order: Order, rng: np.random.Generator, tissue: HostTissue | None = None
+    ) -> Prepared:
         """Choose donor, shape and place of one lesion.
+
+        Args:
+            host: Where it goes.
+            order: What is wanted.
+            rng: Randomness.
+            tissue: Of the host and class, where it is at hand.
 
         Raises:
             SplitLeakageError: If the host is no real case of a training patient of the bank.
@@ -171,14 +187,13 @@ class Renderer:
         labels = self._checked(host.case)
         if order.in_place:
             return self._prepare_swap(host, labels, order, rng)
-        if host.tissue is None:
-            raise DataError("the host's tissue is not known", where=host.case.case_id)
+        tissue = tissue or self.tissue(host, order.class_name)
         failure: DataError | None = None
         for attempt in range(_SHAPES):
             entry, wanted = self._pick(order, attempt, rng)
             try:
                 shape = draw_shape(self._bank.crop(entry.lesion_id), self._target(host.case, wanted), rng)
-                site = find_site(host.tissue, shape.mask, rng)
+                site = find_site(tissue, shape.mask, rng)
             except DataError as error:
                 failure = error
                 continue
@@ -198,11 +213,10 @@ class Renderer:
         Raises:
             DataError: If a lesion cannot be placed.
         """
-        prepared = []
-        for case, order, rng in zip(hosts, orders, rngs, strict=True):
-            scale = self.scale(case)
-            tissue = None if order.in_place else self.tissue(case, scale, order.class_name)
-            prepared.append(self.prepare(HostView(case, scale, tissue), order, rng))
+        prepared = [
+            self.prepare(self.view(case), order, rng)
+            for case, order, rng in zip(hosts, orders, rngs, strict=True)
+        ]
         return self.complete(prepared, rngs)
 
     def _checked(self, case: Case) -> LabelMap:
@@ -325,6 +339,7 @@ class Renderer:
             volume,
             LabelMap(new_labels, labels.grid, labels.class_names),
             Origin.SYNTHETIC,
+            prepared.request.scale,  # of the whole host, where this is one slice of it
         )
         centre = host.volume.grid.to_mm(np.argwhere(lesion.mask).mean(axis=0) + np.array(box.start))
         return Rendered(

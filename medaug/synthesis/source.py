@@ -13,7 +13,6 @@ from jaxtyping import Float
 from medaug.core.case import Case
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.geometry import Box
-from medaug.core.intensity import CaseScale
 from medaug.core.volume import LabelMap, Volume
 from medaug.lesions.place import HostTissue
 from medaug.synthesis.render import HostView, Order, Prepared, Renderer
@@ -62,8 +61,8 @@ class StreamingSource:
             raise ConfigError(f"is {options.swap_share}", where="swap_share", expected="0 to 1")
         self._renderer, self._options = renderer, options
         self._weights = _weights(renderer.classes, options.class_weights)
-        self._scales: dict[int, CaseScale] = {}
-        self._tissues: OrderedDict[tuple[int, str], HostTissue] = OrderedDict()
+        self._views: dict[int, HostView] = {}
+        self._tissues: OrderedDict[tuple[int, int, str], HostTissue] = OrderedDict()
         self._tissue_bytes = 0
         self._swappable = {name: self._places_of_others(name) for name in renderer.classes}
 
@@ -90,9 +89,10 @@ class StreamingSource:
         failure: DataError | None = None
         for _ in range(_TRIES):
             number, k = self._place(class_name, rng, swap=swap)
-            order = Order(class_name, in_place=swap)
+            view = self._view(number, k)
+            tissue = None if swap else self._tissue(number, k, view, class_name)
             try:
-                return self._renderer.prepare(self._view(number, k, order), order, rng)
+                return self._renderer.prepare(view, Order(class_name, in_place=swap), rng, tissue)
             except DataError as error:
                 failure = error
         raise failure or DataError(f"no host takes a lesion of class {class_name}")
@@ -105,23 +105,22 @@ class StreamingSource:
         number = int(rng.integers(len(self._hosts)))
         return number, int(rng.integers(self._hosts[number].volume.grid.shape[2]))
 
-    def _view(self, number: int, k: int, order: Order) -> HostView:
-        host = self._hosts[number]
-        scale = self._scales.get(number)
-        if scale is None:
-            scale = self._scales[number] = self._renderer.scale(host)
-        tissue = None if order.in_place else self._tissue(number, scale, order.class_name)
+    def _view(self, number: int, k: int) -> HostView:
+        """A host, in 2D the slab of one of its slices; scale and body are those of the whole host."""
+        view = self._views.get(number)
+        if view is None:
+            view = self._views[number] = self._renderer.view(self._hosts[number])
         if self._options.dims == 3:
-            return HostView(host, scale, tissue)
-        return HostView(_slab(host, k), scale, None if tissue is None else tissue.slice_at(k))
+            return view
+        return HostView(_slab(view.case, k), view.scale, view.body.slice_at(k))
 
-    def _tissue(self, number: int, scale: CaseScale, class_name: str) -> HostTissue:
-        key = (number, class_name)
+    def _tissue(self, number: int, k: int, view: HostView, class_name: str) -> HostTissue:
+        key = (number, k if self._options.dims == 2 else 0, class_name)
         found = self._tissues.get(key)
         if found is not None:
             self._tissues.move_to_end(key)
             return found
-        found = self._tissues[key] = self._renderer.tissue(self._hosts[number], scale, class_name)
+        found = self._tissues[key] = self._renderer.tissue(view, class_name)
         self._tissue_bytes += found.nbytes
         while self._tissue_bytes > _CACHE_BYTES and len(self._tissues) > 1:
             self._tissue_bytes -= self._tissues.popitem(last=False)[1].nbytes

@@ -283,7 +283,6 @@ class _Draw:
     def __init__(self, job: _Job, out: Path) -> None:
         self._job, self._out = job, out
         self._hosts = job.hosts()
-        self._last: tuple[str, str] | None = None
         self._view: HostView | None = None
 
     def prepare(self, planned: PlannedLesion) -> _Ready | _Written:
@@ -295,7 +294,7 @@ class _Draw:
             rng = SeedTree(planned.seed).child("place", host.case_id).rng()
             order = Order(planned.class_name, planned.diameter_mm)
             try:
-                prepared = self._job.renderer.prepare(self._host(host, planned.class_name), order, rng)
+                prepared = self._job.renderer.prepare(self._host(host), order, rng)
             except DataError as error:
                 reason = reason or error.what
                 continue
@@ -311,13 +310,11 @@ class _Draw:
         drawn = self._job.renderer.complete([r.prepared for r in ready], rngs)
         return [(r.planned, self._write(r, result)) for r, result in zip(ready, drawn, strict=True)]
 
-    def _host(self, host: CaseRecord, class_name: str) -> HostView:
-        if self._last == (host.case_id, class_name) and self._view is not None:
-            return self._view
-        case = load_case(self._job.options.dataset, host, self._job.manifest.classes)
-        scale = self._job.renderer.scale(case)
-        self._view = HostView(case, scale, self._job.renderer.tissue(case, scale, class_name))
-        self._last = (host.case_id, class_name)
+    def _host(self, host: CaseRecord) -> HostView:
+        """A host read from disk; the last one is kept, since lesions are drawn host by host."""
+        if self._view is None or self._view.case.case_id != host.case_id:
+            case = load_case(self._job.options.dataset, host, self._job.manifest.classes)
+            self._view = self._job.renderer.view(case)
         return self._view
 
     def _write(self, ready: _Ready, rendered: Rendered) -> _Written:
