@@ -2,8 +2,8 @@
 
 A generator file ``medaug/generators/<kind>.py`` holds a ``Config`` whose ``kind`` literal is the file's name and
 whose ``build()`` gives a :class:`~medaug.core.lesion.Generator`. One that is trained also has ``Config.fit(bank,
-run, progress, seed)`` (see :class:`TrainableConfig`) and a module function ``load(run_path)``; its ``build()`` gives
-an untrained network.
+run, progress, seed)`` (see :class:`TrainableConfig`) and a module function ``load(run_path)``; its ``build()``
+refuses, since it has no class table yet.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from medaug.core.splits import Fold, guard_donors
 from medaug.core.storage import sha256_text
 
 CARD, WEIGHTS = "generator.json", "model.pt"
+FEW_LESIONS = 8  # below it a class is learnt with a warning
 
 
 class LesionLibrary(Protocol):
@@ -59,11 +60,15 @@ class GeneratorConfig(Protocol):
         ...
 
     def build(self) -> Generator:
-        """The generator; ready for use, or untrained where the kind needs training."""
+        """The generator, ready for use; ConfigError where the kind has to be trained first."""
         ...
 
     def model_dump_json(self) -> str:
         """The configuration as JSON, all defaults written out."""
+        ...
+
+    def model_dump(self, *, mode: str = "json") -> dict[str, object]:
+        """The configuration as plain values, all defaults written out."""
         ...
 
 
@@ -177,8 +182,4 @@ def _of_kind(kind: str) -> Generator:
         raise ConfigError(
             f"no folder {Path(kind).name}", where="--generator", expected="a run folder of `medaug fit`"
         )
-    config = parse_generator({"kind": kind}, where="--generator")
-    if isinstance(config, TrainableConfig):
-        hint = "run `medaug fit` and name its folder"
-        raise ConfigError(f"{kind} has to be trained first", where="--generator", hint=hint)
-    return config.build()
+    return parse_generator({"kind": kind}, where="--generator").build()

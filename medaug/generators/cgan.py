@@ -208,7 +208,7 @@ def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, se
     weights = learner.averaged.state_dict()
     card = GeneratorCard(
         kind=config.kind,
-        config=config.model_dump(mode="json"),
+        config=config.model_copy(update={"device": "auto"}).model_dump(mode="json"),
         classes=bank.index.classes,
         scheme=bank.index.scheme,
         training_patients=bank.index.training_patients,

@@ -16,9 +16,8 @@ from medaug.core.runs import Progress
 from medaug.generators._cgan.coarse import fill, lesion_figures, zone_of
 from medaug.generators._cgan.settings import Config
 from medaug.generators._cgan.window import Window
-from medaug.generators.base import LesionLibrary
+from medaug.generators.base import FEW_LESIONS, LesionLibrary
 
-FEW_LESIONS = 8
 _SMALLEST_VOXELS = 4  # of the network's patch; a lesion or slice below shows nothing to learn
 
 

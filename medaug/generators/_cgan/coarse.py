@@ -20,6 +20,7 @@ from medaug.generators._cgan.networks import zone_mean
 LEVEL, CONTRAST, EDGE, SPREAD, GRAIN = range(5)
 Anchor = Literal["level", "contrast"]
 _ZONE = 3.0  # in-plane voxels outside the mask that are emptied and drawn anew
+_CORE_VOXELS = 4
 _FEATHER, _INSIDE = 2.0, 1.0  # where the blend into the host ends outside the mask, and is whole inside it
 
 
@@ -79,10 +80,22 @@ def lesion_figures(
     variance = zone_mean(shape * shape, mask)
     edge = zone_mean(centred * shape, mask) / (variance + 1e-3)
     rest = centred - _flat(edge, image) * shape
-    low = smooth(rest)
-    grain = zone_mean((rest - low) ** 2, mask).sqrt()
-    spread = zone_mean(low**2, mask).sqrt()
+    inside = interior(distance)
+    grain = grain_of(image, inside)
+    spread = zone_mean(smooth(rest) ** 2, inside).sqrt()
     return torch.stack([level, contrast, edge, spread, grain], dim=-1)
+
+
+def interior(distance: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B 1 *S"]:
+    """1 more than a voxel inside the lesion, where its edge does not pass for grain; a thin lesion is all interior."""
+    mask, core = (distance > 0).to(distance.dtype), (distance > 1).to(distance.dtype)
+    enough = core.sum(dim=tuple(range(1, core.ndim)), keepdim=True) >= _CORE_VOXELS
+    return torch.where(enough, core, mask)
+
+
+def grain_of(image: Float[Tensor, "B C *S"], inside: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B C"]:
+    """Deviation from the local mean of 3 voxels, over the places that are 1."""
+    return (zone_mean((image - smooth(image)) ** 2, inside) + 1e-6).sqrt()
 
 
 def profile(distance: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B 1 *S"]:
@@ -134,7 +147,10 @@ def _drawn(filled: Tensor, distance: Tensor, source: CoarseInput) -> Tensor:
     broad = functional.interpolate(source.broad, size=filled.shape[2:], mode=mode, align_corners=False)
     broad = broad - _flat(zone_mean(broad, mask), broad)
     broad = broad / _flat(zone_mean(broad**2, mask).sqrt() + 0.05, broad)
-    return level + edge * profile(distance) + spread * broad + grain * source.fine
+    # scanners blur their noise: white noise is softened, and brought to the wanted grain
+    fine = smooth(source.fine) + 0.35 * source.fine
+    fine = fine / grain_of(fine, torch.ones_like(mask)).reshape(*fine.shape[:2], *(1,) * (fine.ndim - 2))
+    return level + edge * profile(distance) + spread * broad + grain * fine
 
 
 def _flat(figure: Tensor, like: Tensor) -> Tensor:

@@ -17,7 +17,16 @@ from medaug.engine.launch import memory_format, mixed_precision, pick_device
 from medaug.generators._cgan import losses
 from medaug.generators._cgan.augment import Distortion
 from medaug.generators._cgan.batches import Batch, TrainingSet
-from medaug.generators._cgan.coarse import GRAIN, SPREAD, Anchor, CoarseInput, draw_coarse, feather
+from medaug.generators._cgan.coarse import (
+    GRAIN,
+    SPREAD,
+    Anchor,
+    CoarseInput,
+    draw_coarse,
+    feather,
+    grain_of,
+    interior,
+)
 from medaug.generators._cgan.networks import Conditions, Critic, LesionNet, initialise
 from medaug.generators._cgan.noise import Noise, normal
 from medaug.generators._cgan.settings import Config
@@ -233,13 +242,14 @@ class CganLearner:
         rebuilt = losses.blurred_l1(made, batch.image, zone)
         cumulative = losses.soft_cumulative(made, mask, self._edges)
         wanted = losses.soft_cumulative(batch.image, mask, self._edges)[partner]
-        real_grain = losses.grain(batch.image, mask)[partner]
+        inside = interior(batch.distance)
+        real_grain = grain_of(batch.image, inside)[partner]
         return {
             "adversarial": -scores.float().mean(),
             "blurred_l1": (rebuilt * stays).sum() / stays.sum().clamp(min=1),
             "features": losses.feature_distance(statistics, [level[partner] for level in real_features]),
             "histogram": losses.histogram_distance(cumulative, wanted),
-            "grain": (losses.grain(made, mask) - real_grain).abs().mean(),
+            "grain": (grain_of(made, inside) - real_grain).abs().mean(),
         }
 
     def _diversity(self, scene: Scene, coarse: Tensor, made: Tensor, noise: Noise) -> Tensor:

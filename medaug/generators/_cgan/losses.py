@@ -70,11 +70,6 @@ def histogram_distance(made: Float[Tensor, "B C E"], real: Float[Tensor, "B C E"
     return (made - real).abs().mean()
 
 
-def grain(image: Float[Tensor, "B C *S"], mask: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B C"]:
-    """Deviation from the local mean of 3 voxels inside the mask."""
-    return (zone_mean((image - smooth(image)) ** 2, mask) + 1e-6).sqrt()
-
-
 def lack_of_diversity(
     first: Float[Tensor, "B C *S"],
     second: Float[Tensor, "B C *S"],

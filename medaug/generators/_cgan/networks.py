@@ -15,6 +15,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 Dims = Literal[2, 3]
 _STYLE = 64
 _CLASS_PLANES = 6
+_GAIN = 4.0
 _SMALLEST = 6  # voxels: an axis is not halved below it
 
 
@@ -172,6 +173,8 @@ class Critic(nn.Module):
         )
         self.score = spectral_norm(_conv(spec.dims, widths[3], 1, kernel=1))
         self.embedding = spectral_norm(nn.Embedding(spec.classes, widths[3]))
+        # three normalised layers change little over a lesion of a few voxels: without a gain the hinge stays idle
+        self.log_gain = nn.Parameter(torch.tensor(_GAIN).log())
 
     def forward(self, image: Tensor, conditions: Conditions, zone: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Scores (B,) and the features of each level.
@@ -188,14 +191,14 @@ class Critic(nn.Module):
             features.append(x)
         told = conditions.class_weight * self.embedding(conditions.class_index)
         placed = (x * _spread(told, x.ndim)).sum(dim=1, keepdim=True)
-        return zone_mean(self.score(x) + placed, zone).squeeze(1), features
+        return self.log_gain.exp() * zone_mean(self.score(x) + placed, zone).squeeze(1), features
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
     """Draw all weights anew from a generator of random numbers (He et al., ICCV 2015); biases become 0."""
     with torch.no_grad():
         for name, weight in module.named_parameters():
-            if name.endswith("noise_gain"):
+            if name.endswith("_gain"):
                 continue
             if weight.ndim < 2:
                 weight.zero_()

@@ -50,7 +50,7 @@ class Config(Frozen):
     steps: PositiveInt = 1600
     batch_size: int = Field(default=16, ge=2)
     learning_rate: PositiveFloat = 4e-4
-    critic_learning_rate: PositiveFloat = 4e-4
+    critic_learning_rate: PositiveFloat = 8e-4
     swap_share: float = Field(
         default=0.5, ge=0, le=1, description="share of a batch drawn as another lesion's class"
     )

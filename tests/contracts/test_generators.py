@@ -1,0 +1,118 @@
+"""What every generator promises, whatever its kind."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medaug.core.errors import ConfigError
+from medaug.core.lesion import Generator, LesionRequest
+from medaug.core.plugins import kinds, load_plugin
+from medaug.core.runs import NoProgress, open_run
+from medaug.core.seeding import SeedTree
+from medaug.generators.base import TrainableConfig, load_generator, parse_generator
+from tests import made_lesions
+
+# the smallest training of each kind that learns
+TINY: dict[str, dict[str, object]] = {
+    "cgan": {"size": [16, 16], "base": 4, "critic_base": 4, "batch_size": 2, "steps": 2, "device": "cpu"}
+}
+
+
+@pytest.fixture(scope="module", params=kinds("generators"))
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def generator(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Generator:
+    config = parse_generator({"kind": kind, **TINY.get(kind, {})})
+    if not isinstance(config, TrainableConfig):
+        return config.build()
+    path: Path = tmp_path_factory.mktemp(kind) / "run"
+    with open_run(path, "fit", load_plugin("generators", kind).Config(), {}) as run:
+        config.fit(made_lesions.bank(3, 3), run, NoProgress(), SeedTree(0))
+    return load_generator(str(path))
+
+
+def rngs(*seeds: int) -> list[np.random.Generator]:
+    return [np.random.default_rng(seed) for seed in seeds]
+
+
+def test_kind_is_the_file_name(kind: str, generator: Generator) -> None:
+    assert parse_generator({"kind": kind}).kind == kind
+    assert generator.kind == kind
+
+
+def test_unknown_keys_are_refused(kind: str) -> None:
+    with pytest.raises(ConfigError, match="no_such_key"):
+        parse_generator({"kind": kind, "no_such_key": 1})
+
+
+def test_defaults_build_or_say_that_they_must_be_trained(kind: str) -> None:
+    config = parse_generator({"kind": kind})
+    if isinstance(config, TrainableConfig):
+        with pytest.raises(ConfigError, match="trained"):
+            config.build()
+    else:
+        assert config.build().kind == kind
+
+
+@pytest.mark.parametrize("shape", [(40, 40, 1), (40, 40, 6), (12, 60, 6)])
+def test_answer_has_the_shape_of_the_request(generator: Generator, shape: tuple[int, int, int]) -> None:
+    asked = made_lesions.request(shape=shape)
+    lesion = generator.generate([asked], rngs(1))[0]
+    assert lesion.image.shape == asked.host.shape
+    assert lesion.image.dtype == np.float32
+    assert np.isfinite(lesion.image).all()
+    assert lesion.class_name == "bright"
+    assert lesion.mask.shape == shape
+    assert lesion.mask.any()
+
+
+def test_lesion_is_drawn_inside_the_mask(generator: Generator) -> None:
+    asked = made_lesions.request()
+    lesion = generator.generate([asked], rngs(1))[0]
+    changed = lesion.image[0] != asked.host[0]
+    assert changed[asked.mask].mean() > 0.9
+
+
+def test_same_rng_same_lesion(generator: Generator) -> None:
+    asked = made_lesions.request()
+    first, second = (generator.generate([asked], rngs(7))[0].image for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_answers_do_not_depend_on_the_batch(generator: Generator) -> None:
+    asked = [made_lesions.request("bright", seed=1), made_lesions.request("faint", radius=9, seed=2)]
+    together = generator.generate(asked, rngs(1, 2))
+    apart = [generator.generate([r], rngs(n))[0] for n, r in enumerate(asked, start=1)]
+    turned = generator.generate(asked[::-1], rngs(2, 1))[::-1]
+    for one, other, third in zip(together, apart, turned, strict=True):
+        np.testing.assert_allclose(one.image, other.image, atol=0.05)  # HU
+        np.testing.assert_allclose(one.image, third.image, atol=0.05)
+
+
+def test_requests_are_not_changed(generator: Generator) -> None:
+    asked = made_lesions.request()
+    before = {
+        f.name: np.copy(getattr(asked, f.name)) for f in dataclasses.fields(LesionRequest) if f.name in ARRAYS
+    }
+    generator.generate([asked], rngs(1))
+    for name, array in before.items():
+        np.testing.assert_array_equal(getattr(asked, name), array)
+
+
+ARRAYS = ("mask", "host", "texture")
+
+
+def test_nothing_asked_nothing_answered(generator: Generator) -> None:
+    assert generator.generate([], []) == []
+
+
+def test_hash_is_a_sha256(generator: Generator) -> None:
+    assert len(generator.sha256) == 64
+    assert int(generator.sha256, 16) >= 0
