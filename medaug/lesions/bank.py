@@ -376,7 +376,7 @@ def _write_crop(out: Path, crop: LesionCrop) -> None:
 
 def _read_crop(folder: Path, entry: LesionEntry) -> LesionCrop:
     try:
-        with np.load(folder / entry.crop_path, allow_pickle=False) as stored:
+        with (folder / entry.crop_path).open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
             image, mask, others, scale = (stored[name] for name in ("image", "mask", "others", "scale"))
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UnreadableError(

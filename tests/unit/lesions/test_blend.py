@@ -1,0 +1,58 @@
+"""The blend fades and leaves everything outside its edit mask as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from medaug.core.errors import GeometryError
+from medaug.lesions.blend import Feather, blend, feather
+
+
+def square(shape=(20, 20, 1), size=8):
+    mask = np.zeros(shape, dtype=bool)
+    mask[6 : 6 + size, 6 : 6 + size] = True
+    return mask
+
+
+def test_ramp_is_whole_inside_and_nothing_outside():
+    ramp = feather(square(), Feather())
+    assert ramp[10, 10, 0] == 1.0
+    assert ramp[7, 10, 0] == pytest.approx(1.0, abs=0.2)
+    assert 0.4 < ramp[6, 10, 0] < 1.0
+    assert 0.0 < ramp[5, 10, 0] < ramp[6, 10, 0]
+    assert ramp[3, 10, 0] == 0.0
+
+
+def test_ramp_can_cover_the_rim():
+    ramp = feather(square(), Feather(full=0.5, end=2.5))
+    assert (ramp[square()] == 1.0).all()
+    assert ramp[5, 10, 0] == 1.0
+    assert 0.0 < ramp[4, 10, 0] < 1.0
+
+
+def test_slices_mix_only_where_they_are_near():
+    mask = np.zeros((20, 20, 5), dtype=bool)
+    mask[6:14, 6:14, 2] = True
+    assert not feather(mask, Feather(through_plane=4.0))[..., 1].any()
+    assert feather(mask, Feather(through_plane=1.0))[10, 10, 1] > 0.0
+
+
+def test_a_slab_filled_by_its_mask_is_replaced():
+    host = np.zeros((1, 4, 4, 1), dtype=np.float32)
+    blended, edited = blend(host, host + 5, np.ones((4, 4, 1), dtype=bool), Feather())
+    assert (blended == 5).all()
+    assert edited.all()
+
+
+def test_shapes_must_agree():
+    host = np.zeros((1, 20, 20, 1), dtype=np.float32)
+    with pytest.raises(GeometryError, match="do not agree"):
+        blend(host, host[:, 1:], square(), Feather())
+
+
+def test_empty_mask_changes_nothing():
+    host = np.ones((1, 20, 20, 1), dtype=np.float32)
+    blended, edited = blend(host, host + 1, np.zeros((20, 20, 1), dtype=bool), Feather())
+    np.testing.assert_array_equal(blended, host)
+    assert not edited.any()

@@ -1,0 +1,121 @@
+"""Lesions go where lesions of their class live, and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from medaug.core.errors import DataError
+from medaug.core.geometry import Box
+from medaug.core.intensity import IntensityScheme
+from medaug.core.volume import Volume
+from medaug.lesions.bank import bank_of_cases
+from medaug.lesions.place import Body, TissuePrior, find_site, map_tissue
+from tests.small_cases import SHAPE, chest, fold_of, head
+
+
+def prior(cases=None) -> TissuePrior:
+    cases = cases or [chest(1), chest(2), chest(3)]
+    return TissuePrior.learn(bank_of_cases(cases, fold_of(cases)).entries("solid"))
+
+
+def tissue_of(case, learnt=None):
+    scale = IntensityScheme.for_volume(case.volume).case_scale(case.volume)
+    return map_tissue(case, scale, Body.of(case.volume), learnt or prior())
+
+
+def ball(radius: float, slices: int = 3):
+    i, j, _ = np.indices((48, 48, slices))
+    return np.hypot(i - 24, j - 24) < radius
+
+
+def lungs():
+    i, j, _ = np.indices(SHAPE)
+    return np.any([((i - s) / 12) ** 2 + ((j - 32) / 20) ** 2 < 1 for s in (21, 51)], axis=0)
+
+
+def test_body_has_the_lungs_and_not_the_air():
+    body = Body.of(chest(1).volume)
+    assert body.mask[lungs()].all()
+    assert not body.mask[0, 0].any()
+    assert body.edge.max() < 255
+    assert body.slice_at(2).span == pytest.approx((0.25, 0.375))
+
+
+def test_body_without_an_edge_is_marked():
+    volume = chest(1).volume
+    middle = volume.crop(Box((30, 26, 0), (42, 38, 8)))
+    assert (Body.of(middle).edge == 255).all()
+
+
+def test_allowed_tissue_is_lung_off_the_lesions():
+    case = chest(5)
+    tissue = tissue_of(case)
+    assert case.label_map is not None
+    near = ndimage.binary_dilation(case.label_map.labels > 0, np.ones((3, 3, 1)), iterations=3)
+    assert not tissue.reach[near].any()
+    assert (tissue.allowed & ~lungs()).sum() <= 0.02 * tissue.allowed.sum()
+    assert tissue.allowed[lungs()].mean() > 0.5
+
+
+def test_works_without_hounsfield_units_and_with_channels():
+    cases = [head(1), head(2), head(3)]
+    tissue = tissue_of(head(9), prior(cases))
+    assert tissue.allowed.sum() > 500
+    assert (tissue.allowed & ~lungs()).sum() <= 0.02 * tissue.allowed.sum()
+
+
+def test_sites_lie_wholly_in_healthy_lung():
+    case = chest(6)
+    tissue = tissue_of(case)
+    mask = ball(3)
+    sites = {find_site(tissue, mask, np.random.default_rng(seed)) for seed in range(25)}
+    assert len(sites) > 10
+    for site in sites:
+        inside = Box.centred(site, (48, 48, 3))
+        whole = np.zeros(SHAPE, dtype=bool)
+        moved = np.argwhere(mask) + np.array(inside.start)
+        whole[tuple(moved.T)] = True
+        assert tissue.reach[whole].all()
+        assert lungs()[whole].mean() >= 0.8
+
+
+def test_slices_no_lesion_reaches_are_left_alone():
+    learnt = replace(prior(), slices=(0.5, 1.0))
+    tissue = tissue_of(chest(6), learnt)
+    assert not tissue.clearance[..., :4].any()
+    assert tissue.clearance[..., 4:].any()
+    case = chest(6)
+    slab = replace(case, volume=case.volume.crop(Box((0, 0, 1), (72, 64, 2))), label_map=None)
+    scale = IntensityScheme.for_volume(case.volume).case_scale(case.volume)
+    assert not map_tissue(slab, scale, Body.of(case.volume).slice_at(1), learnt).clearance.any()
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (np.ones((80, 80, 1), dtype=bool), "larger than the image"),
+        (np.ones((30, 30, 1), dtype=bool), "no healthy tissue has room for a lesion of 900 voxels"),
+    ],
+)
+def test_errors_name_the_constraint(mask, words):
+    with pytest.raises(DataError, match=words) as caught:
+        find_site(tissue_of(chest(6)), mask, np.random.default_rng(0))
+    assert caught.value.where == "case_006"
+
+
+def test_host_without_the_organ_is_refused():
+    case = chest(6, ())
+    image = np.where(case.volume.image < -500, np.float32(40.0), case.volume.image)
+    v = case.volume
+    solid = replace(case, volume=Volume(image, v.grid, v.unit, v.channels))
+    with pytest.raises(DataError, match="no tissue suits the class"):
+        find_site(tissue_of(solid), ball(2), np.random.default_rng(0))
+
+
+def test_prior_needs_a_lesion():
+    with pytest.raises(DataError, match="no lesion to learn"):
+        TissuePrior.learn(())
