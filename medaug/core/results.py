@@ -234,11 +234,19 @@ class AuditReport(Document):
     fold: int
     verdict: PartVerdict
     reasons: tuple[str, ...]
-    threshold: float | None
-    n_synthetic: int
-    n_training: int
-    n_held_out: int
-    detection_limit: float = Field(description="largest share of copies that could have gone unseen, 95%")
+    threshold: float | None = Field(
+        description="score from which a lesion is flagged: at most 1 in 100 held-out real lesions; null = too few"
+    )
+    n_synthetic: int = Field(description="synthetic lesions large enough to be judged")
+    n_training: int = Field(description="training lesions searched")
+    n_held_out: int = Field(description="held-out lesions that the threshold rests on")
+    detection_limit: float = Field(
+        description="largest share of copies that could have gone unseen, 95%: 3 / (n_synthetic * recall)"
+    )
+    recall: float | None = Field(
+        default=None,
+        description="share of planted copies of training lesions that the search found; null = no threshold",
+    )
     flagged: tuple[CopyFlag, ...]
 
 
