@@ -91,6 +91,8 @@ def convert(
         DependencyError: If a file needs a package that is not installed.
     """
     facts = CaseFacts(modality=UNSTATED)
+    if any(finding.severity == "refused" for finding in found.findings):
+        return Converted(None, facts, found.findings)
     try:
         _refuse(checks.check_stated(found.source.problem, found.case_id))
         return _convert(found, class_names, policy, labels_expected=labels_expected)

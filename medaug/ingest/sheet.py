@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from medaug.core.case import Case
 from medaug.core.storage import atomic_path
-from medaug.core.volume import Mask
+from medaug.core.volume import Mask, Unit
 
 THUMB_PIXELS, COLUMNS = 160, 5
 _ROW_INCHES, _NAME_INCHES = 1.3, 1.9
@@ -51,7 +51,9 @@ def sheet_row(case: Case, classes: Sequence[str]) -> SheetRow:
     """
     image = case.volume.image[0]
     labels = case.label_map.labels if case.label_map is not None else np.zeros(image.shape, np.uint8)
-    low, high = (float(v) for v in np.percentile(image, (0.5, 99.5)))
+    # padding outside the scanner's field of view lies far below air and would wash the picture out
+    seen = np.clip(image, -1024, 1500) if case.volume.unit is Unit.HU else image
+    low, high = (float(v) for v in np.percentile(seen, (0.5, 99.5)))
     grey = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
     spacing = case.volume.grid.spacing_mm
     pictures = [_thumb(grey[:, :, k], labels[:, :, k], spacing[0], spacing[1]) for k in _slices(labels)]

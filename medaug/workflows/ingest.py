@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, final
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from medaug.core.case import (
     FINDINGS,
@@ -26,13 +26,11 @@ from medaug.core.runs import Progress, finished, open_run
 from medaug.core.storage import require_free_space, sha256_file, sha256_text, write_text_atomic
 from medaug.ingest.checks import note_made_up_classes
 from medaug.ingest.classes import class_table, parse_class_map, with_class_names
-from medaug.ingest.convert import convert
 from medaug.ingest.discover import Identified, discover, identify
+from medaug.ingest.reading import RESUME, ReadingPlan, read_cases, record_paths
 from medaug.ingest.settle import ReadCase, Settled, settle
 from medaug.ingest.sources import Policy, PrivateCase, PrivateSource, SourcesPrivate, Stray
-from medaug.io.dataset import finish_dataset, write_case
-
-RESUME = ".resume.jsonl"
+from medaug.io.dataset import finish_dataset
 
 
 @final
@@ -119,11 +117,9 @@ class IngestSummary(Summary):
 class _Job:
     """Everything that is known before the first voxel is read."""
 
-    cases: tuple[Identified, ...]
+    plan: ReadingPlan
     strays: tuple[Stray, ...]
-    class_names: tuple[str, ...]
     notes: tuple[Finding, ...]
-    policy: Policy
     name: str
 
 
@@ -138,7 +134,7 @@ def ingest(options: IngestOptions, progress: Progress) -> IngestSummary:
     """
     job = _prepare(options, progress)
     files = sorted(
-        {path for found in job.cases for path in found.source.files}
+        {path for found in job.plan.cases for path in found.source.files}
         | {p for s in job.strays for p in s.files}
     )
     inputs = {"sources": _hash_files(files, job, progress)}
@@ -147,8 +143,8 @@ def ingest(options: IngestOptions, progress: Progress) -> IngestSummary:
         return _summary(options.out)
     require_free_space(options.out, int(1.5 * sum(path.stat().st_size for path in files)))
     with open_run(options.out, "ingest", asked, inputs) as run:
-        read = _read_all(options.out, job, progress)
-        settled = settle(read, job.class_names, (*job.notes, *_stray_findings(job.strays)))
+        read = read_cases(options.out, job.plan, progress)
+        settled = settle(read, job.plan.class_names, (*job.notes, *_stray_findings(job.strays)))
         _finish(options, job, read, settled)
         run.log("ingested", cases=len(settled.records), findings=len(settled.findings))
     return _summary(options.out)
@@ -172,7 +168,7 @@ def _prepare(options: IngestOptions, progress: Progress) -> _Job:
     )
     notes = (note_made_up_classes(),) if made_up else ()
     name = options.name or options.out.absolute().name or "dataset"
-    return _Job(identify(cases), found.strays, class_table(cases), notes, policy, name)
+    return _Job(ReadingPlan(identify(cases), class_table(cases), policy), found.strays, notes, name)
 
 
 def _asked(options: IngestOptions, name: str) -> _Asked:
@@ -202,74 +198,9 @@ def _hash_files(files: Sequence[Path], job: _Job, progress: Progress) -> str:
     told = [
         f"{f.case_id} {f.patient_id} {f.source.stated} {f.source.classes} {f.source.attributes} {f.source.problem} "
         f"{[order[path] for path in f.source.files]}"
-        for f in job.cases
+        for f in job.plan.cases
     ]
     return sha256_text("\n".join([*parts, *told]))
-
-
-def _read_all(dataset: Path, job: _Job, progress: Progress) -> list[ReadCase]:
-    """Every case, from the resume file where an interrupted run already read it."""
-    done = _resumed(dataset)
-    with_labels = {found.source.source for found in job.cases if found.source.label is not None}
-    progress.start("ingesting cases", len(job.cases))
-    read = []
-    with (dataset / RESUME).open("a", encoding="utf-8") as handle:
-        for position, found in enumerate(job.cases):
-            entry = done.get(position)
-            if entry is None or entry.case_id != found.case_id:
-                entry = _read_one(dataset, found, job, labels_expected=found.source.source in with_labels)
-                handle.write(f"{position}\t{entry.model_dump_json()}\n")
-                handle.flush()
-            read.append(entry)
-            progress.advance()
-    return read
-
-
-def _resumed(dataset: Path) -> dict[int, ReadCase]:
-    done: dict[int, ReadCase] = {}
-    if not (dataset / RESUME).is_file():
-        return done
-    for line in (dataset / RESUME).read_text(encoding="utf-8").splitlines():
-        position, _, text = line.partition("\t")
-        try:
-            entry = ReadCase.model_validate_json(text)
-        except ValidationError:
-            # the line that was being written when the run was stopped
-            continue
-        if entry.record is None or all((dataset / path).is_file() for path in _paths(entry.record)):
-            done[int(position)] = entry
-    return done
-
-
-def _read_one(dataset: Path, found: Identified, job: _Job, *, labels_expected: bool) -> ReadCase:
-    if any(finding.severity == "refused" for finding in found.findings):
-        return _entry(found, None, found.findings)
-    read = convert(found, job.class_names, job.policy, labels_expected=labels_expected)
-    record = None if read.case is None else write_case(dataset, read.case, read.facts)
-    entry = _entry(found, record, read.findings)
-    return entry.model_copy(
-        update={
-            "pixels_sha256": read.pixels_sha256,
-            "looks_like_hu": read.looks_like_hu,
-            "is_guessed": read.is_guessed,
-        }
-    )
-
-
-def _entry(found: Identified, record: CaseRecord | None, findings: tuple[Finding, ...]) -> ReadCase:
-    return ReadCase(
-        case_id=found.case_id,
-        source=found.source.source,
-        record=record,
-        findings=findings,
-        pixels_sha256="",
-        looks_like_hu=False,
-        is_guessed=False,
-    )
-
-
-def _paths(record: CaseRecord) -> tuple[str, ...]:
-    return tuple(file.path for file in (*record.images, *([record.label] if record.label else [])))
 
 
 def _stray_id(number: int) -> str:
@@ -288,14 +219,14 @@ def _finish(options: IngestOptions, job: _Job, read: Sequence[ReadCase], settled
     kept = {record.case_id: record for record in settled.records}
     for entry in read:
         if entry.record is not None and entry.case_id not in kept:
-            for path in _paths(entry.record):
+            for path in record_paths(entry.record):
                 (options.out / path).unlink(missing_ok=True)
     _write_private(options.out, job, kept)
     refused = [finding for finding in settled.findings if finding.severity == "refused"]
     if not kept or (options.strict and refused):
         FindingsFile(findings=settled.findings).write(options.out / FINDINGS)
-        raise _refusal(refused, len(job.cases), strict=bool(kept))
-    manifest = Manifest(name=job.name, classes=job.class_names, cases=settled.records)
+        raise _refusal(refused, len(job.plan.cases), strict=bool(kept))
+    manifest = Manifest(name=job.name, classes=job.plan.class_names, cases=settled.records)
     finish_dataset(options.out, manifest, settled.findings)
     (options.out / RESUME).unlink(missing_ok=True)
 
@@ -312,7 +243,7 @@ def _refusal(refused: Sequence[Finding], total: int, *, strict: bool) -> DataErr
 def _write_private(dataset: Path, job: _Job, kept: dict[str, CaseRecord]) -> None:
     seen: set[str] = set()
     cases = []
-    for found in job.cases:
+    for found in job.plan.cases:
         cases.append(_private_case(found, refused=found.case_id not in kept or found.case_id in seen))
         seen.add(found.case_id)
     others = tuple(
