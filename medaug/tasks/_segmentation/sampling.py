@@ -50,7 +50,7 @@ class PreparedCase:
 
     frames: Float32[np.ndarray, "F C *S"]
     labels: Integer[np.ndarray, "F *S"]
-    voxels: tuple[Int32[np.ndarray, "N D"], ...]
+    voxels: tuple[Int32[np.ndarray, "_ D"], ...]
 
 
 @final
@@ -127,7 +127,7 @@ def _frames(
 
 def _padded(
     frames: Float32[np.ndarray, "F C *S"], labels: Integer[np.ndarray, "F *S"], patch: tuple[int, ...]
-) -> tuple[Float32[np.ndarray, "F C *S"], Integer[np.ndarray, "F *S"]]:
+) -> tuple[Float32[np.ndarray, "F C *P"], Integer[np.ndarray, "F *P"]]:
     """Repeat edge values (and their labels) on both sides until a patch fits."""
     short = [max(0, size - n) for size, n in zip(patch, labels.shape[1:], strict=True)]
     if not any(short):
@@ -192,7 +192,7 @@ def _anywhere(
 
 
 def _window(
-    voxel: Int32[np.ndarray, "D"],
+    voxel: Integer[np.ndarray, "D"],
     labels: Integer[np.ndarray, "F *S"],
     patch: tuple[int, ...],
     rng: np.random.Generator,
@@ -231,7 +231,9 @@ class SyntheticPatches:
             voxels = np.argwhere(labels == present[rng.integers(present.size)] + 1)
             window = _window(voxels[rng.integers(len(voxels))], labels, self._patch, rng)
         image = frames[(window[0], slice(None), *window[1:])]
-        return scale.normalise(image), np.ascontiguousarray(labels[window], dtype=np.uint8)
+        volume = image if image.ndim == 4 else image[..., None]
+        normalised = np.ascontiguousarray(scale.normalise(volume).reshape(image.shape))
+        return normalised, np.ascontiguousarray(labels[window], dtype=np.uint8)
 
 
 @final
