@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from jaxtyping import Float, TypeCheckError, jaxtyped
-from shapes import check
+
+from tests.shapes import check
 
 
 def same_grid(image: Float[np.ndarray, "C I J K"], weight: Float[np.ndarray, "I J K"] | None) -> None:
