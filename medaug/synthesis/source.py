@@ -112,7 +112,7 @@ class StreamingSource:
             view = self._views[number] = self._renderer.view(self._hosts[number])
         if self._options.dims == 3:
             return view
-        return HostView(_slab(view.case, k), view.scale, view.body.slice_at(k))
+        return HostView(slab_of(view.case, k), view.scale, view.body.slice_at(k))
 
     def _tissue(self, number: int, k: int, view: HostView, class_name: str) -> HostTissue:
         key = (number, k if self._options.dims == 2 else 0, class_name)
@@ -152,7 +152,7 @@ def _weights(classes: tuple[str, ...], weights: tuple[float, ...] | None) -> Flo
     return np.asarray(values / values.sum())
 
 
-def _slab(case: Case, k: int) -> Case:
+def slab_of(case: Case, k: int) -> Case:
     """One slice of a case, as a case; shares its memory."""
     shape = case.volume.grid.shape
     grid = case.volume.grid.crop(Box((0, 0, k), (shape[0], shape[1], k + 1)))

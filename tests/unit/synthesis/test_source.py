@@ -1,0 +1,94 @@
+"""The source yields training cases, each from its own rng, without files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from medaug.core.case import Origin
+from medaug.core.errors import ConfigError, DataError
+from medaug.generators.copy_paste import Config
+from medaug.lesions.bank import bank_of_cases
+from medaug.synthesis.render import Renderer
+from medaug.synthesis.source import StreamingSource, StreamOptions
+from tests.small_cases import CLASSES, chest, fold_of
+
+CASES = [chest(n, (CLASSES[n % 2],)) for n in range(4)]
+FLAT = StreamOptions(dims=2)
+
+
+def source(options=FLAT):
+    return StreamingSource(CASES, Renderer(bank_of_cases(CASES, fold_of(CASES)), Config().build()), options)
+
+
+def rngs(*seeds):
+    return tuple(np.random.default_rng(seed) for seed in seeds)
+
+
+def added(case):
+    """Where a drawn slab is labelled other than its host, and the slice it was cut from."""
+    host = next(c for c in CASES if c.case_id == case.case_id)
+    k = round(float(host.volume.grid.to_index(case.volume.grid.affine[:3, 3])[2]))
+    assert host.label_map is not None
+    return case.label_map.labels[..., 0] != host.label_map.labels[..., k], k
+
+
+def test_slabs_have_one_slice_with_a_new_lesion():
+    for case in source().draw(rngs(*range(8))):
+        assert case.volume.grid.shape == (72, 64, 1)
+        assert case.origin is Origin.SYNTHETIC
+        changed, _ = added(case)
+        assert changed.sum() >= 2
+
+
+def test_whole_hosts_in_3d():
+    case = source(StreamOptions(dims=3)).draw(rngs(0))[0]
+    assert case.volume.grid.shape == CASES[0].volume.grid.shape
+
+
+def test_each_draw_depends_on_its_rng_alone():
+    several = source().draw(rngs(3, 4, 5))
+    again = source().draw(rngs(5))[0]
+    np.testing.assert_array_equal(several[2].volume.image, again.volume.image)
+    assert several[2].case_id == again.case_id
+
+
+def test_weights_choose_the_classes():
+    drawn = source(StreamOptions(dims=2, class_weights=(0.0, 1.0))).draw(rngs(*range(10)))
+    for case in drawn:
+        changed, _ = added(case)
+        assert (case.label_map.labels[..., 0][changed] == 2).all()
+
+
+def test_swaps_keep_the_outline():
+    drawn = source(StreamOptions(dims=2, class_weights=(0.0, 1.0), swap_share=1.0)).draw(rngs(*range(6)))
+    for case in drawn:
+        changed, k = added(case)
+        host = next(c for c in CASES if c.case_id == case.case_id)
+        np.testing.assert_array_equal(changed, host.label_map.labels[..., k] == 1)
+
+
+def test_donors_are_bank_and_hosts():
+    assert source().donor_patient_ids == {f"patient_{n:03d}" for n in range(4)}
+
+
+def test_bad_options_and_hosts_are_refused():
+    with pytest.raises(ConfigError, match="class_weights"):
+        source(StreamOptions(dims=2, class_weights=(1.0,)))
+    with pytest.raises(ConfigError, match="swap_share"):
+        source(StreamOptions(dims=2, swap_share=1.5))
+    machine = Renderer(bank_of_cases(CASES, fold_of(CASES)), Config().build())
+    with pytest.raises(DataError, match="no labelled host"):
+        StreamingSource([replace(CASES[0], label_map=None)], machine, StreamOptions(dims=2))
+
+
+def test_hosts_without_room_end_in_an_error():
+    full = []
+    for case in CASES:
+        labels = np.where(case.label_map.labels > 0, case.label_map.labels, 1).astype(np.uint8)
+        full.append(replace(case, label_map=replace(case.label_map, labels=labels)))
+    machine = Renderer(bank_of_cases(CASES, fold_of(CASES)), Config().build())
+    with pytest.raises(DataError, match="no tissue suits the class"):
+        StreamingSource(full, machine, StreamOptions(dims=2)).draw(rngs(0))
