@@ -10,12 +10,13 @@ from medaug.core.case import Case, CaseRecord, Manifest, Origin, StoredFile
 from medaug.core.errors import GeometryError, LabelError, UnreadableError
 from medaug.core.runs import Progress
 from medaug.core.storage import sha256_file
+from medaug.core.volume import Unit
 from medaug.io.annotations import combine, read_seg
 from medaug.io.dataset import edit_mask_path, load_case
 from medaug.io.dicom import SeriesVolume, read_series
 from medaug.layouts._dicom.identity import Modality, SeriesIdentity, Uids
 from medaug.layouts._dicom.segmentation import write_seg
-from medaug.layouts._dicom.series import write_series
+from medaug.layouts._dicom.series import STORED_STEPS, write_series
 from medaug.layouts.base import Export, Layout, LayoutConfig, copy_stored
 
 __all__ = ["Config", "DicomLayout", "SeriesIdentity", "Uids", "write_seg", "write_series"]
@@ -95,11 +96,10 @@ def _require_same_image(case: Case, channel: int, series: SeriesVolume) -> None:
     wanted, found = case.volume, series.volume
     if not wanted.grid.agrees_with(found.grid, tolerance_mm=0.01):
         raise GeometryError("series lies elsewhere than its image", where=case.case_id)
-    span = float(np.ptp(wanted.image[channel]))
-    step = 1.0 if case.volume.unit.value == "HU" or span < 1 else max(1.0, span / 65535)
-    allowed = 0.5 * step if span >= 1 else 0.5 * span / 65535
-    lost = float(np.abs(wanted.image[channel] - found.image[0]).max())
-    if lost > allowed * 1.01 + 1e-6:
+    image = wanted.image[channel]
+    allowed = 0.5 if wanted.unit is Unit.HU else 0.5 * float(np.ptp(image)) / STORED_STEPS
+    lost = float(np.abs(image - found.image[0]).max())
+    if lost > 1.01 * allowed + 1e-6 * float(np.abs(image).max()):
         raise UnreadableError(
             f"series loses up to {lost:g}", where=case.case_id, expected=f"at most {allowed:g}"
         )

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
@@ -21,13 +22,13 @@ from medaug.io.headers import looks_like_dicom, read_dataset
 from medaug.io.nifti import is_nifti
 
 _FREE_TEXT_FIELDS = ("descrip", "aux_file", "intent_name", "db_name", "data_type")
+_FIRST_VOXEL = 352  # of a NIfTI-1 file in one part, without extensions
 _GZIP = b"\x1f\x8b"
 _TEXT_SUFFIXES = (".json", ".jsonl", ".csv", ".md")
 _SUSPICIOUS = {
     "an absolute path": re.compile(
-        r"(?<![\w.:/])/[\w.\-]+/[\w.\-/]*|\b[A-Za-z]:[\\/]{1,2}\w|\\\\\w+\\|file://"
+        r"(?<![\w.:/])~?/[\w.\-]+/[\w.\-/]*|\b[A-Za-z]:[\\/]{1,2}\w|\\\\\w+\\|~[\w.\-]*/|file://"
     ),
-    "a home folder": re.compile(r"~[\w.\-]*/"),
     "an e-mail address": re.compile(r"[\w.+\-]+@[\w\-]+\.[A-Za-z]{2,}"),
     "a DICOM UID": re.compile(r"(?<![\w.])[0-2](?:\.(?:0|[1-9]\d*)){5,}(?![\w.])"),
 }
@@ -87,8 +88,11 @@ def _inspect_nifti(path: Path, name: str) -> tuple[str, ...]:
     ]
     if len(header.extensions):
         reasons.append(f"{name} carries {len(header.extensions)} header extensions")
-    size = int(header["vox_offset"]) + math.prod(image.shape) * header.get_data_dtype().itemsize
-    if rest or len(raw) != size:
+    proxy = image.dataobj
+    start = int(proxy.offset) if isinstance(proxy, ArrayProxy) else _FIRST_VOXEL
+    if not len(header.extensions) and start != _FIRST_VOXEL:
+        reasons.append(f"{name} carries bytes between header and voxels")
+    if rest or len(raw) != start + math.prod(image.shape) * header.get_data_dtype().itemsize:
         reasons.append(f"{name} carries bytes after its voxels")
     if content[:2] == _GZIP and (content[3] != 0 or content[4:8] != b"\0\0\0\0"):
         reasons.append(f"{name} carries a file name, comment or time in its gzip header")

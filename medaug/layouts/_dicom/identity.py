@@ -69,6 +69,7 @@ class SeriesIdentity:
 
     def fill(self, dataset: Dataset) -> None:
         """Set patient, study and frame of reference (PS3.3 C.7.1.1, C.7.2.1, C.7.4.1) and what made the image."""
+        dataset.SpecificCharacterSet = "ISO_IR 192"
         dataset.PatientID = self.patient_id[:_LO_LENGTH]
         dataset.PatientName = self.patient_name[:_PN_LENGTH]
         dataset.PatientBirthDate = ""

@@ -112,6 +112,8 @@ def _describe(number: int, name: str, identity: SeriesIdentity) -> SegmentDescri
 
 def _make_reproducible(seg: Segmentation, identity: SeriesIdentity) -> None:
     """Replace what highdicom takes from the clock and from random UIDs, and say what made the labels."""
+    if "ContributingEquipmentSequence" in seg:
+        del seg.ContributingEquipmentSequence  # highdicom names itself, with the time of day
     identity.fill(seg)
     seg.SeriesDescription = "Segmentation"
     organization = identity.uids.uid("dimensions", identity.series_number)

@@ -21,7 +21,7 @@ from medaug.layouts._dicom.identity import MANUFACTURER, SeriesIdentity
 
 # columns run to the patient's left and rows to the back, as scanners store axial slices
 _TO_DICOM = Reorientation((0, 1, 2), (True, True, False))
-_STORED_STEPS = 65535
+STORED_STEPS = 65535
 _SHEAR_TOLERANCE = 1e-4
 
 
@@ -87,11 +87,11 @@ def _quantise(image: np.ndarray, unit: Unit) -> _Stored:
         if low < -1024 and low >= np.iinfo(np.int16).min and high <= np.iinfo(np.int16).max:
             return _Stored(whole.astype(np.int16), 1.0, 0.0)
         offset = -1024 if unit is Unit.HU else min(0, int(whole.min()))
-        if whole.min() >= offset and whole.max() - offset <= _STORED_STEPS:
+        if whole.min() >= offset and whole.max() - offset <= STORED_STEPS:
             return _Stored((whole - offset).astype(np.uint16), 1.0, float(offset))
-    slope = float(format_number_as_ds((high - low) / _STORED_STEPS if high > low else 1.0))
+    slope = float(format_number_as_ds((high - low) / STORED_STEPS if high > low else 1.0))
     intercept = float(format_number_as_ds(low))
-    steps = np.clip(np.rint((image.astype(np.float64) - intercept) / slope), 0, _STORED_STEPS)
+    steps = np.clip(np.rint((image.astype(np.float64) - intercept) / slope), 0, STORED_STEPS)
     return _Stored(steps.astype(np.uint16), slope, intercept)
 
 

@@ -1,0 +1,187 @@
+"""DICOM that is written: read back voxel by voxel, and no byte of it from the clock."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from medaug.core.errors import DependencyError, GeometryError, LabelError
+from medaug.core.geometry import Grid
+from medaug.core.volume import LabelMap, Unit, Volume
+from medaug.io.annotations import combine, read_seg
+from medaug.io.dicom import read_series
+from medaug.layouts.dicom import SeriesIdentity, Uids, write_seg, write_series
+
+CLASSES = ("solid", "odd class", "ground_glass")
+
+
+def oblique_grid() -> Grid:
+    """Turned by some degrees around two axes, 0.7 x 0.9 x 3 mm."""
+    a, b = 0.2, -0.15
+    turn = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    turn = turn @ np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([0.7, 0.9, 3.0])
+    affine[:3, 3] = (-31.25, 12.5, 100.75)
+    return Grid((9, 7, 5), affine)
+
+
+def volume(grid: Grid, unit: Unit = Unit.HU, *, scale: float = 300.0, whole: bool = True) -> Volume:
+    image = np.random.default_rng(1).normal(0, scale, (1, *grid.shape)).astype(np.float32)
+    return Volume(np.rint(image) if whole else image, grid, unit, ("x",))
+
+
+def identity(**more: object) -> SeriesIdentity:
+    return SeriesIdentity(Uids(b"key", ("p1", "c1")), "p1", "p1^", **more)  # type: ignore[arg-type]
+
+
+def read_back(folder: Path) -> Volume:
+    return read_series(sorted(folder.glob("*.dcm"))).volume
+
+
+@pytest.mark.parametrize("grid", [Grid((9, 7, 5), np.diag([0.7, 0.9, 3, 1.0])), oblique_grid()])
+def test_ct_round_trip_is_exact(tmp_path: Path, grid: Grid) -> None:
+    written = volume(grid)
+    write_series(written, identity(), tmp_path)
+    found = read_back(tmp_path)
+    assert np.array_equal(found.image, written.image)
+    assert found.grid.agrees_with(grid, tolerance_mm=1e-6)
+    assert found.unit is Unit.HU
+
+
+def test_corner_lies_where_lps_says(tmp_path: Path) -> None:
+    """The first stored pixel is the rightmost, foremost one: its LPS position is minus its RAS one in x and y."""
+    grid = Grid((9, 7, 5), np.array([[0.7, 0, 0, 10], [0, 0.9, 0, 20], [0, 0, 3.0, 30], [0, 0, 0, 1]]))
+    written = volume(grid)
+    slices = write_series(written, identity(), tmp_path)
+    right, front, low = 10 + 0.7 * 8, 20 + 0.9 * 6, 30.0
+    assert np.allclose([float(v) for v in slices[0].ImagePositionPatient], [-right, -front, low])
+    assert [float(v) for v in slices[0].ImageOrientationPatient] == [1, 0, 0, 0, 1, 0]
+    assert [float(v) for v in slices[0].PixelSpacing] == [0.9, 0.7]
+    stored = pydicom.dcmread(tmp_path / "0001.dcm")
+    hu = stored.pixel_array[0, 0] * stored.RescaleSlope + stored.RescaleIntercept
+    assert hu == written.image[0, -1, -1, 0]
+
+
+def test_hu_below_air_are_kept(tmp_path: Path) -> None:
+    written = volume(oblique_grid(), scale=1000)
+    assert written.image.min() < -1024
+    write_series(written, identity(), tmp_path)
+    assert np.array_equal(read_back(tmp_path).image, written.image)
+
+
+def test_fractions_of_hu_are_rounded(tmp_path: Path) -> None:
+    written = volume(oblique_grid(), whole=False)
+    write_series(written, identity(), tmp_path)
+    assert np.array_equal(read_back(tmp_path).image, np.rint(written.image))
+
+
+@pytest.mark.parametrize(
+    ("scale", "whole", "step"), [(300, True, 0), (90000, True, 9.0), (0.01, False, 1e-6), (300, False, 0.03)]
+)
+def test_mr_round_trip_loses_at_most_half_a_step(
+    tmp_path: Path, scale: float, whole: bool, step: float
+) -> None:
+    written = volume(oblique_grid(), Unit.ARBITRARY, scale=scale, whole=whole)
+    write_series(written, identity(modality="MR"), tmp_path)
+    found = read_back(tmp_path)
+    assert np.abs(found.image - written.image).max() <= step
+    assert found.unit is Unit.ARBITRARY
+
+
+def test_flat_image(tmp_path: Path) -> None:
+    grid = oblique_grid()
+    flat = Volume(np.full((1, *grid.shape), 0.5, np.float32), grid, Unit.ARBITRARY, ("x",))
+    write_series(flat, identity(modality="MR"), tmp_path)
+    assert np.array_equal(read_back(tmp_path).image, flat.image)
+
+
+def test_sheared_grid_is_refused(tmp_path: Path) -> None:
+    affine = np.diag([1.0, 1, 3, 1])
+    affine[0, 2] = 0.3
+    with pytest.raises(GeometryError, match="sheared"):
+        write_series(volume(Grid((9, 7, 5), affine)), identity(), tmp_path)
+
+
+def label_map(grid: Grid) -> LabelMap:
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[1:4, 2:5, 1:3] = 1
+    labels[6, 6, 4] = 3
+    return LabelMap(labels, grid, CLASSES)
+
+
+def test_segmentation_round_trip(tmp_path: Path) -> None:
+    grid = oblique_grid()
+    slices = write_series(volume(grid), identity(), tmp_path / "ct")
+    write_seg(label_map(grid), slices, identity(), tmp_path / "seg.dcm")
+    series = read_series(sorted((tmp_path / "ct").iterdir()))
+    seg = read_seg(tmp_path / "seg.dcm", series)
+    assert [segment.name for segment in seg.segments] == ["solid", "ground_glass"]
+    assert np.array_equal(combine(seg.segments, CLASSES), label_map(grid).labels)
+
+
+def test_segments_are_coded(tmp_path: Path) -> None:
+    grid = oblique_grid()
+    labels = label_map(grid).labels.copy()
+    labels[0, 0, 0] = 2
+    slices = write_series(volume(grid), identity(), tmp_path / "ct")
+    write_seg(LabelMap(labels, grid, CLASSES), slices, identity(), tmp_path / "seg.dcm")
+    segments = pydicom.dcmread(tmp_path / "seg.dcm").SegmentSequence
+    types = [item.SegmentedPropertyTypeCodeSequence[0] for item in segments]
+    assert [(code.CodeValue, code.CodingSchemeDesignator) for code in types] == [
+        ("27925004", "SCT"),
+        ("52988006", "SCT"),
+        ("112120", "DCM"),
+    ]
+    assert [item.SegmentLabel for item in segments] == list(CLASSES)
+
+
+def test_empty_label_map_is_refused(tmp_path: Path) -> None:
+    grid = oblique_grid()
+    slices = write_series(volume(grid), identity(), tmp_path / "ct")
+    empty = LabelMap(np.zeros(grid.shape, np.uint8), grid, CLASSES)
+    with pytest.raises(LabelError, match="empty"):
+        write_seg(empty, slices, identity(), tmp_path / "seg.dcm")
+
+
+@pytest.mark.parametrize("is_synthetic", [True, False])
+def test_same_call_gives_the_same_bytes(tmp_path: Path, is_synthetic: bool) -> None:
+    grid, mine = oblique_grid(), identity(is_synthetic=is_synthetic, description="Größe")
+    for name in ("a", "b"):
+        slices = write_series(volume(grid), mine, tmp_path / name)
+        write_seg(label_map(grid), slices, mine, tmp_path / name / "seg.dcm")
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+
+
+def test_synthetic_mark_on_images_and_segmentation(tmp_path: Path) -> None:
+    grid = oblique_grid()
+    for is_synthetic in (True, False):
+        mine = identity(is_synthetic=is_synthetic)
+        slices = write_series(volume(grid), mine, tmp_path)
+        write_seg(label_map(grid), slices, mine, tmp_path / "seg.dcm")
+        for path in (tmp_path / "0001.dcm", tmp_path / "seg.dcm"):
+            dataset = pydicom.dcmread(path)
+            assert dataset[0x0008, 0x001C].value == ("YES" if is_synthetic else "NO")
+            assert ("ContributingEquipmentSequence" in dataset) is is_synthetic
+
+
+def test_uids_are_valid_keyed_and_apart() -> None:
+    uids = [Uids(key, (scope,)).uid(name) for key in (b"a", b"b") for scope in "pq" for name in ("x", "y")]
+    assert len(set(uids)) == 8
+    assert all(pydicom.uid.UID(one).is_valid and len(one) <= 64 for one in uids)
+    assert Uids(b"a", ("p",)).uid("x") == uids[0]
+
+
+def test_without_highdicom_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = oblique_grid()
+    slices = write_series(volume(grid), identity(), tmp_path / "ct")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "highdicom"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    with pytest.raises(DependencyError, match=r"medaug\[dicom\]"):
+        write_seg(label_map(grid), slices, identity(), tmp_path / "seg.dcm")

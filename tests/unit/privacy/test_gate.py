@@ -1,0 +1,222 @@
+"""The gate: each reason alone is enough, and a clean set has none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from medaug.core.case import Origin, StoredFile
+from medaug.core.plan import Recipe, read_lines
+from medaug.core.results import AuditReport, CopyFlag, QualityReport, Tier, Verdict
+from medaug.core.storage import sha256_file
+from medaug.privacy.gate import ReleaseRequest, check_release
+from tests.unit.privacy.synthetic_set import AUDIT, QUALITY, Material, assess, change_manifest, make_set
+
+
+@pytest.fixture
+def material(tmp_path: Path) -> Material:
+    return make_set(tmp_path)
+
+
+def request(
+    material: Material, *, tier: Tier = "hosted", licence: str | None = None, accept: bool = False
+) -> ReleaseRequest:
+    audit, quality = material.assessment / AUDIT, material.assessment / QUALITY
+    return ReleaseRequest(
+        dataset=material.dataset,
+        manifest=material.manifest,
+        recipes=read_lines(material.dataset / "recipes.jsonl", Recipe),
+        audit=AuditReport.read(audit) if audit.is_file() else None,
+        quality=QualityReport.read(quality) if quality.is_file() else None,
+        tier=tier,
+        licence=licence,
+        accept_inconclusive=accept,
+    )
+
+
+def reason(asked: ReleaseRequest) -> str:
+    """The one reason there must be."""
+    reasons = check_release(asked)
+    assert len(reasons) == 1, reasons
+    return reasons[0]
+
+
+def test_clean_set_passes_as_hosted(material: Material) -> None:
+    assert check_release(request(material)) == ()
+
+
+@pytest.mark.parametrize(("name", "words"), [(AUDIT, "no copying audit"), (QUALITY, "no quality report")])
+def test_missing_assessment(material: Material, name: str, words: str) -> None:
+    (material.assessment / name).unlink()
+    assert words in reason(request(material))
+
+
+def test_stale_assessment(material: Material) -> None:
+    first, second = material.manifest.cases
+    change_manifest(material, first.model_copy(update={"terms": "other"}), second, reassess=False)
+    assert [text for text in check_release(request(material)) if "stale" in text] == list(
+        check_release(request(material))
+    )
+    assert len(check_release(request(material))) == 2
+
+
+@pytest.mark.parametrize("accept", [False, True])
+@pytest.mark.parametrize("tier", ["hosted", "synthetic-only", "internal"])
+def test_failed_lesion_verdict_is_always_refused(material: Material, tier: Tier, accept: bool) -> None:
+    assess(material, lesion="fail", background="pass")
+    assert "copies" in reason(request(material, tier=tier, accept=accept))
+
+
+@pytest.mark.parametrize("tier", ["hosted", "internal"])
+def test_inconclusive_needs_a_person(material: Material, tier: Tier) -> None:
+    assess(material, lesion="inconclusive")
+    assert "--accept-inconclusive" in reason(request(material, tier=tier))
+    assert check_release(request(material, tier=tier, accept=True)) == ()
+
+
+@pytest.mark.parametrize(
+    ("lesion", "background", "refused"),
+    [
+        ("pass", "pass", False),
+        ("pass", "fail", True),
+        ("pass", "inconclusive", True),
+        ("inconclusive", "pass", True),
+    ],
+)
+def test_synthetic_only_needs_both(
+    material: Material, lesion: Verdict, background: Verdict, refused: bool
+) -> None:
+    assess(material, lesion=lesion, background=background)
+    assert bool(check_release(request(material, tier="synthetic-only", accept=True))) is refused
+
+
+def test_audit_that_contradicts_itself(material: Material) -> None:
+    flag = CopyFlag(case_id="syn_0", source_case_id="x", part="lesion", score=1.0, transform="none")
+    assess(material, flagged=(flag,))
+    assert "yet passes" in reason(request(material))
+
+
+def test_audit_of_another_fold_or_of_nothing(material: Material) -> None:
+    assess(material, fold=1)
+    assert "fold 1" in reason(request(material))
+    assess(material, n_synthetic=0)
+    assert "no synthetic sample" in reason(request(material))
+
+
+def test_licence(tmp_path: Path) -> None:
+    without = make_set(tmp_path / "a", licence=None)
+    assert "no licence" in reason(request(without))
+    assert check_release(request(without, licence="CC0-1.0")) == ()
+    licensed = make_set(tmp_path / "b")
+    assert "contradicts" in reason(request(licensed, licence="CC0-1.0"))
+
+
+def test_changed_and_missing_file(material: Material) -> None:
+    path = material.dataset / material.manifest.cases[0].images[0].path
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert "changed since" in reason(request(material))
+    path.unlink()
+    assert "missing" in reason(request(material))
+
+
+def test_linked_file(material: Material, tmp_path: Path) -> None:
+    path = material.dataset / material.manifest.cases[0].images[0].path
+    path.rename(tmp_path / "elsewhere.nii.gz")
+    path.symlink_to(tmp_path / "elsewhere.nii.gz")
+    assert "no plain file" in reason(request(material))
+
+
+def _stored_again(material: Material) -> None:
+    """Let the manifest agree with the first image on disk, whatever is in it now."""
+    first, second = material.manifest.cases
+    path = first.images[0].path
+    image = StoredFile(path=path, sha256=sha256_file(material.dataset / path))
+    change_manifest(material, first.model_copy(update={"images": (image,)}), second)
+
+
+@pytest.mark.parametrize("field", ["descrip", "aux_file", "intent_name", "db_name"])
+def test_text_in_a_nifti_header(material: Material, field: str) -> None:
+    path = material.dataset / material.manifest.cases[0].images[0].path
+    image = nib.load(path)
+    image = nib.Nifti1Image(np.asanyarray(image.dataobj), image.affine, image.header)
+    image.header[field] = b"John Doe"
+    path.write_bytes(_packed(image))
+    _stored_again(material)
+    assert f"text in {field}" in reason(request(material))
+
+
+def test_extension_in_a_nifti_header(material: Material) -> None:
+    path = material.dataset / material.manifest.cases[0].images[0].path
+    image = nib.load(path)
+    image = nib.Nifti1Image(np.asanyarray(image.dataobj), image.affine, image.header)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"John Doe"))
+    path.write_bytes(_packed(image))
+    _stored_again(material)
+    assert "header extensions" in reason(request(material))
+
+
+def _packed(image: nib.Nifti1Image) -> bytes:
+    import gzip
+
+    return gzip.compress(image.to_bytes(), mtime=0)
+
+
+def test_bytes_behind_the_voxels_and_names_in_gzip(material: Material) -> None:
+    import gzip
+
+    path = material.dataset / material.manifest.cases[0].images[0].path
+    content = path.read_bytes()
+    for hidden in (
+        content + b"John Doe",
+        gzip.compress(gzip.decompress(content) + b"John Doe", mtime=0),
+        content[:3] + b"\x08" + content[4:10] + b"John Doe\0" + content[10:],
+    ):
+        path.write_bytes(hidden)
+        _stored_again(material)
+        assert "carries" in reason(request(material))
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../syn/manifest.json", "sources.private.json", "a\\b"])
+def test_manifest_that_points_outside(material: Material, path: str) -> None:
+    first, second = material.manifest.cases
+    image = StoredFile(path=path, sha256="0" * 64)
+    change_manifest(material, first.model_copy(update={"images": (image,)}), second)
+    assert "no release may hold" in reason(request(material))
+
+
+def test_real_case_is_no_synthetic_release(material: Material) -> None:
+    first, second = material.manifest.cases
+    change_manifest(material, first.model_copy(update={"origin": Origin.REAL}), second)
+    assert "not synthetic" in reason(request(material))
+
+
+def test_case_without_recipe_or_edit_mask(material: Material) -> None:
+    first, second = material.manifest.cases
+    change_manifest(material, first.model_copy(update={"edit_mask": None}), second)
+    assert "no edit mask" in reason(request(material))
+    lines = (material.dataset / "recipes.jsonl").read_text().splitlines()
+    (material.dataset / "recipes.jsonl").write_text(lines[0] + "\n")
+    change_manifest(material, first, second)
+    assert "no recipe" in reason(request(material))
+
+
+def test_recipe_of_another_case_or_patient(material: Material) -> None:
+    first, second = material.manifest.cases
+    change_manifest(material, first.model_copy(update={"patient_id": "p9"}), second)
+    assert "another host patient" in reason(request(material))
+    change_manifest(material, first)
+    assert "belong to no case" in reason(request(material))
+
+
+def test_case_that_stands_twice(material: Material) -> None:
+    first, second = material.manifest.cases
+    change_manifest(material, first, second, first)
+    assert "stand twice" in reason(request(material))
+
+
+def test_empty_set(material: Material) -> None:
+    change_manifest(material)
+    assert "there is no case" in check_release(request(material))

@@ -1,0 +1,246 @@
+"""``release`` and ``verify``: whole or not at all, and every later change shows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydantic import SecretStr
+
+from medaug.core.case import read_manifest
+from medaug.core.errors import ConfigError, DataError, GateRefusedError, MedaugError
+from medaug.core.runs import NoProgress
+from medaug.core.volume import Unit
+from medaug.io.annotations import combine, read_seg
+from medaug.io.dataset import load_case, load_edit_mask
+from medaug.io.dicom import read_series
+from medaug.privacy.keys import PRIVATE_KEY, PUBLIC_KEY, SigningKey, write_key_pair
+from medaug.privacy.provenance import keyed_hashes, verify_release
+from medaug.workflows.release import ReleaseOptions, ReleaseSummary, release
+from medaug.workflows.verify import VerifyOptions, verify
+from tests.unit.privacy.synthetic_set import CLASSES, Material, assess, make_set
+
+PASSPHRASE = "correct horse"
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys")
+    write_key_pair(folder, PASSPHRASE)
+    return folder
+
+
+@pytest.fixture
+def material(tmp_path: Path) -> Material:
+    return make_set(tmp_path)
+
+
+def options(material: Material, keys: Path, out: Path, **more: object) -> ReleaseOptions:
+    return ReleaseOptions.model_validate(
+        {
+            "synthetic": material.dataset,
+            "assessment": material.assessment,
+            "key": keys / PRIVATE_KEY,
+            "out": out,
+            "passphrase": SecretStr(PASSPHRASE),
+            **more,
+        }
+    )
+
+
+def run(material: Material, keys: Path, out: Path, **more: object) -> ReleaseSummary:
+    return release(options(material, keys, out, **more), NoProgress())
+
+
+def test_release_is_a_dataset_folder_and_verifies(material: Material, keys: Path, tmp_path: Path) -> None:
+    out = tmp_path / "release"
+    summary = run(material, keys, out, terms="Ask first.")
+    assert (summary.n_cases, summary.tier, summary.skipped) == (2, "hosted", False)
+    checked = verify(VerifyOptions(release=out, public_key=keys / PUBLIC_KEY), NoProgress())
+    assert (checked.n_cases, checked.licence, checked.fingerprint) == (2, "CC-BY-4.0", summary.fingerprint)
+    names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert names >= {"dataset.json", "manifest.json", "findings.json", "recipes.jsonl", "DATASHEET.md"}
+    assert {"certificate.dsse.json", "edits/syn_0.nii.gz", "labelsTr/syn_1.nii.gz"} <= names
+    manifest = read_manifest(out)
+    for record in manifest.cases:
+        original = load_case(material.dataset, material.manifest.case(record.case_id), CLASSES)
+        assert np.array_equal(load_case(out, record, CLASSES).volume.image, original.volume.image)
+        assert (record.source_sha256, record.terms) == ((), "Ask first.")
+
+
+def test_plain_source_hashes_stay_at_home(material: Material, keys: Path, tmp_path: Path) -> None:
+    run(material, keys, tmp_path / "release")
+    plain = [one for record in material.manifest.cases for one in record.source_sha256]
+    content = b"".join(path.read_bytes() for path in (tmp_path / "release").rglob("*") if path.is_file())
+    assert plain
+    assert not any(one.encode() in content for one in plain)
+    from medaug.privacy.keys import load_signing_key
+
+    key = load_signing_key(keys / PRIVATE_KEY, PASSPHRASE)
+    certificate = verify_release(tmp_path / "release", key.public)
+    assert certificate.source_hmac == keyed_hashes(tuple(plain), key)
+    assert certificate.lineage == ("p0", "p1", "p7")
+
+
+def test_nothing_is_left_where_the_gate_refuses(material: Material, keys: Path, tmp_path: Path) -> None:
+    assess(material, lesion="fail")
+    with pytest.raises(GateRefusedError, match="copies"):
+        run(material, keys, tmp_path / "release")
+    (material.assessment / "audit.json").unlink()
+    with pytest.raises(GateRefusedError, match="no copying audit"):
+        run(material, keys, tmp_path / "release")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["assessment", "syn"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_nothing_is_left_after_a_break(
+    material: Material, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("medaug.workflows.release.sign", fail)
+    expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else MedaugError
+    with pytest.raises(expected):
+        run(material, keys, tmp_path / "release")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["assessment", "syn"]
+
+
+def test_left_over_of_a_killed_run_is_cleared(material: Material, keys: Path, tmp_path: Path) -> None:
+    left = tmp_path / ".release.partial.release"
+    left.mkdir()
+    (left / "half.nii.gz").write_bytes(b"x")
+    run(material, keys, tmp_path / "release")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["assessment", "release", "syn"]
+
+
+def test_second_call_is_skipped_and_a_changed_one_refused(
+    material: Material, keys: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "release"
+    first = run(material, keys, out)
+    before = (out / "certificate.dsse.json").read_bytes()
+    again = run(material, keys, out)
+    assert again == first.model_copy(update={"skipped": True})
+    assert (out / "certificate.dsse.json").read_bytes() == before
+    for change in ({"format": "nifti"}, {"tier": "internal"}, {"terms": "Ask first."}):
+        with pytest.raises(ConfigError, match="another release"):
+            run(material, keys, out, **change)
+
+
+def test_existing_folder_is_refused(material: Material, keys: Path, tmp_path: Path) -> None:
+    (tmp_path / "release").mkdir()
+    (tmp_path / "release" / "mine.txt").write_text("x")
+    with pytest.raises(ConfigError, match="exists"):
+        run(material, keys, tmp_path / "release")
+    assert (tmp_path / "release" / "mine.txt").read_text() == "x"
+
+
+def test_wrong_passphrase(material: Material, keys: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="passphrase"):
+        run(material, keys, tmp_path / "release", passphrase=SecretStr("wrong horse"))
+
+
+def test_unknown_format(material: Material, keys: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="dicom, nifti, nnunet"):
+        run(material, keys, tmp_path / "release", format="dcm")
+
+
+def test_inconclusive_audit_that_a_person_accepts(material: Material, keys: Path, tmp_path: Path) -> None:
+    assess(material, lesion="inconclusive")
+    with pytest.raises(GateRefusedError, match="accept-inconclusive"):
+        run(material, keys, tmp_path / "release")
+    run(material, keys, tmp_path / "release", accept_inconclusive=True)
+    assert "a person accepted" in (tmp_path / "release" / "DATASHEET.md").read_text()
+
+
+def test_nifti_layout(material: Material, keys: Path, tmp_path: Path) -> None:
+    out = tmp_path / "release"
+    run(material, keys, out, format="nifti")
+    assert (out / "cases.csv").read_text().splitlines()[1] == (
+        "syn_0,p0,images/syn_0.nii.gz,labels/syn_0.nii.gz,solid;ground_glass,1;2,,CC-BY-4.0"
+    )
+    record = read_manifest(out).cases[0]
+    original = load_case(material.dataset, material.manifest.cases[0], CLASSES)
+    assert np.array_equal(load_case(out, record, CLASSES).volume.image, original.volume.image)
+
+
+def test_dicom_layout(material: Material, keys: Path, tmp_path: Path) -> None:
+    out = tmp_path / "release"
+    run(material, keys, out, format="dicom")
+    original = load_case(material.dataset, material.manifest.cases[1], CLASSES)
+    series = read_series(sorted((out / "dicom" / "syn_1" / "CT").iterdir()))
+    assert series.volume.grid.agrees_with(original.volume.grid, tolerance_mm=1e-3)
+    edited = load_edit_mask(material.dataset, material.manifest.cases[1])
+    assert np.array_equal(series.volume.image[0][~edited], original.volume.image[0][~edited])
+    assert np.abs(series.volume.image - original.volume.image).max() <= 0.5
+    seg = read_seg(out / "dicom" / "syn_1" / "seg.dcm", series)
+    assert original.label_map is not None
+    assert np.array_equal(combine(seg.segments, CLASSES), original.label_map.labels)
+    for path in out.rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        assert dataset.SyntheticData == "YES"
+        equipment = dataset.ContributingEquipmentSequence[0]
+        assert equipment.PurposeOfReferenceCodeSequence[0].CodeValue == "109100"
+
+
+def test_several_channels_in_every_layout(keys: Path, tmp_path: Path) -> None:
+    material = make_set(tmp_path, unit=Unit.ARBITRARY, channels=("FLAIR", "T1"))
+    for kind in ("nnunet", "nifti", "dicom"):
+        assert run(material, keys, tmp_path / kind, format=kind).n_cases == 2
+    assert (tmp_path / "nifti" / "images" / "syn_0_FLAIR.nii.gz").is_file()
+    assert (tmp_path / "dicom" / "dicom" / "syn_0" / "T1" / "0004.dcm").is_file()
+
+
+def _flip(release_folder: Path) -> None:
+    path = release_folder / "imagesTr" / "syn_0_0000.nii.gz"
+    content = bytearray(path.read_bytes())
+    content[40] ^= 1
+    path.write_bytes(bytes(content))
+
+
+TAMPERS: dict[str, Callable[[Path], object]] = {
+    "byte": _flip,
+    "sheet": lambda out: (out / "DATASHEET.md").write_text("# fine\n"),
+    "added": lambda out: (out / "imagesTr" / "x.nii.gz").write_bytes(b"x"),
+    "missing": lambda out: (out / "edits" / "syn_0.nii.gz").unlink(),
+    "renamed": lambda out: (out / "recipes.jsonl").rename(out / "recipe.jsonl"),
+    "certificate gone": lambda out: (out / "certificate.dsse.json").unlink(),
+    "certificate edited": lambda out: (out / "certificate.dsse.json").write_text(
+        (out / "certificate.dsse.json").read_text().replace("keyid", "keyId")
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Path:
+    folder = tmp_path_factory.mktemp("released")
+    run(make_set(folder), keys, folder / "release")
+    return folder / "release"
+
+
+@pytest.mark.parametrize("name", TAMPERS)
+def test_tampering_is_seen(released: Path, keys: Path, tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(released, copy)
+    asked = VerifyOptions(release=copy, public_key=keys / PUBLIC_KEY)
+    verify(asked, NoProgress())
+    TAMPERS[name](copy)
+    with pytest.raises(GateRefusedError) as caught:
+        verify(asked, NoProgress())
+    assert caught.value.exit_code == 6
+
+
+def test_only_the_given_key_is_trusted(released: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.pub").write_bytes(SigningKey.generate().public.pem())
+    with pytest.raises(GateRefusedError, match="not by this key"):
+        verify(VerifyOptions(release=released, public_key=tmp_path / "other.pub"), NoProgress())
+
+
+def test_verify_needs_a_folder(keys: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no folder"):
+        verify(VerifyOptions(release=tmp_path / "none", public_key=keys / PUBLIC_KEY), NoProgress())
