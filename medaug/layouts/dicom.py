@@ -15,11 +15,12 @@ from medaug.io.annotations import combine, read_seg
 from medaug.io.dataset import edit_mask_path, load_case
 from medaug.io.dicom import SeriesVolume, read_series
 from medaug.layouts._dicom.identity import Modality, SeriesIdentity, Uids
+from medaug.layouts._dicom.prediction import write_prediction
 from medaug.layouts._dicom.segmentation import write_seg
 from medaug.layouts._dicom.series import STORED_STEPS, write_series
 from medaug.layouts.base import Export, Layout, LayoutConfig, copy_stored
 
-__all__ = ["Config", "DicomLayout", "SeriesIdentity", "Uids", "write_seg", "write_series"]
+__all__ = ["Config", "DicomLayout", "SeriesIdentity", "Uids", "write_prediction", "write_seg", "write_series"]
 
 
 @final
