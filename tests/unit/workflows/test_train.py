@@ -1,0 +1,137 @@
+"""``medaug train``: fold scope, run folder, synthetic sets, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from medaug.core.case import RECIPES, Origin
+from medaug.core.config import read_json
+from medaug.core.errors import ConfigError, DataError, LabelError, SplitLeakageError
+from medaug.core.plan import Recipe, write_lines
+from medaug.core.runs import NoProgress, RunRecord
+from medaug.core.splits import Fold, read_splits
+from medaug.tasks.base import PLAN
+from medaug.workflows.train import train
+from tests.unit.tasks.cases import make_case
+from tests.unit.workflows.trained import CONFIG, PATIENTS, options, some_cases, trained, write_dataset
+
+
+def test_trains_on_the_training_patients_of_the_fold_alone(tmp_path):
+    summary = trained(tmp_path)
+    assert (summary.n_cases, summary.n_patients, summary.report.steps, summary.skipped) == (4, 4, 2, False)
+    assert read_json(tmp_path / "run" / PLAN)["fingerprint"]["patients"] == 4
+    assert any("not scored yet" in line for line in summary.lines())
+
+
+def test_the_run_record_holds_settings_and_hashes_but_no_path(tmp_path):
+    trained(tmp_path)
+    record = RunRecord.read(tmp_path / "run" / "run.json")
+    assert (record.status, record.config["fold"]) == ("done", 0)
+    assert record.config["task"]["optimiser"] == "adamw"  # type: ignore[index]
+    assert set(record.inputs) == {"dataset", "fold"}
+    assert str(tmp_path) not in (tmp_path / "run" / "run.json").read_text()
+
+
+def test_the_same_call_is_skipped_and_a_changed_one_refused(tmp_path):
+    first = trained(tmp_path)
+    again = trained(tmp_path)
+    assert again.skipped
+    assert again.report == first.report
+    with pytest.raises(ConfigError, match="run holds a train run with another task"):
+        trained(tmp_path, config=CONFIG.replace("steps: 2", "steps: 3"))
+
+
+def test_unlabelled_cases_are_left_out(tmp_path):
+    cases = some_cases()
+    cases[1] = replace(cases[1], label_map=None)
+    write_dataset(tmp_path / "set", cases)
+    assert trained(tmp_path).n_cases == 3
+
+
+@pytest.mark.parametrize(
+    ("cases", "error", "line"),
+    [
+        (
+            [replace(c, label_map=None) if n < 4 else c for n, c in enumerate(some_cases())],
+            DataError,
+            "has a label",
+        ),
+        (
+            [make_case(n, shape=(16, 18, 3), classes=(1,) if n < 4 else (1, 2)) for n in range(6)],
+            LabelError,
+            "bright",
+        ),
+        (
+            [make_case(n, shape=(16, 18, 3), classes=() if n < 4 else (1, 2)) for n in range(6)],
+            LabelError,
+            "no lesion",
+        ),
+    ],
+)
+def test_a_fold_that_teaches_nothing_is_refused(tmp_path, cases, error, line):
+    write_dataset(tmp_path / "set", cases)
+    with pytest.raises(error, match=line):
+        trained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        ("transforms: {kind: none}", "task: field required"),
+        (CONFIG.replace("segmentation", "segmentaton"), "did you mean segmentation"),
+        (CONFIG.replace("levels", "level"), "did you mean levels"),
+        (CONFIG.replace("[16, 16]", "[15, 16]"), "task.patch_size: size 15 cannot be halved"),
+    ],
+)
+def test_wrong_configurations_are_named(tmp_path, config, line):
+    with pytest.raises(ConfigError, match=line):
+        trained(tmp_path, config=config)
+
+
+def test_there_is_no_such_fold(tmp_path):
+    write_dataset(tmp_path / "set", some_cases())
+    with pytest.raises(ConfigError, match="there is no fold 3"):
+        train(options(tmp_path, fold=3), NoProgress())
+
+
+def write_synthetic(folder, patient, donor, scope):
+    case = replace(
+        make_case(3, shape=(16, 18, 3)), case_id="syn_000", patient_id=patient, origin=Origin.SYNTHETIC
+    )
+    write_dataset(folder, [case])
+    recipe = Recipe(
+        case_id="syn_000", host_case_id="case_003", host_patient_id=patient, donor_patient_ids=(donor,),
+        generator="copy_paste", generator_sha256="0" * 64, bank_sha256="0" * 64, fold=0, training_scope_sha256=scope,
+        class_name="dim", site_mm=(0, 0, 0), diameter_mm=3, seed=0, edit_mask="edits/syn_000.nii.gz",
+    )  # fmt: skip
+    write_lines(folder / RECIPES, (recipe,))
+
+
+def test_a_synthetic_set_takes_its_share(tmp_path):
+    manifest = write_dataset(tmp_path / "set", some_cases())
+    scope = read_splits(tmp_path / "set", manifest).fold(0).scope_sha256
+    write_synthetic(tmp_path / "syn", PATIENTS[0], PATIENTS[1], scope)
+    summary = train(options(tmp_path, synthetic=tmp_path / "syn"), NoProgress())
+    assert summary.n_synthetic == 1
+    assert summary.report.synthetic_patch_share == 0.5
+    assert "synthetic" in RunRecord.read(tmp_path / "run" / "run.json").inputs
+
+
+@pytest.mark.parametrize(
+    ("patient", "donor", "same_scope", "line"),
+    [
+        (PATIENTS[5], PATIENTS[1], True, "patient_005 is not in the training part"),
+        (PATIENTS[0], PATIENTS[5], True, "1 donor or host patients .first: patient_005."),
+        (PATIENTS[0], PATIENTS[1], False, "fitted on other patients"),
+    ],
+)
+def test_a_synthetic_set_of_another_fold_is_a_leak(tmp_path, patient, donor, same_scope, line):
+    manifest = write_dataset(tmp_path / "set", some_cases())
+    fold = read_splits(tmp_path / "set", manifest).fold(0)
+    other = Fold(index=0, train=PATIENTS[:5], held_out=PATIENTS[5:])
+    scope = (fold if same_scope else other).scope_sha256
+    write_synthetic(tmp_path / "syn", patient, donor, scope)
+    with pytest.raises(SplitLeakageError, match=line):
+        train(options(tmp_path, synthetic=tmp_path / "syn"), NoProgress())
