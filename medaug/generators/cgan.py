@@ -49,6 +49,7 @@ from medaug.generators.base import (
 
 SAMPLES = "samples.png"
 _FRAMES_AT_ONCE = 32
+_SIZE_SPREAD = 0.5  # of the logarithm of the voxels
 _HINT = "train again with `medaug fit`"
 
 __all__ = ["CGAN", "Config", "LossWeights", "fit", "load"]
@@ -60,25 +61,32 @@ class FigureTable:
     """What the coarse lesions are drawn from: figures of the training lesions, no voxels.
 
     Attributes:
-        figures: (N, C, 5) see :func:`~medaug.generators._cgan.coarse.lesion_figures`.
+        figures: (N, C, 6) see :func:`~medaug.generators._cgan.coarse.lesion_figures`.
         class_index: (N,) index into the class table.
         shares: (N,) weight within the class; each patient weighs the same.
+        voxels: (N,) size of the lesion in its frame.
     """
 
-    figures: Float[Tensor, "N C 5"]
+    figures: Float[Tensor, "N C 6"]
     class_index: Tensor
     shares: Tensor
+    voxels: Tensor
 
     @staticmethod
     def of(training: TrainingSet) -> FigureTable:
         """The figures of all training patches."""
         patches = training.patches
-        return FigureTable(patches.figures, patches.class_index, torch.as_tensor(training.shares))
+        voxels = (patches.distance > 0).flatten(1).sum(1)
+        return FigureTable(patches.figures, patches.class_index, torch.as_tensor(training.shares), voxels)
 
-    def draw(self, class_index: int, rng: np.random.Generator) -> Float[Tensor, "C 5"]:
-        """The figures of a random lesion of a class."""
+    def draw(self, class_index: int, voxels: int, rng: np.random.Generator) -> Float[Tensor, "C 6"]:
+        """The figures of a random lesion of a class, rather one of about the same size.
+
+        Small lesions and end slices are fainter than large ones, since the slice averages over their edges.
+        """
         rows = torch.nonzero(self.class_index == class_index).flatten().numpy()
-        shares = self.shares.numpy()[rows]
+        ratio = np.log(self.voxels.numpy()[rows] / max(1, voxels))
+        shares = self.shares.numpy()[rows] * (np.exp(-0.5 * (ratio / _SIZE_SPREAD) ** 2) + 1e-3)
         return self.figures[int(rng.choice(rows, p=shares / shares.sum()))]
 
 
@@ -151,7 +159,8 @@ class CGAN:
         distance = window.distances(request.mask)
         count = len(image)
         noise = Noise.draw_slices(self._net, count, rng)
-        figures = self._table.draw(number, rng).expand(count, -1, -1)
+        voxels = int((distance > 0).flatten(1).sum(1).max())
+        figures = self._table.draw(number, voxels, rng).expand(count, -1, -1)
         texture = covered = None
         if self._config.coarse == "texture":
             texture, covered = window.frames(request.scale.normalise(request.texture)), (distance > 0).float()
@@ -225,6 +234,7 @@ def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, se
         "figures": table.figures,
         "class_index": table.class_index,
         "shares": table.shares,
+        "voxels": table.voxels,
     }
     save_checkpoint(run.path / WEIGHTS, state)
     card.write(run.path / CARD)
@@ -245,7 +255,7 @@ def load(run_path: Path) -> CGAN:
     state = load_checkpoint(run_path / WEIGHTS)
     net = LesionNet(config.net_spec(len(card.scheme.channels), len(card.classes)))
     weights = state.get("net")
-    table = [state.get(name) for name in ("figures", "class_index", "shares")]
+    table = [state.get(name) for name in ("figures", "class_index", "shares", "voxels")]
     if not isinstance(weights, dict) or not all(isinstance(column, Tensor) for column in table):
         raise CheckpointError(f"{WEIGHTS} holds no cgan", hint=_HINT)
     try:
@@ -255,8 +265,8 @@ def load(run_path: Path) -> CGAN:
         raise CheckpointError(message, hint=_HINT) from error
     if _hash_state(weights) != card.weights_sha256:
         raise CheckpointError(f"{WEIGHTS} is not the one that {CARD} names", hint=_HINT)
-    figures, class_index, shares = (cast(Tensor, column) for column in table)
-    return CGAN(config, card, net, FigureTable(figures, class_index, shares))
+    figures, class_index, shares, voxels = (cast(Tensor, column) for column in table)
+    return CGAN(config, card, net, FigureTable(figures, class_index, shares, voxels))
 
 
 @final

@@ -31,14 +31,14 @@ class Batch:
         filled: (B, C, *S) the same without the lesion.
         distance: (B, 1, *S) signed distance to the lesion's edge.
         class_index: (B,) index into the class table.
-        figures: (B, C, 5) see :func:`~medaug.generators._cgan.coarse.lesion_figures`.
+        figures: (B, C, 6) see :func:`~medaug.generators._cgan.coarse.lesion_figures`.
     """
 
     image: Float[Tensor, "B C *S"]
     filled: Float[Tensor, "B C *S"]
     distance: Float[Tensor, "B 1 *S"]
     class_index: Int[Tensor, " B"]
-    figures: Float[Tensor, "B C 5"]
+    figures: Float[Tensor, "B C 6"]
 
     def to(self, device: torch.device, layout: torch.memory_format) -> Batch:
         """The batch on a device, in a memory layout."""

@@ -1,7 +1,7 @@
 """The coarse lesion: what stands in the place of the lesion when the network begins.
 
 The zone (the lesion and a few voxels around it) is first filled smoothly from the tissue around it, then the
-figures of a real lesion of the class (level, edge, spread, grain) are drawn into the mask with noise. Nobody's
+figures of a real lesion of the class (level, edge, and noise in three bands) are drawn into the mask with noise. Nobody's
 voxels are pasted; the network has to make the rest.
 """
 
@@ -17,10 +17,10 @@ from torch.nn import functional
 
 from medaug.generators._cgan.networks import zone_mean
 
-LEVEL, CONTRAST, EDGE, SPREAD, GRAIN = range(5)
+LEVEL, CONTRAST, EDGE, SPREAD, KNOT, GRAIN = range(6)
+
 Anchor = Literal["level", "contrast"]
 _ZONE = 3.0  # in-plane voxels outside the mask that are emptied and drawn anew
-_CORE_VOXELS = 4
 _FEATHER, _INSIDE = 2.0, 1.0  # where the blend into the host ends outside the mask, and is whole inside it
 
 
@@ -54,48 +54,54 @@ def fill(image: Float[Tensor, "B C *S"], zone: Float[Tensor, "B 1 *S"]) -> Float
     return image * known + zone * functional.interpolate(lower, size=shape, mode=mode, align_corners=False)
 
 
-def smooth(image: Float[Tensor, "B C *S"]) -> Float[Tensor, "B C *S"]:
-    """Mean over 3 voxels along every axis; edges repeated."""
+def smooth(image: Float[Tensor, "B C *S"], reach: int = 1) -> Float[Tensor, "B C *S"]:
+    """Weighted mean (1, 2, 1) of voxels ``reach`` apart along every axis; edges repeated."""
     for axis in range(2, image.ndim):
-        before, after = image.narrow(axis, 0, 1), image.narrow(axis, image.shape[axis] - 1, 1)
         n = image.shape[axis]
+        step = min(reach, n)
+        before = image.narrow(axis, 0, 1).expand(*(step if a == axis else -1 for a in range(image.ndim)))
+        after = image.narrow(axis, n - 1, 1).expand(*(step if a == axis else -1 for a in range(image.ndim)))
         padded = torch.cat([before, image, after], dim=axis)
-        image = (padded.narrow(axis, 0, n) + padded.narrow(axis, 1, n) + padded.narrow(axis, 2, n)) / 3
+        image = (padded.narrow(axis, 0, n) + 2 * image + padded.narrow(axis, 2 * step, n)) / 4
     return image
+
+
+def bands(
+    image: Float[Tensor, "B C *S"], mask: Float[Tensor, "B 1 *S"]
+) -> tuple[Float[Tensor, "B C *S"], Float[Tensor, "B C *S"], Float[Tensor, "B C *S"]]:
+    """Broad, middle and fine parts of an image inside a mask; what lies outside it does not leak in.
+
+    The three add up to the image. A weighted mean whose weights are 0 outside the mask (normalised convolution,
+    Knutsson and Westin, CVPR 1993) makes each coarser part.
+    """
+    first = smooth(image * mask) / (smooth(mask) + 1e-3)
+    second = smooth(first * mask, 2) / (smooth(mask, 2) + 1e-3)
+    return second, first - second, image - first
+
+
+def energies(image: Float[Tensor, "B C *S"], distance: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B C 3"]:
+    """Deviation of the broad, the middle and the fine part over the lesion, with the edge slope taken out."""
+    mask = (distance > 0).to(image.dtype)
+    shape = profile(distance)
+    centred = image - _flat(zone_mean(image, mask), image)
+    rest = centred - _flat(_slope(centred, shape, mask), image) * shape
+    parts = bands(rest, mask)
+    return torch.stack([(zone_mean(part**2, mask) + 1e-6).sqrt() for part in parts], dim=-1)
 
 
 def lesion_figures(
     image: Float[Tensor, "B C *S"], filled: Float[Tensor, "B C *S"], distance: Float[Tensor, "B 1 *S"]
-) -> Float[Tensor, "B C 5"]:
-    """Level, contrast to the filled tissue, edge slope, spread about the slope, and grain of each lesion.
+) -> Float[Tensor, "B C 6"]:
+    """Level, contrast to the filled tissue, edge slope, spread, knots and grain of each lesion.
 
-    All in normalised units. The edge slope is the regression on :func:`profile`, the grain is the deviation
-    from the local mean of 3 voxels, the spread what is left beside both.
+    All in normalised units. The edge slope is the regression on :func:`profile`; spread, knots and grain are the
+    :func:`energies` of the broad, middle and fine rest.
     """
     mask = (distance > 0).to(image.dtype)
     level = zone_mean(image, mask)
     contrast = level - zone_mean(filled, mask)
-    shape = profile(distance)
-    centred = image - _flat(level, image)
-    variance = zone_mean(shape * shape, mask)
-    edge = zone_mean(centred * shape, mask) / (variance + 1e-3)
-    rest = centred - _flat(edge, image) * shape
-    inside = interior(distance)
-    grain = grain_of(image, inside)
-    spread = zone_mean(smooth(rest) ** 2, inside).sqrt()
-    return torch.stack([level, contrast, edge, spread, grain], dim=-1)
-
-
-def interior(distance: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B 1 *S"]:
-    """1 more than a voxel inside the lesion, where its edge does not pass for grain; a thin lesion is all interior."""
-    mask, core = (distance > 0).to(distance.dtype), (distance > 1).to(distance.dtype)
-    enough = core.sum(dim=tuple(range(1, core.ndim)), keepdim=True) >= _CORE_VOXELS
-    return torch.where(enough, core, mask)
-
-
-def grain_of(image: Float[Tensor, "B C *S"], inside: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B C"]:
-    """Deviation from the local mean of 3 voxels, over the places that are 1."""
-    return (zone_mean((image - smooth(image)) ** 2, inside) + 1e-6).sqrt()
+    edge = _slope(image - _flat(level, image), profile(distance), mask)
+    return torch.cat([torch.stack([level, contrast, edge], dim=-1), energies(image, distance)], dim=-1)
 
 
 def profile(distance: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B 1 *S"]:
@@ -111,7 +117,7 @@ class CoarseInput:
     """What the coarse lesion of each frame is made of.
 
     Attributes:
-        figures: (B, C, 5) of :func:`lesion_figures`, from a real lesion of the class.
+        figures: (B, C, 6) of :func:`lesion_figures`, from a real lesion of the class.
         anchor: Whether the level or the contrast to the surroundings is kept.
         fine: (B, C, *S) standard normal, white.
         broad: (B, C, *T) standard normal, of any smaller size; interpolated.
@@ -138,19 +144,27 @@ def draw_coarse(
 
 
 def _drawn(filled: Tensor, distance: Tensor, source: CoarseInput) -> Tensor:
-    """Level, edge profile, broad and fine noise of the lesion, everywhere."""
+    """Level, edge slope, and noise in three bands, everywhere."""
     mask = (distance > 0).to(filled.dtype)
-    level, contrast, edge, spread, grain = (_flat(f, filled) for f in source.figures.unbind(-1))
+    level, contrast, edge, spread, knot, grain = (_flat(f, filled) for f in source.figures.unbind(-1))
     if source.anchor == "contrast":
         level = _flat(zone_mean(filled, mask), filled) + contrast
     mode = "bilinear" if filled.ndim == 4 else "trilinear"
     broad = functional.interpolate(source.broad, size=filled.shape[2:], mode=mode, align_corners=False)
     broad = broad - _flat(zone_mean(broad, mask), broad)
-    broad = broad / _flat(zone_mean(broad**2, mask).sqrt() + 0.05, broad)
-    # scanners blur their noise: white noise is softened, and brought to the wanted grain
-    fine = smooth(source.fine) + 0.35 * source.fine
-    fine = fine / grain_of(fine, torch.ones_like(mask)).reshape(*fine.shape[:2], *(1,) * (fine.ndim - 2))
-    return level + edge * profile(distance) + spread * broad + grain * fine
+    _, middle, fine = bands(source.fine, torch.ones_like(mask))
+    noise = spread * _unit(broad, mask) + knot * _unit(middle, mask) + grain * _unit(fine, mask)
+    return level + edge * profile(distance) + noise
+
+
+def _unit(noise: Tensor, mask: Tensor) -> Tensor:
+    """Noise brought to unit deviation over the lesion."""
+    return noise / _flat(zone_mean(noise**2, mask).sqrt() + 0.05, noise)
+
+
+def _slope(centred: Tensor, shape: Tensor, mask: Tensor) -> Tensor:
+    """Regression of an image on a profile of zero mean, over the lesion."""
+    return zone_mean(centred * shape, mask) / (zone_mean(shape * shape, mask) + 1e-3)
 
 
 def _flat(figure: Tensor, like: Tensor) -> Tensor:

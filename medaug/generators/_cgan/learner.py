@@ -17,16 +17,7 @@ from medaug.engine.launch import memory_format, mixed_precision, pick_device
 from medaug.generators._cgan import losses
 from medaug.generators._cgan.augment import Distortion
 from medaug.generators._cgan.batches import Batch, TrainingSet
-from medaug.generators._cgan.coarse import (
-    GRAIN,
-    SPREAD,
-    Anchor,
-    CoarseInput,
-    draw_coarse,
-    feather,
-    grain_of,
-    interior,
-)
+from medaug.generators._cgan.coarse import SPREAD, Anchor, CoarseInput, draw_coarse, energies, feather
 from medaug.generators._cgan.networks import Conditions, Critic, LesionNet, initialise
 from medaug.generators._cgan.noise import Noise, normal
 from medaug.generators._cgan.settings import Config
@@ -242,14 +233,13 @@ class CganLearner:
         rebuilt = losses.blurred_l1(made, batch.image, zone)
         cumulative = losses.soft_cumulative(made, mask, self._edges)
         wanted = losses.soft_cumulative(batch.image, mask, self._edges)[partner]
-        inside = interior(batch.distance)
-        real_grain = grain_of(batch.image, inside)[partner]
+        lively = energies(made, batch.distance) - batch.figures[partner][..., SPREAD:]
         return {
             "adversarial": -scores.float().mean(),
             "blurred_l1": (rebuilt * stays).sum() / stays.sum().clamp(min=1),
             "features": losses.feature_distance(statistics, [level[partner] for level in real_features]),
             "histogram": losses.histogram_distance(cumulative, wanted),
-            "grain": (grain_of(made, inside) - real_grain).abs().mean(),
+            "grain": lively.abs().mean(),
         }
 
     def _diversity(self, scene: Scene, coarse: Tensor, made: Tensor, noise: Noise) -> Tensor:
@@ -262,7 +252,7 @@ class CganLearner:
         lesion = drawn + self._net(drawn, few, part.z, part.fields)
         again = batch.image + feather(batch.distance) * (lesion - batch.image)
         figures = scene.batch.figures[scene.partner[:count]]
-        wanted = _DIVERSITY * (figures[..., SPREAD] + figures[..., GRAIN]) + 0.02
+        wanted = _DIVERSITY * (figures[..., SPREAD:].sum(dim=-1)) + 0.02
         return losses.lack_of_diversity(made[:count], again, (batch.distance > 0).to(made.dtype), wanted)
 
     def _average(self, step: int) -> None:

@@ -16,6 +16,7 @@ Dims = Literal[2, 3]
 _STYLE = 64
 _CLASS_PLANES = 6
 _GAIN = 4.0
+_FINE_GAIN = 5.0  # the grain is small beside the levels, and spectral norm forbids the critic to enlarge it
 _SMALLEST = 6  # voxels: an axis is not halved below it
 
 
@@ -166,7 +167,7 @@ class Critic(nn.Module):
 
     def __init__(self, spec: NetSpec) -> None:
         super().__init__()
-        widths = [spec.channels + 2, spec.critic_base, 2 * spec.critic_base, 4 * spec.critic_base]
+        widths = [2 * spec.channels + 2, spec.critic_base, 2 * spec.critic_base, 4 * spec.critic_base]
         strides = [*_strides(spec.size, 2), (1,) * spec.dims]
         self.layers = nn.ModuleList(
             spectral_norm(_conv(spec.dims, widths[n], widths[n + 1], stride=strides[n])) for n in range(3)
@@ -184,7 +185,8 @@ class Critic(nn.Module):
             conditions: Class and mask of the lesion.
             zone: (B, 1, *S) 0..1, where a made image may differ from its host.
         """
-        x = torch.cat([image, conditions.maps], dim=1)
+        fine = _FINE_GAIN * (image - _blurred(image))
+        x = torch.cat([image, fine, conditions.maps], dim=1)
         features = []
         for layer in self.layers:
             x = functional.leaky_relu(layer(x), 0.2)
@@ -248,6 +250,12 @@ def _strides(size: Sequence[int], depth: int) -> list[tuple[int, ...]]:
 def _spread(vector: Tensor, ndim: int) -> Tensor:
     """(B, C) to (B, C, 1, ...) of ``ndim`` axes."""
     return vector.reshape(*vector.shape, *(1,) * (ndim - 2))
+
+
+def _blurred(image: Tensor) -> Tensor:
+    """Mean over 3 voxels along every axis."""
+    pool = functional.avg_pool2d if image.ndim == 4 else functional.avg_pool3d
+    return pool(image, 3, stride=1, padding=1, count_include_pad=False)
 
 
 def _pool(x: Tensor, stride: tuple[int, ...]) -> Tensor:

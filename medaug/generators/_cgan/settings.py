@@ -26,7 +26,9 @@ class LossWeights(Frozen):
         default=2.0, ge=0, description="mean and deviation of the discriminator's features"
     )
     histogram: float = Field(default=8.0, ge=0, description="soft cumulative histogram inside the mask")
-    grain: float = Field(default=2.0, ge=0, description="deviation from the local mean inside the mask")
+    grain: float = Field(
+        default=2.0, ge=0, description="deviation of broad, middle and fine parts inside the mask"
+    )
     diversity: float = Field(default=1.0, ge=0, description="mode seeking: two z must give two lesions")
     lecam: float = Field(default=0.3, ge=0, description="discriminator regulariser, after the class ramp")
 
