@@ -22,24 +22,28 @@ def ball(shape: tuple[int, int, int], radius: float) -> np.ndarray:
     return np.asarray(axes[0] ** 2 + axes[1] ** 2 + (2 * axes[2]) ** 2 <= radius**2)
 
 
-def case(number: int, class_name: str, *, unit: Unit = Unit.HU) -> Case:
+def case(
+    number: int, class_name: str, *, unit: Unit = Unit.HU, classes: tuple[str, ...] = tuple(LEVELS_HU)
+) -> Case:
     """A ball of the class's level in noise of -850 HU; two cases a patient."""
     rng = np.random.default_rng(number)
     mask = ball(SHAPE, 5 + rng.uniform(0, 3))
     image = rng.normal(-850, 30, (1, *SHAPE)).astype(np.float32)
     image[0, mask] = rng.normal(LEVELS_HU[class_name], 40, int(mask.sum()))
     grid = Grid(SHAPE, np.diag([0.7, 0.7, 2.0, 1.0]))
-    labels = (mask * (1 + list(LEVELS_HU).index(class_name))).astype(np.uint8)
-    label_map = LabelMap(labels, grid, tuple(LEVELS_HU))
+    labels = (mask * (1 + classes.index(class_name))).astype(np.uint8)
+    label_map = LabelMap(labels, grid, classes)
     return Case(
         f"case_{number:03d}", f"patient_{number // 2:03d}", Volume(image, grid, unit, ("CT",)), label_map
     )
 
 
-def bank(faint: int = 8, bright: int = 8, *, unit: Unit = Unit.HU) -> Bank:
+def bank(
+    faint: int = 8, bright: int = 8, *, unit: Unit = Unit.HU, classes: tuple[str, ...] = tuple(LEVELS_HU)
+) -> Bank:
     """A bank in memory with so many faint and bright lesions."""
     names = ["faint"] * faint + ["bright"] * bright
-    cases = [case(n, name, unit=unit) for n, name in enumerate(names)]
+    cases = [case(n, name, unit=unit, classes=classes) for n, name in enumerate(names)]
     patients = tuple(sorted({c.patient_id for c in cases}))
     return bank_of_cases(cases, Fold(index=0, train=patients, held_out=("patient_999",)), "0" * 64)
 
