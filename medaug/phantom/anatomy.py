@@ -28,6 +28,7 @@ class Build:
         blood_hu: Of heart and great vessels; higher where contrast agent was given.
         tilt: Turn of the patient on the table in radians.
         rib_phase: Where the ribs begin, 0..1.
+        diaphragm: Where its dome begins on the right; 1 is the lowest slice, more is outside the image.
     """
 
     half_width: float
@@ -39,6 +40,7 @@ class Build:
     blood_hu: float
     tilt: float
     rib_phase: float
+    diaphragm: float
 
     @staticmethod
     def draw(reach_mm: float, rng: np.random.Generator) -> Build:
@@ -53,6 +55,7 @@ class Build:
             blood_hu=_BLOOD if rng.random() < 0.7 else rng.uniform(140.0, 220.0),
             tilt=rng.normal(0.0, 0.05),
             rib_phase=rng.random(),
+            diaphragm=rng.uniform(0.55, 1.3),
         )
 
 
@@ -77,10 +80,10 @@ def draw_chest(frame: Frame, rng: np.random.Generator) -> Chest:
     build = Build.draw(float(frame.x.max()), rng)
     turned = _turn(frame, build.tilt)
     w = build.half_width
-    girth = w * (1.0 - 0.02 * _height(turned))
-    outline = ellipse(turned, (0.0, 0.0), (girth, girth * build.flatness), 2.4)
+    girth = 1.0 - 0.02 * _height(turned)
+    outline = ellipse(turned, (0.0, 0.0), (w, w * build.flatness), scale=girth, power=2.4)
     cavity = ellipse(
-        turned, (0.0, 0.02 * w), (0.86 * w - build.fat, (build.flatness - 0.1) * w - build.fat), 2.2
+        turned, (0.0, 0.02 * w), (0.86 * w - build.fat, (build.flatness - 0.1) * w - build.fat), power=2.2
     )
     body = inside(outline, _EDGE_MM)
     image = paint(np.full(frame.shape, _AIR, np.float32), _FAT + 8 * smooth_noise(frame, 2.0, rng), body)
@@ -108,8 +111,8 @@ def _height(frame: Frame) -> Field:
 def _heart(frame: Frame, build: Build) -> Field:
     """Signed distance to the heart, which narrows upwards into the great vessels."""
     s, w = _height(frame), build.half_width
-    size = build.heart * w * np.clip(0.30 - 0.16 * s, 0.12, 0.34)
-    return ellipse(frame, (-0.10 * w, 0.13 * w), (size, 0.82 * size))
+    size = build.heart * np.clip(0.30 - 0.16 * s, 0.12, 0.34)
+    return ellipse(frame, (-0.10 * w, 0.13 * w), (w, 0.82 * w), scale=size)
 
 
 def _mediastinum(image: Field, frame: Frame, build: Build, cavity: Field, rng: np.random.Generator) -> Field:
@@ -130,10 +133,12 @@ def _lung_edges(frame: Frame, build: Build, cavity: Field) -> Field:
     """Signed distance to both lungs together: tapered upwards, dented by heart, spine and liver dome."""
     s, w = _height(frame), build.half_width
     taper = build.lung_size * (1.0 - 0.10 * np.clip(s, 0.0, 1.0) ** 2 - 0.03 * np.clip(-s, 0.0, 1.0))
-    right = ellipse(frame, (0.42 * w, -0.01 * w), (0.35 * w * taper, 0.56 * w * taper), 2.2)
-    left = ellipse(frame, (-0.43 * w, -0.02 * w), (0.33 * w * taper, 0.54 * w * taper), 2.2)
+    right = ellipse(frame, (0.42 * w, -0.01 * w), (0.35 * w, 0.56 * w), scale=taper, power=2.2)
+    left = ellipse(frame, (-0.43 * w, -0.02 * w), (0.33 * w, 0.54 * w), scale=taper, power=2.2)
     edge = np.maximum(np.minimum(right, left), cavity + 1.2)
-    dome = ellipse(frame, (0.42 * w, 0.10 * w), (w * np.clip(-0.9 * s - 0.62, 1e-3, 0.3),) * 2)
+    below = -s - build.diaphragm
+    blunt = np.where(below > 0, 0.14 + 0.3 * np.sqrt(np.abs(below)), -0.1)
+    dome = ellipse(frame, (0.40 * w, 0.08 * w), (w, 1.2 * w), scale=blunt)
     edge = np.maximum(edge, -dome)
     edge = np.maximum(edge, -_heart(frame, build))
     return np.asarray(
@@ -171,9 +176,9 @@ def _airway(image: Field, frame: Frame, build: Build) -> Field:
     """Trachea above, two main bronchi below."""
     s, w = _height(frame), build.half_width
     apart = w * np.clip(0.16 * (0.35 - s), 0.0, 0.2)
-    radius = w * np.where(s > 0.35, 0.062, 0.048)
+    radius = np.where(s > 0.35, 0.062, 0.048)
     mirrored = Frame(np.abs(frame.x) - apart, frame.y, frame.z, frame.spacing_mm)
-    tube = ellipse(mirrored, (0.0, -0.02 * w), (radius, radius))
+    tube = ellipse(mirrored, (0.0, -0.02 * w), (w, w), scale=radius)
     image = paint(image, _MUSCLE, inside(tube - 1.0, _EDGE_MM) * (s > -0.6))
     return paint(image, _AIR + 15, inside(tube, _EDGE_MM) * (s > -0.6))
 

@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 from jaxtyping import Float
-from scipy import ndimage
+from scipy import fft
 
 Field = Float[np.ndarray, "I J K"]
 
@@ -49,13 +49,20 @@ class Frame:
 
 
 def smooth_noise(frame: Frame, length_mm: float, rng: np.random.Generator) -> Field:
-    """Band-limited noise: zero mean, unit deviation, correlated over about ``length_mm``."""
-    white = rng.standard_normal(frame.shape, dtype=np.float32)
-    field = ndimage.gaussian_filter(
-        white, [length_mm / step for step in frame.spacing_mm], mode="wrap", truncate=3.0
-    )
-    field -= field.mean()
-    return np.asarray(field / max(float(field.std()), 1e-6), dtype=np.float32)
+    """Band-limited noise: zero mean, unit deviation, correlated over about ``length_mm``; periodic.
+
+    White noise seen through a Gaussian of that width, drawn in the frequency domain.
+    """
+    size = (*frame.shape[:2], frame.shape[2] // 2 + 1)
+    parts = rng.standard_normal((2, *size), dtype=np.float32)
+    spectrum = (parts[0] + 1j * parts[1]).astype(np.complex64)
+    for axis, (count, step) in enumerate(zip(frame.shape, frame.spacing_mm, strict=True)):
+        waves = fft.rfftfreq(count, step) if axis == 2 else fft.fftfreq(count, step)
+        gain = np.exp(-2.0 * (np.pi * length_mm * waves) ** 2).astype(np.float32)
+        spectrum *= gain.reshape([-1 if axis == other else 1 for other in range(3)])
+    spectrum[0, 0, 0] = 0
+    field = fft.irfftn(spectrum, s=frame.shape, overwrite_x=True)
+    return np.asarray(field / max(float(field.std()), 1e-20), dtype=np.float32)
 
 
 def inside(distance_mm: Field, edge_mm: float) -> Field:
@@ -64,13 +71,26 @@ def inside(distance_mm: Field, edge_mm: float) -> Field:
 
 
 def ellipse(
-    frame: Frame, centre: tuple[float, float], radii: tuple[Field | float, Field | float], power: float = 2.0
+    frame: Frame,
+    centre: tuple[float, float],
+    radii: tuple[float, float],
+    *,
+    scale: Field | float = 1.0,
+    power: float = 2.0,
 ) -> Field:
-    """Approximate signed distance in mm to an (extruded) superellipse; ``radii`` in mm may depend on z."""
+    """Approximate signed distance in mm to an (extruded) superellipse.
+
+    Args:
+        frame: Where to compute it.
+        centre: In mm.
+        radii: Half axes in mm.
+        scale: What both radii are multiplied with; may depend on z.
+        power: 2 is an ellipse, more is squarer.
+    """
     u = np.abs((frame.x - centre[0]) / radii[0])
     v = np.abs((frame.y - centre[1]) / radii[1])
-    reach = (u**power + v**power) ** (1.0 / power)
-    return np.asarray((reach - 1.0) * np.minimum(radii[0], radii[1]), dtype=np.float32)
+    reach = np.hypot(u, v) if power == 2.0 else (u**power + v**power) ** (1.0 / power)
+    return np.asarray((reach - scale) * min(radii), dtype=np.float32)
 
 
 def paint(image: Field, value: Field | float, share: Field) -> Field:
