@@ -15,6 +15,7 @@ from medaug.core.runs import RUN_FILE, Progress, RunRecord, finished, open_run
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, read_splits
 from medaug.core.storage import require_free_space
+from medaug.engine.launch import pick_device
 from medaug.generators.base import (
     FEW_LESIONS,
     GeneratorConfig,
@@ -83,13 +84,16 @@ def fit(options: FitOptions, progress: Progress) -> FitSummary:
         DivergedError: If a loss is not finite.
         StorageError: If the disk cannot hold it.
     """
-    config = _with_device(read_generator_config(options.config), options)
+    config = read_generator_config(options.config)
     if not isinstance(config, TrainableConfig):
         raise ConfigError(
             f"{config.kind} needs no training",
             where=options.config.name,
             hint=f"use it as it is: medaug synthesize --generator {config.kind}",
         )
+    if options.device is not None:
+        pick_device(options.device)
+        config = parse_generator({**config.model_dump(mode="json"), "device": options.device})
     manifest = read_manifest(options.dataset)
     fold = read_splits(options.dataset, manifest).fold(options.fold)
     bank = Bank.open(options.bank)
@@ -113,20 +117,9 @@ def _same_dataset(bank: Bank, dataset_sha256: str) -> None:
         )
 
 
-def _with_device(config: GeneratorConfig, options: FitOptions) -> GeneratorConfig:
-    """The configuration with the device of the command line, where one is named."""
-    if options.device is None:
-        return config
-    return parse_generator({**_as_mapping(config), "device": options.device}, where=options.config.name)
-
-
 def _settings(config: GeneratorConfig, options: FitOptions) -> _Settings:
-    asked = {key: value for key, value in _as_mapping(config).items() if key != "device"}
+    asked = {key: value for key, value in config.model_dump(mode="json").items() if key != "device"}
     return _Settings(fold=options.fold, seed=options.seed, generator=asked)
-
-
-def _as_mapping(config: GeneratorConfig) -> dict[str, object]:
-    return config.model_dump(mode="json")
 
 
 def _summarise(options: FitOptions, bank: Bank, fold: Fold) -> FitSummary:
