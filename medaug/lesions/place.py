@@ -214,6 +214,30 @@ class _Footprint:
         return _Footprint(lesion - middle, around, float(np.sqrt(widest / np.pi)))
 
 
+def require_room(tissue: HostTissue, diameter_mm: float | None) -> None:
+    """A quick look before a shape is drawn for a host: is there any place, and enough of it?
+
+    Raises:
+        DataError: If no tissue suits the class, or too little for the section of such a lesion.
+    """
+    if not tissue.clearance.any():
+        raise DataError(
+            "no tissue suits the class",
+            where=tissue.case.case_id,
+            hint="choose a host that shows the lesion's organ",
+        )
+    if diameter_mm is None:
+        return
+    spacing = tissue.case.volume.grid.spacing_mm
+    section = np.pi / 4.0 * diameter_mm**2 / (spacing[0] * spacing[1])
+    if 0.6 * section > int(tissue.allowed.sum(axis=(0, 1)).max()):
+        raise DataError(
+            f"no healthy tissue has room for a lesion of {diameter_mm:.1f} mm",
+            where=tissue.case.case_id,
+            hint="ask for a smaller diameter or another host",
+        )
+
+
 def find_site(tissue: HostTissue, mask: Mask, rng: np.random.Generator) -> tuple[int, int, int]:
     """A random place for a lesion in healthy tissue.
 

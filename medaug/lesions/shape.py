@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from medaug.core.errors import DataError
 from medaug.core.geometry import Box
+from medaug.core.intensity import CaseScale
 from medaug.core.lesion import LesionCrop
 from medaug.core.volume import Image, Mask
 
@@ -75,7 +76,32 @@ def mask_diameter_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> floa
     return ball_diameter_mm(in_plane * spacing_mm[2])
 
 
-def draw_shape(crop: LesionCrop, target: ShapeTarget, rng: np.random.Generator) -> DrawnShape:
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Outline:
+    """A new shape without its texture, which takes longer to draw and is not needed before a place is found.
+
+    Attributes:
+        mask: As in :class:`DrawnShape`.
+        diameter_mm: What the mask measures.
+    """
+
+    mask: Mask
+    diameter_mm: float
+    _donor: _Donor
+    _warp: _Warp
+    _origin: Float[np.ndarray, "3"]
+    _spacing_mm: tuple[float, float, float]
+    _scale: CaseScale
+
+    def fill(self) -> DrawnShape:
+        """The shape with the donor's texture under the same warp."""
+        points = self._warp.donor_points(_indices(self.mask.shape, self._origin), self._spacing_mm)
+        texture = self._donor.sample_texture(points, _shape3(self.mask))
+        return DrawnShape(self.mask, self._scale.normalise(texture), self.diameter_mm)
+
+
+def draw_outline(crop: LesionCrop, target: ShapeTarget, rng: np.random.Generator) -> Outline:
     """Draw a new shape from a bank lesion: random flips, in-plane turn, elastic change and size.
 
     Args:
@@ -90,17 +116,23 @@ def draw_shape(crop: LesionCrop, target: ShapeTarget, rng: np.random.Generator) 
     known = target.spacing_known and crop.entry.spacing == "known"
     spacing = target.spacing_mm if known else crop.entry.spacing_mm
     own = mask_diameter_mm(donor.mask, donor.spacing_mm)
-    wanted = own * float(rng.uniform(0.8, 1.2)) if target.diameter_mm is None else target.diameter_mm
-    wanted = max(wanted, _smallest_mm(spacing, flat=donor.flat)) if target.diameter_mm is None else wanted
+    wanted = target.diameter_mm
+    if wanted is None:
+        wanted = max(own * float(rng.uniform(0.8, 1.2)), _smallest_mm(spacing, flat=donor.flat))
     warp = _Warp.draw(own, target.bend, np.array(donor.spacing_mm), rng, flat=donor.flat)
     mask, warp, middle = _fit_mask(donor, warp, wanted, spacing)
     extent = Box.around(mask).shape
     in_plane = max(target.patch_voxels, 2 * max(extent[:2]))
     slices = 1 if donor.flat else max(extent[2], min(2 * extent[2], target.slices))
     patch, offset = _centred(mask, (in_plane, in_plane, slices))
-    index = _indices(patch.shape, middle - np.array(offset))
-    texture = donor.sample_texture(warp.donor_points(index, spacing), patch.shape)
-    return DrawnShape(patch, crop.scale.normalise(texture), mask_diameter_mm(patch, spacing))
+    return Outline(
+        patch, mask_diameter_mm(patch, spacing), donor, warp, middle - np.array(offset), spacing, crop.scale
+    )
+
+
+def draw_shape(crop: LesionCrop, target: ShapeTarget, rng: np.random.Generator) -> DrawnShape:
+    """A new shape with its texture; see :func:`draw_outline`."""
+    return draw_outline(crop, target, rng).fill()
 
 
 @final
@@ -119,9 +151,11 @@ class _Donor:
         centre = np.argwhere(crop.mask).mean(axis=0)
         return _Donor(crop.image, crop.mask, centre, crop.entry.spacing_mm, crop.mask.shape[2] == 1)
 
-    def extent_mm(self) -> Float[np.ndarray, "3"]:
-        """Size of the lesion's bounding box."""
-        return np.asarray(np.array(Box.around(self.mask).shape) * np.array(self.spacing_mm))
+    def reach_mm(self) -> Float[np.ndarray, "3"]:
+        """Farthest the lesion gets from its centre: in plane (twice, since it will be turned), and along K."""
+        away = np.abs(np.argwhere(self.mask) - self.centre) * np.array(self.spacing_mm)
+        in_plane = float(np.hypot(away[:, 0], away[:, 1]).max())
+        return np.array([in_plane, in_plane, float(away[:, 2].max())])
 
     def sample_mask(self, points: Float[np.ndarray, "3 n"]) -> Float[np.ndarray, " n"]:
         """The mask between its voxels, 0..1."""
@@ -245,9 +279,9 @@ def _warped_mask(
     donor: _Donor, warp: _Warp, wanted_mm: float, spacing: tuple[float, float, float]
 ) -> tuple[Mask, Float[np.ndarray, "3"]]:
     """The warped mask, its outline drawn where the size is met best, and the index of the donor's centre."""
-    extent = donor.extent_mm() * warp.scale
-    reach = np.array([np.hypot(extent[0], extent[1])] * 2 + [extent[2]]) * 1.2
-    half = np.ceil(0.5 * reach / np.array(spacing)).astype(int) + 2
+    own = mask_diameter_mm(donor.mask, donor.spacing_mm)
+    reach = (donor.reach_mm() + 3.0 * _BEND * own + np.array(donor.spacing_mm)) * warp.scale
+    half = np.ceil(reach / np.array(spacing)).astype(int) + 1
     if donor.flat:
         half[2] = 0
     shape = (int(2 * half[0] + 1), int(2 * half[1] + 1), int(2 * half[2] + 1))

@@ -18,8 +18,15 @@ from medaug.core.lesion import Generator, Lesion, LesionEntry, LesionRequest
 from medaug.core.volume import Image, LabelMap, Mask, Unit, Volume
 from medaug.lesions.bank import Bank
 from medaug.lesions.blend import Feather, blend
-from medaug.lesions.place import Body, HostTissue, TissuePrior, find_site, map_tissue
-from medaug.lesions.shape import DrawnShape, ShapeTarget, draw_shape, fit_texture, mask_diameter_mm
+from medaug.lesions.place import Body, HostTissue, TissuePrior, find_site, map_tissue, require_room
+from medaug.lesions.shape import (
+    DrawnShape,
+    ShapeTarget,
+    draw_outline,
+    draw_shape,
+    fit_texture,
+    mask_diameter_mm,
+)
 
 _SHAPES = 4  # shapes tried in a host, ever smaller ones, before it is given up
 _NEAREST = 5  # donors to choose from for a wanted diameter
@@ -192,12 +199,13 @@ class Renderer:
         for attempt in range(_SHAPES):
             entry, wanted = self._pick(order, attempt, rng)
             try:
-                shape = draw_shape(self._bank.crop(entry.lesion_id), self._target(host.case, wanted), rng)
-                site = find_site(tissue, shape.mask, rng)
+                require_room(tissue, wanted)
+                outline = draw_outline(self._bank.crop(entry.lesion_id), self._target(host.case, wanted), rng)
+                site = find_site(tissue, outline.mask, rng)
             except DataError as error:
                 failure = error
                 continue
-            return self._request(host, order, entry, shape, site)
+            return self._request(host, order, entry, outline.fill(), site)
         raise failure or DataError("no lesion could be placed", where=host.case.case_id)
 
     def complete(self, prepared: Sequence[Prepared], rngs: Sequence[np.random.Generator]) -> list[Rendered]:

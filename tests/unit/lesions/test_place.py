@@ -13,7 +13,7 @@ from medaug.core.geometry import Box
 from medaug.core.intensity import IntensityScheme
 from medaug.core.volume import Volume
 from medaug.lesions.bank import bank_of_cases
-from medaug.lesions.place import Body, TissuePrior, find_site, map_tissue
+from medaug.lesions.place import Body, TissuePrior, find_site, map_tissue, require_room
 from tests.small_cases import SHAPE, chest, fold_of, head
 
 
@@ -114,6 +114,17 @@ def test_host_without_the_organ_is_refused():
     solid = replace(case, volume=Volume(image, v.grid, v.unit, v.channels))
     with pytest.raises(DataError, match="no tissue suits the class"):
         find_site(tissue_of(solid), ball(2), np.random.default_rng(0))
+
+    with pytest.raises(DataError, match="no tissue suits the class"):
+        require_room(tissue_of(solid), None)
+
+
+def test_room_is_judged_before_a_shape_is_drawn():
+    tissue = tissue_of(chest(6))
+    require_room(tissue, None)
+    require_room(tissue, 20.0)
+    with pytest.raises(DataError, match=r"no healthy tissue has room for a lesion of 70\.0 mm"):
+        require_room(tissue, 70.0)
 
 
 def test_prior_needs_a_lesion():
