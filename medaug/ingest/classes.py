@@ -82,9 +82,7 @@ def _ids_in(cases: Iterable[SourceCase]) -> list[int]:
 
 def present_ids(labels: np.ndarray) -> list[int]:
     """The label ids above 0 in an array, sorted."""
-    if labels.max() < np.iinfo(np.uint16).max:
-        return [int(n) for n in np.flatnonzero(np.bincount(labels.ravel())) if n > 0]
-    return [int(n) for n in np.unique(labels) if n > 0]
+    return [int(n) for n in np.unique(labels[labels > 0])]
 
 
 def class_table(cases: Sequence[SourceCase]) -> tuple[str, ...]:

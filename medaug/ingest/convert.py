@@ -14,7 +14,7 @@ from medaug.core.geometry import Grid
 from medaug.core.results import Finding
 from medaug.core.volume import LabelMap, Unit, Volume
 from medaug.ingest import checks
-from medaug.ingest.classes import to_class_ids
+from medaug.ingest.classes import present_ids, to_class_ids
 from medaug.ingest.discover import Identified
 from medaug.ingest.folders import modality_of
 from medaug.ingest.sources import ImageSource, Policy, SourceCase
@@ -197,9 +197,15 @@ def _label(
         file = read_label(source.label.files[0], where=case_id)
         _refuse(checks.check_label_grid(image.grid, file.grid, case_id))
         labels, digests = to_class_ids(file.array, source.classes, class_names), (file.sha256,)
-    note = checks.check_lesion_free(labels, case_id, lesion_free=source.stated.lesion_free)
-    _refuse(note)
-    return LabelMap(labels, image.grid, class_names), digests, [note] if note is not None else []
+    empty = checks.check_lesion_free(labels, case_id, lesion_free=source.stated.lesion_free)
+    _refuse(empty)
+    present = [class_names[number - 1] for number in present_ids(labels)]
+    lost = checks.check_classes_found(source.stated.classes, present, case_id) if present else None
+    return (
+        LabelMap(labels, image.grid, class_names),
+        digests,
+        [note for note in (empty, lost) if note is not None],
+    )
 
 
 def _segments(

@@ -54,6 +54,7 @@ class Stated:
     lesion_free: bool = False
     licence: str | None = None
     terms: str | None = None
+    classes: tuple[str, ...] = ()
 
 
 @final

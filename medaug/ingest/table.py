@@ -115,7 +115,8 @@ def _case(row: _Row, source: int, roots: tuple[Path, ...]) -> SourceCase:
         # the segments of a SEG object carry their own names
         drawn = label is not None and label.kind == "dicom"
         classes = tuple(segment_table(label.files[0])) if label is not None and drawn else _classes(row)
-        return replace(case, images=images, label=label, classes=classes, stated=_stated(row))
+        stated = replace(_stated(row), classes=tuple(pair.name for pair in classes))
+        return replace(case, images=images, label=label, classes=classes, stated=stated)
     except DataError as error:
         return replace(case, problem=error.line())
 

@@ -203,11 +203,13 @@ def _as_int16(array: np.ndarray) -> np.ndarray:
 def _write(path: Path, array: np.ndarray, grid: Grid) -> str:
     if array.shape != grid.shape:
         raise GeometryError(f"array is {array.shape}", expected=f"{grid.shape}")
-    image = nib.Nifti1Image(array, np.asarray(grid.affine))
+    # the header holds float32: rounding first makes a file that is read and written again the same file
+    affine = np.asarray(grid.affine, dtype=np.float32).astype(np.float64)
+    image = nib.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
     # a quaternion cannot hold a shear; the sform holds every affine
-    image.set_qform(np.asarray(grid.affine), code=1, strip_shears=True)
-    image.set_sform(np.asarray(grid.affine), code=1)
+    image.set_qform(affine, code=1, strip_shears=True)
+    image.set_sform(affine, code=1)
     content = gzip.compress(image.to_bytes(), compresslevel=1, mtime=0)
     write_bytes_atomic(path, content)
     return hashlib.sha256(content).hexdigest()

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import highdicom as hd
 import numpy as np
 import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+from medaug.io.headers import quiet_pydicom
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 ROW, COLUMN = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.9701425, -0.2425356])
@@ -74,3 +78,31 @@ def instance(values: np.ndarray, number: int, sop_class: str, uid: str) -> FileD
 def reread(path: Path) -> FileDataset:
     """The file as pydicom reads it."""
     return pydicom.dcmread(path)
+
+
+def write_seg(
+    path: Path, files: list[Path], masks: np.ndarray, names: list[str], kind: str = "BINARY"
+) -> None:
+    """A SEG of (slice, row, column, segment) masks on the files, in the order of the files."""
+    descriptions = [
+        hd.seg.SegmentDescription(
+            n, name, codes.SCT.Tissue, codes.SCT.Tissue, hd.seg.SegmentAlgorithmTypeValues.MANUAL
+        )
+        for n, name in enumerate(names, start=1)
+    ]
+    with quiet_pydicom():
+        seg = hd.seg.Segmentation(
+            source_images=[reread(f) for f in files],
+            pixel_array=masks,
+            segmentation_type=kind,
+            segment_descriptions=descriptions,
+            series_instance_uid=hd.UID(),
+            series_number=2,
+            sop_instance_uid=hd.UID(),
+            instance_number=1,
+            manufacturer="test",
+            manufacturer_model_name="test",
+            software_versions="1",
+            device_serial_number="1",
+        )
+        seg.save_as(path)

@@ -6,44 +6,14 @@ import json
 import sys
 from pathlib import Path
 
-import highdicom as hd
 import numpy as np
 import pytest
-from pydicom.sr.codedict import codes
 
 from medaug.core.errors import DependencyError, GeometryError, LabelError, UnreadableError
 from medaug.io.annotations import Segment, combine, read_seg
 from medaug.io.dicom import SeriesVolume, read_series
-from medaug.io.headers import quiet_pydicom, scan
-from tests.unit.io.series import reread, stored_values, write_series
-
-
-def write_seg(
-    path: Path, files: list[Path], masks: np.ndarray, names: list[str], kind: str = "BINARY"
-) -> None:
-    """A SEG of (slice, row, column, segment) masks on the files, in the order of the files."""
-    descriptions = [
-        hd.seg.SegmentDescription(
-            n, name, codes.SCT.Tissue, codes.SCT.Tissue, hd.seg.SegmentAlgorithmTypeValues.MANUAL
-        )
-        for n, name in enumerate(names, start=1)
-    ]
-    with quiet_pydicom():
-        seg = hd.seg.Segmentation(
-            source_images=[reread(f) for f in files],
-            pixel_array=masks,
-            segmentation_type=kind,
-            segment_descriptions=descriptions,
-            series_instance_uid=hd.UID(),
-            series_number=2,
-            sop_instance_uid=hd.UID(),
-            instance_number=1,
-            manufacturer="test",
-            manufacturer_model_name="test",
-            software_versions="1",
-            device_serial_number="1",
-        )
-        seg.save_as(path)
+from medaug.io.headers import scan
+from tests.unit.io.series import stored_values, write_seg, write_series
 
 
 @pytest.fixture

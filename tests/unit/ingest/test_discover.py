@@ -1,0 +1,117 @@
+"""Sources of every kind, and the ids that their cases get."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from medaug.core.errors import DataError
+from medaug.ingest.discover import discover, identify
+from medaug.ingest.sources import ImageSource, SourceCase
+from tests.unit.ingest.material import ct_set, ct_values, row, save, write_table
+from tests.unit.io.series import stored_values, write_series
+
+
+def _case(key: str, patient: str, *, pseudonyms: bool, source: int = 0) -> SourceCase:
+    return SourceCase(source, key, patient, pseudonyms, (ImageSource("nifti", (Path("x"),)),), None)
+
+
+def test_a_table_at_the_top_stands_for_its_folder(tmp_path: Path) -> None:
+    rows = ct_set(tmp_path, ("a1", "a2"))
+    write_table(tmp_path, rows[:1])
+    assert [case.case_key for case in discover([tmp_path], None).cases] == ["a1"]
+
+
+def test_a_table_given_by_hand_stands_for_all_sources(tmp_path: Path) -> None:
+    rows = ct_set(tmp_path / "scans", ("a1", "a2"))
+    table = write_table(tmp_path / "lists", rows[1:], "mine.csv")
+    found = discover([tmp_path / "scans"], table)
+    assert [(case.case_key, case.problem) for case in found.cases] == [("a2", "")]
+
+
+def test_mixtures_of_kinds_in_one_folder(tmp_path: Path) -> None:
+    write_series(tmp_path / "dicom" / "s1", stored_values(3))
+    save(tmp_path / "loose.nii.gz", ct_values(1))
+    rows = ct_set(tmp_path / "listed", ("a1",))
+    write_table(tmp_path / "listed", rows)
+    ct_set(tmp_path / "unlisted", ("u1",))
+    found = discover([tmp_path], None)
+    assert sorted(case.images[0].kind for case in found.cases) == ["dicom", "nifti", "nifti", "nifti"]
+    assert sum(case.label is not None for case in found.cases) == 2
+    assert [case.case_key for case in found.cases if case.ids_are_pseudonyms] == ["a1"]
+
+
+def test_single_files_and_several_sources(tmp_path: Path) -> None:
+    one = save(tmp_path / "one" / "x.nii.gz", ct_values(1))
+    dicom = write_series(tmp_path / "two", stored_values(1))[0]
+    found = discover([one, dicom], None)
+    assert [(case.source, case.images[0].kind) for case in found.cases] == [(0, "nifti"), (1, "dicom")]
+
+
+def test_the_dataset_to_be_hidden_files_and_archives_of_a_mac_are_not_sources(tmp_path: Path) -> None:
+    save(tmp_path / "x.nii.gz", ct_values(1))
+    save(tmp_path / "out" / "imagesTr" / "y_0000.nii.gz", ct_values(2))
+    (tmp_path / "out" / "dataset.json").write_text(json.dumps({"labels": {"background": 0}}))
+    save(tmp_path / "__MACOSX" / "z.nii.gz", ct_values(3))
+    (tmp_path / ".DS_Store").write_text("x")
+    found = discover([tmp_path], None, out=tmp_path / "out")
+    assert len(found.cases) == 1
+    assert found.strays == ()
+
+
+def test_missing_and_empty_sources_are_refused_without_their_names(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="source 1 does not exist") as caught:
+        discover([tmp_path / "Meier_Anna"], None)
+    assert "Meier" not in caught.value.line()
+    with pytest.raises(DataError, match="hold no file"):
+        discover([tmp_path], None)
+
+
+def test_every_file_is_told_to_the_progress(tmp_path: Path) -> None:
+    write_series(tmp_path, stored_values(3))
+    save(tmp_path / "x.nii.gz", ct_values(1))
+    ticks: list[int] = []
+    discover([tmp_path], None, lambda: ticks.append(1))
+    assert len(ticks) == 4
+
+
+def test_ids_of_a_table_are_kept_and_others_numbered(tmp_path: Path) -> None:
+    cases = [
+        _case("case_0001", "p7", pseudonyms=True),
+        _case("/home/Meier/ct.nii.gz", "Meier", pseudonyms=False),
+        _case("1.2.3", "Meier", pseudonyms=False),
+    ]
+    found = identify(cases)
+    assert [f.case_id for f in found] == ["case_0001", "case_0002", "case_0003"]
+    assert [f.patient_id for f in found] == ["p7", "patient_0001", "patient_0001"]
+
+
+def test_a_patient_of_a_table_and_a_folder_is_one_patient() -> None:
+    found = identify(
+        [_case("1.2.3", "PAT-1", pseudonyms=False, source=1), _case("a", "PAT-1", pseudonyms=True)]
+    )
+    assert {f.patient_id for f in found} == {"PAT-1"}
+
+
+def test_odd_ids_are_cleaned_with_a_finding_and_patients_stay_apart() -> None:
+    found = identify([_case("a b/1", "M ü", pseudonyms=True), _case("c2", "M_?", pseudonyms=True)])
+    assert found[0].case_id == "a_b_1"
+    assert [f.code for f in found[0].findings] == ["id-changed"]
+    assert "a b/1" not in found[0].findings[0].message
+    assert found[0].patient_id != found[1].patient_id
+
+
+def test_the_second_of_two_cases_of_one_id_is_refused() -> None:
+    found = identify([_case("a", "p1", pseudonyms=True), _case("a", "p2", pseudonyms=True)])
+    assert [[(f.code, f.severity) for f in case.findings] for case in found] == [
+        [],
+        [("duplicate-case-id", "refused")],
+    ]
+
+
+def test_row_problems_do_not_stop_discovery(tmp_path: Path) -> None:
+    write_table(tmp_path, [row("a1")])
+    (case,) = discover([tmp_path], None).cases
+    assert "does not exist" in case.problem

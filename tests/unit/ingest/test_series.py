@@ -1,0 +1,80 @@
+"""DICOM folders: a case a series, each segmentation with the series it was drawn on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from pydicom.dataset import FileDataset
+
+from medaug.ingest.series import pair_series
+from medaug.ingest.sources import ClassId, Discovery
+from tests.unit.io.series import MR, reread, stored_values, write_seg, write_series
+
+
+def _pair(folder: Path) -> Discovery:
+    return pair_series(sorted(p for p in folder.rglob("*") if p.is_file()), 0)
+
+
+def _mask() -> np.ndarray:
+    mask = np.zeros((3, 6, 7, 1), np.uint8)
+    mask[1, 2:4, 2:4] = 1
+    return mask
+
+
+def test_a_segmentation_goes_to_the_series_it_names(tmp_path: Path) -> None:
+    ct = write_series(tmp_path / "ct", stored_values(3))
+    write_series(tmp_path / "mr", stored_values(3), sop_class=MR)
+    write_seg(tmp_path / "seg.dcm", ct, _mask(), ["solid"])
+    cases = {case.stated.modality: case for case in _pair(tmp_path).cases}
+    assert cases["CT"].label is not None
+    assert cases["CT"].classes == (ClassId(1, "solid"),)
+    assert cases["MR"].label is None
+    assert {case.patient_key for case in cases.values()} == {"PAT-4711"}
+
+
+def test_without_reference_the_only_series_of_its_frame_is_taken(tmp_path: Path) -> None:
+    ct = write_series(tmp_path / "ct", stored_values(3))
+    write_seg(tmp_path / "seg.dcm", ct, _mask(), ["solid"])
+    seg = reread(tmp_path / "seg.dcm")
+    del seg.ReferencedSeriesSequence
+    seg.save_as(tmp_path / "seg.dcm")
+    assert _pair(tmp_path).cases[0].label is not None
+
+
+def test_a_segmentation_of_another_series_or_patient_is_refused(tmp_path: Path) -> None:
+    ct = write_series(tmp_path / "ct", stored_values(3))
+    write_seg(tmp_path / "seg.dcm", ct, _mask(), ["solid"])
+    seg = reread(tmp_path / "seg.dcm")
+    seg.PatientID = "PAT-9"
+    seg.save_as(tmp_path / "seg.dcm")
+    assert "different patients" in _pair(tmp_path).cases[0].problem
+    for path in ct:
+        path.unlink()
+    found = _pair(tmp_path)
+    assert found.cases == ()
+    assert [(s.code, s.severity) for s in found.strays] == [("image-missing", "refused")]
+
+
+def test_junk_and_other_modalities_are_named_without_names(tmp_path: Path) -> None:
+    def ultrasound(dataset: FileDataset, number: int) -> None:
+        dataset.Modality, dataset.SOPClassUID = "US", "1.2.840.10008.5.1.4.1.1.6.1"
+
+    write_series(tmp_path / "us", stored_values(1), ultrasound)
+    (tmp_path / "Meier.txt").write_text("notes")
+    found = _pair(tmp_path)
+    assert found.cases == ()
+    assert sorted((s.code, s.severity) for s in found.strays) == [
+        ("not-an-image", "flagged"),
+        ("unsupported-modality", "refused"),
+    ]
+    assert not any("Meier" in s.message for s in found.strays)
+
+
+def test_a_damaged_segmentation_refuses_its_case(tmp_path: Path) -> None:
+    ct = write_series(tmp_path / "ct", stored_values(3))
+    write_seg(tmp_path / "seg.dcm", ct, _mask(), ["solid"])
+    seg = reread(tmp_path / "seg.dcm")
+    del seg.SegmentSequence
+    seg.save_as(tmp_path / "seg.dcm")
+    assert "declares no segments" in _pair(tmp_path).cases[0].problem
