@@ -1,0 +1,52 @@
+"""Every YAML that the project ships is valid for what it configures, down to each plugin's settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from medaug.core.config import load_yaml
+from medaug.core.plugins import kinds
+from medaug.experiments.design import ExperimentConfig
+from medaug.generators.base import read_generator_config
+from medaug.tasks.base import parse_task
+from medaug.transforms.base import parse_transforms
+from medaug.workflows.experiment import resolved
+from medaug.workflows.train import TrainConfig
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted([*(ROOT / "configs").glob("**/*.yaml"), *(ROOT / "medaug").glob("**/*.yaml")])
+
+
+def test_there_are_configurations() -> None:
+    assert {"demo.yaml", "lidc_quick.yaml", "lgg_quick.yaml"} <= {path.name for path in CONFIGS}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_configuration_is_valid(path: Path) -> None:
+    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if "arms" in raw:
+        config = resolved(load_yaml(path, ExperimentConfig))
+        assert resolved(config) == config
+        assert any(arm.generator is not None for arm in config.arms)
+    elif "task" in raw:
+        training = load_yaml(path, TrainConfig)
+        assert parse_task(training.task).kind in kinds("tasks")
+        assert parse_transforms(training.transforms).kind in kinds("transforms")
+    else:
+        assert read_generator_config(path).kind in kinds("generators")
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in CONFIGS if "arms:" in p.read_text(encoding="utf-8")], ids=lambda path: path.name
+)
+def test_experiments_compare_with_and_without_learned_lesions_on_equal_terms(path: Path) -> None:
+    config = load_yaml(path, ExperimentConfig)
+    generators = {arm.name: arm.generator and arm.generator["kind"] for arm in config.arms}
+    assert generators[config.baseline] is None
+    assert {"copy_paste", "cgan"} <= set(generators.values())
+    stacked = next(arm for arm in config.arms if arm.name == "classical_cgan")
+    classical = next(arm for arm in config.arms if arm.name == "classical")
+    assert stacked.transforms == classical.transforms

@@ -1,0 +1,138 @@
+"""The whole wiring on a tiny cohort: bank, generator, transforms and task, from YAML to results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from medaug.core.case import SPLITS, Case, Manifest, read_manifest
+from medaug.core.config import load_yaml
+from medaug.core.errors import ConfigError, DataError
+from medaug.core.gallery import GALLERY, read_tiles
+from medaug.core.geometry import Grid
+from medaug.core.results import ExperimentContext, ExperimentResult
+from medaug.core.runs import NoProgress
+from medaug.core.seeding import SeedTree
+from medaug.core.splits import Fold, Splits
+from medaug.core.volume import LabelMap, Unit, Volume
+from medaug.experiments.design import ExperimentConfig
+from medaug.experiments.run import RESULTS
+from medaug.io.dataset import CaseFacts, finish_dataset, write_case
+from medaug.workflows.experiment import CONTEXT, ExperimentOptions, experiment, resolved
+
+GRID = Grid((32, 32, 3), np.diag([1.0, 1.0, 2.0, 1.0]))
+CLASSES = ("solid", "ground_glass")
+CONFIG = {
+    "name": "tiny",
+    "task": {
+        "kind": "segmentation",
+        "dims": 2,
+        "patch_size": [16, 16],
+        "batch_size": 4,
+        "steps": 3,
+        "base_channels": 2,
+        "levels": 2,
+    },
+    "baseline": "real",
+    "limit_class": "ground_glass",
+    "n_annotated": [2],
+    "folds": [0],
+    "arms": [
+        {"name": "real", "transforms": {"kind": "none"}},
+        {
+            "name": "copy_paste",
+            "transforms": {"kind": "none"},
+            "generator": {"kind": "copy_paste"},
+            "synthetic_share": 0.5,
+        },
+    ],
+}
+
+
+def write_dataset(folder: Path, patients: int = 8) -> Path:
+    records = []
+    for number in range(patients):
+        rng = SeedTree(1).child(number).rng()
+        labels = np.zeros(GRID.shape, dtype=np.uint8)
+        i, j = (int(n) for n in rng.integers(8, 22, 2))
+        labels[i : i + 4, j : j + 4, 1] = 1 + number % 2
+        image = rng.normal(-700, 30, (1, *GRID.shape)) + 600 * (labels > 0)
+        image[:, :2], image[:, -2:] = -1000, -1000
+        volume = Volume(np.rint(image).astype(np.float32), GRID, Unit.HU, ("CT",))
+        case = Case(f"c{number}", f"p{number}", volume, LabelMap(labels, GRID, CLASSES))
+        records.append(write_case(folder, case, CaseFacts(modality="CT", licence="CC0-1.0")))
+    finish_dataset(folder, Manifest(name="tiny set", classes=CLASSES, cases=tuple(records)), ())
+    ids = tuple(f"p{n}" for n in range(patients))
+    folds = (Fold(index=0, train=ids[:5], held_out=ids[5:]), Fold(index=1, train=ids[3:], held_out=ids[:3]))
+    hashed = read_manifest(folder).content_sha256
+    Splits(seed=0, dataset_sha256=hashed, folds=folds).write(folder / SPLITS)
+    return folder
+
+
+def options(tmp_path: Path, **changes: object) -> ExperimentOptions:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(CONFIG | changes))
+    if not (tmp_path / "dataset").exists():
+        write_dataset(tmp_path / "dataset")
+    return ExperimentOptions(dataset=tmp_path / "dataset", config=path, out=tmp_path / "run", device="cpu")
+
+
+def test_from_yaml_to_results_and_not_twice(tmp_path: Path) -> None:
+    asked = options(tmp_path)
+    summary = experiment(asked, NoProgress())
+    result = ExperimentResult.read(tmp_path / "run" / RESULTS)
+    assert result.complete
+    assert {(row.arm, row.patient_id) for row in result.rows} == {
+        (arm, patient) for arm in ("real", "copy_paste") for patient in ("p5", "p6", "p7")
+    }
+    shares = {cost.arm: cost.synthetic_patch_share for cost in result.costs}
+    assert shares["real"] == 0.0
+    assert shares["copy_paste"] > 0.3
+    assert {cost.optimiser_steps for cost in result.costs} == {3}
+    samples = read_tiles(tmp_path / "run/scopes/n2_fold0/samples_copy_paste" / GALLERY)
+    assert samples
+    assert {tile.facts.class_name for tile in samples} == {"ground_glass"}
+    context = ExperimentContext.read(tmp_path / "run" / CONTEXT)
+    assert [count.scored_patients for count in context.classes] == [1, 2]
+    assert str(tmp_path) not in (tmp_path / "run/run.json").read_text() + context.model_dump_json()
+    assert not summary.skipped
+    before = (tmp_path / "run" / RESULTS).stat().st_mtime_ns
+    again = experiment(asked, NoProgress())
+    assert again.skipped
+    assert again.verdict == summary.verdict
+    assert (tmp_path / "run" / RESULTS).stat().st_mtime_ns == before
+    with pytest.raises(ConfigError, match="another seeds"):
+        experiment(options(tmp_path, seeds=[7]), NoProgress())
+
+
+def test_the_configuration_is_written_out_with_defaults_but_without_the_arms_shares(tmp_path: Path) -> None:
+    config = resolved(load_yaml(options(tmp_path).config, ExperimentConfig))
+    assert config.task["learning_rate"]
+    assert "synthetic_share" not in config.task
+    assert resolved(config) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": {"kind": "segmentation", "stepps": 3}}, "stepps"),
+        ({"task": {"kind": "segmentation", "synthetic_share": 0.3}}, "belongs to the arms"),
+        ({"task": {"kind": "segmentation", "lesion_patch_share": 0.2}}, "lesion_patch_share"),
+        ({"limit_class": "glass"}, "no class 'glass'"),
+        ({"folds": [9]}, "no outer fold 9"),
+    ],
+)
+def test_wrong_settings_are_found_before_any_work(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        experiment(options(tmp_path, **changes), NoProgress())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_subset_larger_than_the_fold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="2 training patients with ground_glass, not 3"):
+        experiment(options(tmp_path, n_annotated=[3]), NoProgress())
