@@ -203,8 +203,9 @@ def _as_int16(array: np.ndarray) -> np.ndarray:
 def _write(path: Path, array: np.ndarray, grid: Grid) -> str:
     if array.shape != grid.shape:
         raise GeometryError(f"array is {array.shape}", expected=f"{grid.shape}")
-    # the header holds float32: rounding first makes a file that is read and written again the same file
-    affine = np.asarray(grid.affine, dtype=np.float32).astype(np.float64)
+    # the header holds float32: rounding first (and turning -0 into 0) makes a file that is read and written
+    # again the same file
+    affine = np.asarray(grid.affine, dtype=np.float32).astype(np.float64) + 0.0
     image = nib.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
     # a quaternion cannot hold a shear; the sform holds every affine

@@ -54,6 +54,16 @@ def test_the_same_array_gives_the_same_bytes(tmp_path: Path, rng: np.random.Gene
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
 
 
+def test_a_file_read_and_written_again_is_the_same_file(tmp_path: Path, rng: np.random.Generator) -> None:
+    array = _array(rng)
+    nib.save(nib.Nifti1Image(array, np.diag([-0.7, -0.9, 1.1, 1])), tmp_path / "lps.nii")
+    first = read_nifti(tmp_path / "lps.nii")
+    write_volume(tmp_path / "a.nii.gz", first.array, first.grid)
+    again = read_nifti(tmp_path / "a.nii.gz")
+    write_volume(tmp_path / "b.nii.gz", again.array, again.grid)
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
 def test_header_says_mm_and_scanner_coordinates(tmp_path: Path, rng: np.random.Generator) -> None:
     write_volume(tmp_path / "a.nii.gz", _array(rng), Grid((5, 6, 4), AFFINE))
     header = nib.load(tmp_path / "a.nii.gz").header
@@ -134,8 +144,6 @@ def test_text_missing_file_and_colour_are_refused(tmp_path: Path) -> None:
 
 def test_singular_affine_is_refused(tmp_path: Path) -> None:
     image = nib.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4))
-    image.header["srow_z"] = 0
-    (tmp_path / "a.nii").write_bytes(image.to_bytes().replace(b"", b""))
     raw = bytearray(image.to_bytes())
     raw[312:328] = bytes(16)
     (tmp_path / "a.nii").write_bytes(bytes(raw))
