@@ -15,7 +15,7 @@ DATASHEET = "DATASHEET.md"
 _TIERS = {
     "hosted": (
         "The background of every image is a real patient's scan. Only voxels inside the edit mask of a case are "
-        "synthetic; all others are bit for bit those of the host. These images are patient data: header and names "
+        "synthetic; all others are the host's. These images are patient data: header and names "
         "are gone, but nothing was defaced, and images that show a head must not be passed on in this tier. For "
         "controlled sharing under the terms below, not for publication."
     ),

@@ -99,6 +99,7 @@ def assess(
     fold: int = 0,
     flagged: tuple[CopyFlag, ...] = (),
     n_synthetic: int = 2,
+    n_training: int = 8,
 ) -> None:
     """Write an assessment of the set as it is now."""
     sha256 = material.manifest.content_sha256
@@ -110,7 +111,7 @@ def assess(
         reasons=(),
         threshold=0.9,
         n_synthetic=n_synthetic,
-        n_training=8,
+        n_training=n_training,
         n_held_out=40,
         detection_limit=0.075,
         flagged=flagged,

@@ -104,6 +104,8 @@ def test_audit_of_another_fold_or_of_nothing(material: Material) -> None:
     assert "fold 1" in reason(request(material))
     assess(material, n_synthetic=0)
     assert "no synthetic sample" in reason(request(material))
+    assess(material, n_training=0)
+    assert "no training case" in reason(request(material))
 
 
 def test_licence(tmp_path: Path) -> None:
@@ -209,6 +211,19 @@ def test_recipe_of_another_case_or_patient(material: Material) -> None:
     assert "another host patient" in reason(request(material))
     change_manifest(material, first)
     assert "belong to no case" in reason(request(material))
+
+
+def test_edit_mask_of_another_case(material: Material) -> None:
+    first, second = material.manifest.cases
+    change_manifest(material, first.model_copy(update={"edit_mask": second.edit_mask}), second)
+    assert "another edit mask" in reason(request(material))
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", "CT of Mr. Doe, born 1950"])
+def test_channel_names_become_file_names(material: Material, name: str) -> None:
+    first, second = material.manifest.cases
+    change_manifest(material, first.model_copy(update={"channels": (name,)}), second)
+    assert "no plain word" in reason(request(material))
 
 
 def test_case_that_stands_twice(material: Material) -> None:

@@ -96,6 +96,14 @@ def test_nothing_is_left_where_the_gate_refuses(material: Material, keys: Path, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["assessment", "syn"]
 
 
+def test_what_is_written_is_inspected_before_it_is_signed(
+    material: Material, keys: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(GateRefusedError, match=r"DATASHEET\.md holds an e-mail address"):
+        run(material, keys, tmp_path / "release", terms="Ask anna@example.org.")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["assessment", "syn"]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
 def test_nothing_is_left_after_a_break(
     material: Material, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
