@@ -30,7 +30,15 @@ from medaug.engine.checkpoint import State, load_checkpoint, save_checkpoint
 from medaug.engine.launch import memory_format, pick_device
 from medaug.engine.loop import fit_loop
 from medaug.generators._cgan.batches import TrainingSet, gather
-from medaug.generators._cgan.coarse import Anchor, CoarseInput, draw_coarse, fill, zone_of
+from medaug.generators._cgan.coarse import (
+    Anchor,
+    CoarseInput,
+    at_noise,
+    draw_coarse,
+    fill,
+    scan_noise,
+    zone_of,
+)
 from medaug.generators._cgan.learner import CganLearner
 from medaug.generators._cgan.networks import Conditions, LesionNet
 from medaug.generators._cgan.noise import Noise
@@ -61,13 +69,13 @@ class FigureTable:
     """What the coarse lesions are drawn from: figures of the training lesions, no voxels.
 
     Attributes:
-        figures: (N, C, 6) see :func:`~medaug.generators._cgan.coarse.lesion_figures`.
+        figures: (N, C, 7) see :func:`~medaug.generators._cgan.coarse.lesion_figures`.
         class_index: (N,) index into the class table.
         shares: (N,) weight within the class; each patient weighs the same.
         voxels: (N,) size of the lesion in its frame.
     """
 
-    figures: Float[Tensor, "N C 6"]
+    figures: Float[Tensor, "N C 7"]
     class_index: Tensor
     shares: Tensor
     voxels: Tensor
@@ -79,7 +87,7 @@ class FigureTable:
         voxels = (patches.distance > 0).flatten(1).sum(1)
         return FigureTable(patches.figures, patches.class_index, torch.as_tensor(training.shares), voxels)
 
-    def draw(self, class_index: int, voxels: int, rng: np.random.Generator) -> Float[Tensor, "C 6"]:
+    def draw(self, class_index: int, voxels: int, rng: np.random.Generator) -> Float[Tensor, "C 7"]:
         """The figures of a random lesion of a class, rather one of about the same size.
 
         Small lesions and end slices are fainter than large ones, since the slice averages over their edges.
@@ -160,7 +168,8 @@ class CGAN:
         count = len(image)
         noise = Noise.draw_slices(self._net, count, rng)
         voxels = int((distance > 0).flatten(1).sum(1).max())
-        figures = self._table.draw(number, voxels, rng).expand(count, -1, -1)
+        drawn = self._table.draw(number, voxels, rng).expand(count, -1, -1)
+        figures = at_noise(drawn, scan_noise(image, distance))
         texture = covered = None
         if self._config.coarse == "texture":
             texture, covered = window.frames(request.scale.normalise(request.texture)), (distance > 0).float()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
 
@@ -14,6 +15,7 @@ from medaug.core.errors import DataError
 from medaug.core.lesion import LesionCrop
 from medaug.core.runs import Progress
 from medaug.generators._cgan.coarse import fill, lesion_figures, zone_of
+from medaug.generators._cgan.losses import soft_cumulative
 from medaug.generators._cgan.settings import Config
 from medaug.generators._cgan.window import Window
 from medaug.generators.base import FEW_LESIONS, LesionLibrary
@@ -31,30 +33,34 @@ class Batch:
         filled: (B, C, *S) the same without the lesion.
         distance: (B, 1, *S) signed distance to the lesion's edge.
         class_index: (B,) index into the class table.
-        figures: (B, C, 6) see :func:`~medaug.generators._cgan.coarse.lesion_figures`.
+        figures: (B, C, 7) see :func:`~medaug.generators._cgan.coarse.lesion_figures`.
+        cumulative: (B, C, E) soft histogram of the lesion's voxels.
     """
 
     image: Float[Tensor, "B C *S"]
     filled: Float[Tensor, "B C *S"]
     distance: Float[Tensor, "B 1 *S"]
     class_index: Int[Tensor, " B"]
-    figures: Float[Tensor, "B C 6"]
+    figures: Float[Tensor, "B C 7"]
+    cumulative: Float[Tensor, "B C E"]
 
     def to(self, device: torch.device, layout: torch.memory_format) -> Batch:
         """The batch on a device, in a memory layout."""
         image, filled, distance = (
             t.to(device).contiguous(memory_format=layout) for t in (self.image, self.filled, self.distance)
         )
-        return Batch(image, filled, distance, self.class_index.to(device), self.figures.to(device))
+        index, figures, cumulative = (t.to(device) for t in (self.class_index, self.figures, self.cumulative))
+        return Batch(image, filled, distance, index, figures, cumulative)
 
-    def head(self, count: int) -> Batch:
-        """The first samples."""
+    def at(self, numbers: Int[Tensor, " N"]) -> Batch:
+        """The samples of these numbers."""
         return Batch(
-            self.image[:count],
-            self.filled[:count],
-            self.distance[:count],
-            self.class_index[:count],
-            self.figures[:count],
+            self.image[numbers],
+            self.filled[numbers],
+            self.distance[numbers],
+            self.class_index[numbers],
+            self.figures[numbers],
+            self.cumulative[numbers],
         )
 
 
@@ -96,21 +102,11 @@ class TrainingSet:
         patients = self.owners[class_index]
         order = [patients[int(n)] for n in rng.permutation(len(patients))]
         numbers = [int(rng.choice(order[n % len(order)])) for n in range(count)]
-        return self._taken(torch.as_tensor(numbers))
-
-    def _taken(self, numbers: Int[Tensor, " B"]) -> Batch:
-        p = self.patches
-        return Batch(
-            p.image[numbers],
-            p.filled[numbers],
-            p.distance[numbers],
-            p.class_index[numbers],
-            p.figures[numbers],
-        )
+        return self.patches.at(torch.as_tensor(numbers))
 
     def _turned(self, numbers: Int[np.ndarray, " B"], rng: np.random.Generator) -> Batch:
         """The patches of these numbers, each flipped along every axis or not, and turned where it is square."""
-        taken = self._taken(torch.as_tensor(numbers))
+        taken = self.patches.at(torch.as_tensor(numbers))
         axes = taken.image.ndim - 2
         square = taken.image.shape[2] == taken.image.shape[3]
         turns = []
@@ -121,7 +117,7 @@ class TrainingSet:
             torch.stack([_turn(sample, *turn) for sample, turn in zip(stack, turns, strict=True)])
             for stack in (taken.image, taken.filled, taken.distance)
         )
-        return Batch(image, filled, distance, taken.class_index, taken.figures)
+        return Batch(image, filled, distance, taken.class_index, taken.figures, taken.cumulative)
 
 
 def gather(bank: LesionLibrary, config: Config, progress: Progress) -> TrainingSet:
@@ -163,14 +159,9 @@ def _patches(crop: LesionCrop, config: Config) -> tuple[Tensor, Tensor]:
 def _joined(parts: list[tuple[int, str, Tensor, Tensor]], classes: int) -> TrainingSet:
     image = torch.cat([part[2] for part in parts])
     distance = torch.cat([part[3] for part in parts])
-    filled = torch.cat(
-        [fill(i, zone_of(d)) for i, d in zip(image.split(64), distance.split(64), strict=True)]
-    )
-    figures = torch.cat(
-        [
-            lesion_figures(i, f, d)
-            for i, f, d in zip(image.split(64), filled.split(64), distance.split(64), strict=True)
-        ]
+    edges = _histogram_edges(image, distance)
+    filled, figures, cumulative = (
+        torch.cat(chunks) for chunks in zip(*_measured(image, distance, edges), strict=True)
     )
     counts = [len(part[2]) for part in parts]
     class_index = torch.as_tensor([part[0] for part in parts]).repeat_interleave(torch.as_tensor(counts))
@@ -180,18 +171,24 @@ def _joined(parts: list[tuple[int, str, Tensor, Tensor]], classes: int) -> Train
         owners[number].setdefault(patient_id, []).extend(range(start, start + count))
         start += count
     table = tuple(tuple(np.asarray(numbers) for numbers in of_class.values()) for of_class in owners)
-    return TrainingSet(
-        Batch(image, filled, distance, class_index, figures), table, _histogram_edges(image, distance)
-    )
+    return TrainingSet(Batch(image, filled, distance, class_index, figures, cumulative), table, edges)
+
+
+def _measured(image: Tensor, distance: Tensor, edges: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Fill, figures and soft histogram of the patches, some at a time."""
+    for some, near in zip(image.split(64), distance.split(64), strict=True):
+        filled = fill(some, zone_of(near))
+        mask = (near > 0).to(some.dtype)
+        yield filled, lesion_figures(some, filled, near), soft_cumulative(some, mask, edges)
 
 
 def _histogram_edges(image: Tensor, distance: Tensor) -> Float[Tensor, "C E"]:
-    """24 places from the 1st to the 99th percentile of lesion voxels, a channel each."""
+    """16 places from the 1st to the 99th percentile of lesion voxels, a channel each."""
     inside = distance[:, 0] > 0
     rows = []
     for channel in image.unbind(1):
         low, high = (float(v) for v in np.percentile(channel[inside].numpy(), (1, 99)))
-        rows.append(torch.linspace(low, max(high, low + 1e-3), 24))
+        rows.append(torch.linspace(low, max(high, low + 1e-3), 16))
     return torch.stack(rows)
 
 

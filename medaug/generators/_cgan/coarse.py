@@ -17,10 +17,11 @@ from torch.nn import functional
 
 from medaug.generators._cgan.networks import zone_mean
 
-LEVEL, CONTRAST, EDGE, SPREAD, KNOT, GRAIN = range(6)
+LEVEL, CONTRAST, EDGE, SPREAD, KNOT, GRAIN, NOISE = range(7)
 
 Anchor = Literal["level", "contrast"]
 _ZONE = 3.0  # in-plane voxels outside the mask that are emptied and drawn anew
+_NOISE_LIMIT = 4.0
 _FEATHER, _INSIDE = 2.0, 1.0  # where the blend into the host ends outside the mask, and is whole inside it
 
 
@@ -91,8 +92,8 @@ def energies(image: Float[Tensor, "B C *S"], distance: Float[Tensor, "B 1 *S"]) 
 
 def lesion_figures(
     image: Float[Tensor, "B C *S"], filled: Float[Tensor, "B C *S"], distance: Float[Tensor, "B 1 *S"]
-) -> Float[Tensor, "B C 6"]:
-    """Level, contrast to the filled tissue, edge slope, spread, knots and grain of each lesion.
+) -> Float[Tensor, "B C 7"]:
+    """Level, contrast to the filled tissue, edge slope, spread, knots and grain of each lesion, noise of its scan.
 
     All in normalised units. The edge slope is the regression on :func:`profile`; spread, knots and grain are the
     :func:`energies` of the broad, middle and fine rest.
@@ -101,7 +102,23 @@ def lesion_figures(
     level = zone_mean(image, mask)
     contrast = level - zone_mean(filled, mask)
     edge = _slope(image - _flat(level, image), profile(distance), mask)
-    return torch.cat([torch.stack([level, contrast, edge], dim=-1), energies(image, distance)], dim=-1)
+    own = torch.stack([level, contrast, edge], dim=-1)
+    return torch.cat([own, energies(image, distance), scan_noise(image, distance)[..., None]], dim=-1)
+
+
+def scan_noise(image: Float[Tensor, "B C *S"], distance: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B C"]:
+    """Deviation of the fine part of the tissue around a lesion, robust against vessels and edges in it."""
+    fine = (image - smooth(image)).abs()
+    outside = torch.where(zone_of(distance) > 0, torch.full_like(fine, torch.nan), fine)
+    middle = outside.flatten(2).nanmedian(dim=2).values
+    return torch.nan_to_num(middle) / 0.6745 + 1e-3
+
+
+def at_noise(figures: Float[Tensor, "B C 7"], noise: Float[Tensor, "B C"]) -> Float[Tensor, "B C 7"]:
+    """The figures of lesions as another scan would show them: knots and grain grow with its noise, within limits."""
+    ratio = (noise / figures[..., NOISE]).clamp(1 / _NOISE_LIMIT, _NOISE_LIMIT)
+    scaled = [figures[..., KNOT] * ratio.sqrt(), figures[..., GRAIN] * ratio, noise]
+    return torch.cat([figures[..., :KNOT], torch.stack(scaled, dim=-1)], dim=-1)
 
 
 def profile(distance: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B 1 *S"]:
@@ -117,7 +134,7 @@ class CoarseInput:
     """What the coarse lesion of each frame is made of.
 
     Attributes:
-        figures: (B, C, 6) of :func:`lesion_figures`, from a real lesion of the class.
+        figures: (B, C, 7) of :func:`lesion_figures`, from a real lesion of the class.
         anchor: Whether the level or the contrast to the surroundings is kept.
         fine: (B, C, *S) standard normal, white.
         broad: (B, C, *T) standard normal, of any smaller size; interpolated.
@@ -146,7 +163,7 @@ def draw_coarse(
 def _drawn(filled: Tensor, distance: Tensor, source: CoarseInput) -> Tensor:
     """Level, edge slope, and noise in three bands, everywhere."""
     mask = (distance > 0).to(filled.dtype)
-    level, contrast, edge, spread, knot, grain = (_flat(f, filled) for f in source.figures.unbind(-1))
+    level, contrast, edge, spread, knot, grain, _ = (_flat(f, filled) for f in source.figures.unbind(-1))
     if source.anchor == "contrast":
         level = _flat(zone_mean(filled, mask), filled) + contrast
     mode = "bilinear" if filled.ndim == 4 else "trilinear"

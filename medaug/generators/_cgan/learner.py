@@ -17,7 +17,16 @@ from medaug.engine.launch import memory_format, mixed_precision, pick_device
 from medaug.generators._cgan import losses
 from medaug.generators._cgan.augment import Distortion
 from medaug.generators._cgan.batches import Batch, TrainingSet
-from medaug.generators._cgan.coarse import SPREAD, Anchor, CoarseInput, draw_coarse, energies, feather
+from medaug.generators._cgan.coarse import (
+    NOISE,
+    SPREAD,
+    Anchor,
+    CoarseInput,
+    at_noise,
+    draw_coarse,
+    energies,
+    feather,
+)
 from medaug.generators._cgan.networks import Conditions, Critic, LesionNet, initialise
 from medaug.generators._cgan.noise import Noise, normal
 from medaug.generators._cgan.settings import Config
@@ -43,6 +52,11 @@ class Scene:
     class_weight: float
 
     @property
+    def figures(self) -> Float[Tensor, "B C 7"]:
+        """What each lesion is drawn with: its partner's figures, at the noise of its own scan."""
+        return at_noise(self.batch.figures[self.partner], self.batch.figures[..., NOISE])
+
+    @property
     def told(self) -> Conditions:
         """What the networks are told of the made lesions."""
         return Conditions(self.batch.class_index[self.partner], self.class_weight, self.batch.distance)
@@ -58,7 +72,7 @@ def coarse_of(scene: Scene, noise: Noise, anchor: Anchor, *, textured: bool) -> 
         axes = tuple(range(2, batch.image.ndim))
         texture = batch.image[partner].flip(axes)
         covered = (batch.distance[partner] > 0).to(batch.image.dtype).flip(axes)
-    source = CoarseInput(batch.figures[partner], anchor, noise.fine, noise.broad, texture, covered)
+    source = CoarseInput(scene.figures, anchor, noise.fine, noise.broad, texture, covered)
     return draw_coarse(batch.filled, batch.distance, source)
 
 
@@ -111,7 +125,8 @@ class CganLearner:
             made = self._refine(scene, coarse, noise, self._net)
             critic, real_features = self._critic_step(scene, made.detach(), distortion, lecam_on=weight >= 1)
             terms = self._terms(scene, made, distortion, real_features)
-            terms["diversity"] = self._diversity(scene, coarse, made, noise.with_z(other_z))
+            if step % 2 == 0:  # a second pass of the network: half as often is enough
+                terms["diversity"] = self._diversity(scene, coarse, made, noise.with_z(other_z))
         weights = self._config.weights.model_dump()
         loss = sum((weights.get(name, 1.0) * term for name, term in terms.items()), torch.zeros(()))
         self._adam.zero_grad(set_to_none=True)
@@ -154,7 +169,10 @@ class CganLearner:
         classes = len(self._training.owners)
         own = picked.class_index[[n] * 3].tolist()
         drawn_as = [*own, *range(classes)]
-        donors = [picked.figures[n], *(self._training.pick(c, 1, rng).figures[0] for c in drawn_as[1:])]
+        donors = [
+            picked.figures[n],
+            *(self._training.pick(c, 1, rng).figures[0].to(self._device) for c in drawn_as[1:]),
+        ]
         count = len(drawn_as)
         index = [n] * count
         batch = Batch(
@@ -162,7 +180,8 @@ class CganLearner:
             picked.filled[index],
             picked.distance[index],
             torch.as_tensor(drawn_as, device=self._device),
-            torch.stack([donor.to(self._device) for donor in donors]),
+            at_noise(torch.stack(donors), picked.figures[index][..., NOISE]),
+            picked.cumulative[index],
         )
         scene = Scene(batch, torch.arange(count, device=self._device), 1.0)
         noise = Noise.draw(self.averaged, count, rng).to(self._device)
@@ -227,32 +246,34 @@ class CganLearner:
         mask, zone = (batch.distance > 0).to(made.dtype), feather(batch.distance)
         distance = distortion.maps(batch.distance)
         told = Conditions(scene.told.class_index, scene.class_weight, distance)
+        self._critic.requires_grad_(
+            requires_grad=False
+        )  # judged only: its own gradients would be thrown away
         scores, features = self._critic(distortion.image(made), told, distortion.maps(zone))
+        self._critic.requires_grad_(requires_grad=True)
         statistics = losses.feature_statistics(features, distortion.maps(zone))
         stays = (partner == torch.arange(len(partner), device=partner.device)).to(made.dtype)
         rebuilt = losses.blurred_l1(made, batch.image, zone)
         cumulative = losses.soft_cumulative(made, mask, self._edges)
-        wanted = losses.soft_cumulative(batch.image, mask, self._edges)[partner]
-        lively = energies(made, batch.distance) - batch.figures[partner][..., SPREAD:]
+        lively = energies(made, batch.distance) - scene.figures[..., SPREAD:NOISE]
         return {
             "adversarial": -scores.float().mean(),
             "blurred_l1": (rebuilt * stays).sum() / stays.sum().clamp(min=1),
             "features": losses.feature_distance(statistics, [level[partner] for level in real_features]),
-            "histogram": losses.histogram_distance(cumulative, wanted),
+            "histogram": losses.histogram_distance(cumulative, batch.cumulative[partner]),
             "grain": lively.abs().mean(),
         }
 
     def _diversity(self, scene: Scene, coarse: Tensor, made: Tensor, noise: Noise) -> Tensor:
         """How far two z of the same scene are from giving two lesions; on a quarter of the batch."""
         count = max(1, len(made) // 4)
-        batch, told = scene.batch.head(count), scene.told
+        batch, told = scene.batch.at(torch.arange(count, device=made.device)), scene.told
         few = Conditions(told.class_index[:count], told.class_weight, batch.distance)
         drawn = coarse[:count].contiguous(memory_format=self._layout)
         part = noise.part(0, count)
         lesion = drawn + self._net(drawn, few, part.z, part.fields)
         again = batch.image + feather(batch.distance) * (lesion - batch.image)
-        figures = scene.batch.figures[scene.partner[:count]]
-        wanted = _DIVERSITY * (figures[..., SPREAD:].sum(dim=-1)) + 0.02
+        wanted = _DIVERSITY * scene.figures[:count, :, SPREAD:NOISE].sum(dim=-1) + 0.02
         return losses.lack_of_diversity(made[:count], again, (batch.distance > 0).to(made.dtype), wanted)
 
     def _average(self, step: int) -> None:

@@ -8,9 +8,11 @@ from medaug.generators._cgan.coarse import (
     CONTRAST,
     EDGE,
     GRAIN,
+    KNOT,
     LEVEL,
     Anchor,
     CoarseInput,
+    at_noise,
     bands,
     draw_coarse,
     energies,
@@ -18,6 +20,7 @@ from medaug.generators._cgan.coarse import (
     fill,
     lesion_figures,
     profile,
+    scan_noise,
     zone_of,
 )
 from medaug.generators._cgan.window import signed_distance
@@ -85,7 +88,7 @@ def test_smooth_lesion_has_no_grain_whatever_its_contrast() -> None:
 @pytest.mark.parametrize(("anchor", "level"), [("level", 2.0), ("contrast", 2.5)])
 def test_coarse_lesion_has_the_wanted_level(anchor: Anchor, level: float) -> None:
     distance = distance_of(8)
-    figures = torch.tensor([[[2.0, 3.0, 0.0, 0.1, 0.1, 0.1]]])
+    figures = torch.tensor([[[2.0, 3.0, 0.0, 0.1, 0.1, 0.1, 0.1]]])
     filled = torch.full((1, 1, 32, 32), -0.5)
     source = CoarseInput(figures, anchor, normal(1, 1, 32, 32), normal(1, 1, 8, 8))
     coarse = draw_coarse(filled, distance, source)
@@ -96,7 +99,7 @@ def test_coarse_lesion_has_the_wanted_level(anchor: Anchor, level: float) -> Non
 def test_coarse_noise_has_the_wanted_energies() -> None:
     distance = distance_of(10)
     wanted = [0.3, 0.1, 0.2]
-    figures = torch.tensor([[[0.0, 0.0, 0.0, *wanted]]])
+    figures = torch.tensor([[[0.0, 0.0, 0.0, *wanted, 0.1]]])
     source = CoarseInput(figures, "level", normal(1, 1, 32, 32), normal(1, 1, 8, 8))
     coarse = draw_coarse(torch.zeros(1, 1, 32, 32), distance, source)
     np.testing.assert_allclose(energies(coarse, distance)[0, 0].numpy(), wanted, rtol=0.35)
@@ -107,9 +110,26 @@ def test_texture_stands_where_it_covers() -> None:
     covered[..., :16] = 1
     texture = torch.full((1, 1, 32, 32), 7.0)
     flat = CoarseInput(
-        torch.zeros(1, 1, 6), "level", normal(1, 1, 32, 32), normal(1, 1, 8, 8), texture, covered
+        torch.zeros(1, 1, 7), "level", normal(1, 1, 32, 32), normal(1, 1, 8, 8), texture, covered
     )
     coarse = draw_coarse(torch.zeros(1, 1, 32, 32), distance, flat)
     deep = distance > 2
     assert float(coarse[deep & (covered > 0)].min()) > 6.9
     assert float(coarse[deep & (covered == 0)].abs().max()) < 1e-3
+
+
+def test_noise_of_the_scan_is_told_apart_from_what_is_in_it() -> None:
+    distance = distance_of(6)
+    image = 0.1 * normal(1, 1, 32, 32)
+    image[..., 2, :] += 5  # a vessel
+    image = torch.where(distance > 0, image + 9 * normal(1, 1, 32, 32, seed=1), image)
+    assert float(scan_noise(image, distance)) == pytest.approx(0.1, rel=0.2)
+
+
+def test_grain_is_carried_to_the_noise_of_another_scan_within_limits() -> None:
+    figures = torch.tensor([[[1.0, 2.0, 3.0, 0.4, 0.2, 0.1, 0.1]]])
+    louder = at_noise(figures, torch.tensor([[0.2]]))
+    torch.testing.assert_close(louder[..., :4], figures[..., :4])
+    assert float(louder[..., GRAIN]) == pytest.approx(0.2)
+    assert 0.2 < float(louder[..., KNOT]) < 0.4
+    assert float(at_noise(figures, torch.tensor([[100.0]]))[..., GRAIN]) == pytest.approx(0.4)
