@@ -31,9 +31,14 @@ class LesionEntry(Frozen):
     diameter_mm: float = Field(gt=0, description="of the ball of equal volume, from the affine")
     centre_index: tuple[float, float, float]
     centre_relative: tuple[float, float, float] = Field(description="centre over image shape, 0..1")
-    slices_relative: tuple[float, float] = Field(description="first and past-the-last slice over image slices")
+    slices_relative: tuple[float, float] = Field(
+        description="first and past-the-last slice over image slices"
+    )
     boundary_distance_mm: float | None = Field(
         description="in plane, from the lesion's centre to the edge of the body; null where the slice shows none"
+    )
+    edge_margin_mm: float | None = Field(
+        default=None, description="in plane, from the lesion's outermost voxel to that edge"
     )
     mean: tuple[float, ...] = Field(description="inside the lesion, normalised units, a channel each")
     std: tuple[float, ...]

@@ -321,6 +321,7 @@ class _Cutter:
             centre_relative=_triple((centre + 0.5) / np.array(grid.shape)),
             slices_relative=self._slices(box, mask),
             boundary_distance_mm=self._depth_mm(centre),
+            edge_margin_mm=self._margin_mm(box, mask),
             mean=_figures(inside.mean(axis=1)),
             std=_figures(inside.std(axis=1)),
             ring_mean=_figures(ring.mean(axis=1)),
@@ -345,6 +346,11 @@ class _Cutter:
         hits = np.flatnonzero(mask.any(axis=(0, 1))) + box.start[2]
         slices = self._case.volume.grid.shape[2]
         return (round(float(hits[0]) / slices, 4), round(float(hits[-1] + 1) / slices, 4))
+
+    def _margin_mm(self, box: Box, mask: Mask) -> float | None:
+        """In-plane distance from the edge of the body to the nearest lesion voxel; None where there is no edge."""
+        voxels = int(self._body.edge[box.slices][mask].min())
+        return None if voxels == 255 else voxels * min(self._case.volume.grid.spacing_mm[:2])
 
     def _depth_mm(self, centre: np.ndarray) -> float | None:
         """In-plane distance from the lesion's centre to the edge of the body; None where the slice shows none."""

@@ -38,6 +38,7 @@ class TissuePrior:
         site_low: Smallest median of the ring around a lesion.
         site_high: Largest.
         depth_mm: Smallest in-plane distance of a lesion's centre from the edge of the body.
+        margin_mm: Smallest in-plane distance of any lesion voxel from it.
         slices: First and last place along K that lesions reach, as shares of the image.
     """
 
@@ -46,6 +47,7 @@ class TissuePrior:
     site_low: tuple[float, ...]
     site_high: tuple[float, ...]
     depth_mm: float
+    margin_mm: float
     slices: tuple[float, float]
 
     @staticmethod
@@ -64,12 +66,14 @@ class TissuePrior:
         site_low, site_high = np.percentile(median, (5.0, 95.0), axis=0)
         margin = np.maximum(np.median(spread, axis=0), 1e-3)
         depths = [e.boundary_distance_mm for e in entries if e.boundary_distance_mm is not None]
+        margins = [e.edge_margin_mm for e in entries if e.edge_margin_mm is not None]
         return TissuePrior(
             low=tuple((site_low - margin).tolist()),
             high=tuple((site_high + margin).tolist()),
             site_low=tuple((site_low - margin / 4).tolist()),
             site_high=tuple((site_high + margin / 4).tolist()),
             depth_mm=0.8 * float(np.percentile(depths, 5.0)) if depths else 0.0,
+            margin_mm=0.9 * float(np.percentile(margins, 10.0)) if margins else 0.0,
             slices=(
                 float(np.percentile([entry.slices_relative[0] for entry in entries], 5.0)),
                 float(np.percentile([entry.slices_relative[1] for entry in entries], 95.0)),
@@ -145,7 +149,8 @@ class HostTissue:
     Attributes:
         case: The host.
         scale: Its map to normalised units.
-        reach: (I, J, K) inside the body and away from its lesions; no lesion voxel may lie outside.
+        reach: (I, J, K) in slices and depths of the body that lesions reach, away from the host's lesions; no
+            lesion voxel may lie outside.
         allowed: (I, J, K) within ``reach`` and of tissue that suits the class.
         clearance: (I, J, K) in-plane distance to the nearest voxel that is not allowed, voxels, at most 255;
             0 where no lesion of the class may have its centre.
@@ -174,7 +179,11 @@ def map_tissue(case: Case, scale: CaseScale, body: Body, prior: TissuePrior) -> 
         body: The body in it.
         prior: Of the class.
     """
-    reach = body.edge > _BODY_MARGIN
+    voxel_mm = min(case.volume.grid.spacing_mm[:2])
+    reach = body.edge > max(_BODY_MARGIN, prior.margin_mm / voxel_mm)
+    slices = reach.shape[2]
+    where = body.span[0] + (np.arange(slices) + 0.5) / slices * (body.span[1] - body.span[0])
+    reach[..., (where < prior.slices[0]) | (where > prior.slices[1])] = False
     if case.label_map is not None and case.label_map.labels.any():
         width = 2 * _LESION_MARGIN + 1
         grown = ndimage.maximum_filter(case.label_map.labels > 0, size=(width, width, 1))
@@ -185,10 +194,7 @@ def map_tissue(case: Case, scale: CaseScale, body: Body, prior: TissuePrior) -> 
     ):
         allowed &= (channel >= low) & (channel <= high)
     clearance = _edge_distance(allowed)
-    clearance[body.edge < prior.depth_mm / min(case.volume.grid.spacing_mm[:2])] = 0
-    slices = allowed.shape[2]
-    where = body.span[0] + (np.arange(slices) + 0.5) / slices * (body.span[1] - body.span[0])
-    clearance[..., (where < prior.slices[0]) | (where > prior.slices[1])] = 0
+    clearance[body.edge < prior.depth_mm / voxel_mm] = 0
     return HostTissue(case, scale, reach, allowed, clearance, prior)
 
 
