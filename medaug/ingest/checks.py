@@ -71,6 +71,16 @@ def check_label_grid(image: Grid, label: Grid, case_id: str) -> Finding | None:
     return _finding("label-grid", "refused", case_id, message)
 
 
+def check_label_ids(present: Iterable[int], named: Iterable[int], case_id: str) -> Finding | None:
+    """``label-id-unknown``: the label map holds an id that the class table does not name."""
+    unknown = sorted(set(present) - set(named))
+    if not unknown:
+        return None
+    shown = ", ".join(str(number) for number in unknown[:5])
+    message = f"label id {shown} is not in the class table; name it in lesion_classes and label_ids, or with --class-map"
+    return _finding("label-id-unknown", "refused", case_id, message)
+
+
 def check_label_missing(case_id: str, *, required: bool) -> Finding:
     """``label-missing``: an image without a label, in a source that has labels or where labels are required."""
     message = "image has no label" + (

@@ -112,11 +112,8 @@ def to_class_ids(labels: np.ndarray, table: Sequence[ClassId], class_names: Sequ
     """
     names = {pair.label_id: pair.name for pair in reversed(table)}
     present = present_ids(labels)
-    unknown = [number for number in present if number not in names]
-    if unknown:
-        shown = ", ".join(str(number) for number in unknown[:5])
-        hint = "name it in lesion_classes and label_ids, or with --class-map"
-        raise LabelError(f"label id {shown} is not in the class table", hint=hint)
+    if any(number not in names for number in present):
+        raise LabelError("label map holds an id that the class table does not name")
     mapped = np.zeros(labels.shape, dtype=np.uint8)
     for number in present:
         mapped[labels == number] = list(class_names).index(names[number]) + 1

@@ -151,9 +151,10 @@ def _read_channel(source: ImageSource, case_id: str) -> _Channel:
             read,
         )
     image = read_nifti(source.files[0], where=case_id)
-    return _Channel(
-        image.array.astype(np.float32, copy=False), image.grid, image.spacing_known, (image.sha256,)
-    )
+    with np.errstate(over="ignore"):
+        # what float32 cannot hold becomes infinite, and is refused as such
+        values = image.array.astype(np.float32, copy=False)
+    return _Channel(values, image.grid, image.spacing_known, (image.sha256,))
 
 
 def _volume(
@@ -196,6 +197,8 @@ def _label(
     else:
         file = read_label(source.label.files[0], where=case_id)
         _refuse(checks.check_label_grid(image.grid, file.grid, case_id))
+        named = [pair.label_id for pair in source.classes]
+        _refuse(checks.check_label_ids(present_ids(file.array), named, case_id))
         labels, digests = to_class_ids(file.array, source.classes, class_names), (file.sha256,)
     empty = checks.check_lesion_free(labels, case_id, lesion_free=source.stated.lesion_free)
     _refuse(empty)

@@ -73,6 +73,15 @@ class _Look:
     out: Path | None
     keep_ids: bool
 
+    def skipped_in(self, source: Path) -> list[Path]:
+        """The dataset to be, where it lies in this source."""
+        real = source.resolve()
+        return (
+            [source / self.out.relative_to(real)]
+            if self.out is not None and self.out.is_relative_to(real)
+            else []
+        )
+
 
 def _one(source: Path, number: int, look: _Look) -> Discovery:
     if source.is_file():
@@ -81,15 +90,23 @@ def _one(source: Path, number: int, look: _Look) -> Discovery:
         return _pair(source.parent, [source], number, look)
     if (source / TABLE).is_file():
         return read_table(source / TABLE, number)
-    skip = [path for path in source.iterdir() if path.is_dir() and path.resolve() == look.out]
+    skip = look.skipped_in(source)
     if (source / DATASET_JSON).is_file():
         return _pair(source, _files(source, skip), number, look)
-    own = sorted(p for p in source.iterdir() if (p / TABLE).is_file() or (p / DATASET_JSON).is_file())
+    own = _own_sources(source)
     found = Discovery(())
     for folder in own:
         if folder not in skip:
             found = found.joined(_one(folder, number, look))
     return found.joined(_pair(source, _files(source, [*own, *skip]), number, look))
+
+
+def _own_sources(folder: Path) -> list[Path]:
+    """Folders directly below that have a table or a description of their own."""
+    try:
+        return sorted(p for p in folder.iterdir() if (p / TABLE).is_file() or (p / DATASET_JSON).is_file())
+    except OSError as error:
+        raise StorageError(f"a source folder cannot be read: {error.strerror}", where="SRC") from error
 
 
 def _files(folder: Path, without: Sequence[Path]) -> list[Path]:

@@ -211,7 +211,9 @@ def _rescaled(dataset: Dataset, stored: np.ndarray) -> tuple[np.ndarray, tuple[F
         notes.append(
             _finding("rescale-not-hu", "CT whose RescaleType is not HU; values taken as arbitrary units")
         )
-    return (values * factor + offset).astype(np.float32), tuple(notes)
+    with np.errstate(over="ignore"):
+        # what float32 cannot hold becomes infinite: the caller's check of finite voxels sees it
+        return (values * factor + offset).astype(np.float32), tuple(notes)
 
 
 def _unit(dataset: Dataset) -> Unit:

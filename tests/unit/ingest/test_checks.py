@@ -88,6 +88,13 @@ def test_classes_that_are_not_there() -> None:
     assert "no b" in finding.message
 
 
+def test_label_ids_without_a_name_are_listed() -> None:
+    assert checks.check_label_ids([1, 2], [1, 2, 3], "c") is None
+    finding = checks.check_label_ids([9, 1, 7], [1], "c")
+    assert finding is not None
+    assert (finding.code, finding.message[:16]) == ("label-id-unknown", "label id 7, 9 is")
+
+
 def test_spacing_nominal_or_suspect() -> None:
     thin, cube = Grid((50, 50, 5), np.eye(4)), Grid((50, 50, 40), np.eye(4))
     codes = [

@@ -77,7 +77,7 @@ def test_labels_are_mapped_by_name() -> None:
 
 
 def test_an_id_without_a_name_is_refused() -> None:
-    with pytest.raises(LabelError, match="label id 9 is not in the class table"):
+    with pytest.raises(LabelError, match="does not name"):
         to_class_ids(label_values(1, 9), [ClassId(1, "a")], ("a",))
 
 

@@ -83,12 +83,15 @@ def test_bad_voxels_are_refused(tmp_path: Path) -> None:
     broken = ct_values(1).astype(np.float32)
     broken[1, 1, 1] = np.nan
     assert _refusals(_convert(_source(tmp_path, broken))) == ["not-finite"]
+    huge = ct_values(1).astype(np.float64)
+    huge[1, 1, 1] = 1e300
+    assert _refusals(_convert(_source(tmp_path, huge))) == ["not-finite"]
     assert _refusals(_convert(_source(tmp_path, np.zeros(SHAPE, np.int16)))) == ["constant-image"]
 
 
 def test_bad_labels_are_refused(tmp_path: Path) -> None:
     image = ct_values(1)
-    assert _refusals(_convert(_source(tmp_path, image, label_values(1, 9)))) == ["label"]
+    assert _refusals(_convert(_source(tmp_path, image, label_values(1, 9)))) == ["label-id-unknown"]
     assert _refusals(_convert(_source(tmp_path, image, label_values(1) * 0.5))) == ["label"]
     assert _refusals(_convert(_source(tmp_path, image, label_values(1)[:, :, :3]))) == ["label-grid"]
     source = _source(tmp_path, image, label_values(1))

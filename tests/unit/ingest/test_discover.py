@@ -54,11 +54,13 @@ def test_the_dataset_to_be_hidden_files_and_archives_of_a_mac_are_not_sources(tm
     save(tmp_path / "x.nii.gz", ct_values(1))
     save(tmp_path / "out" / "imagesTr" / "y_0000.nii.gz", ct_values(2))
     (tmp_path / "out" / "dataset.json").write_text(json.dumps({"labels": {"background": 0}}))
+    save(tmp_path / "deep" / "v.nii.gz", ct_values(5))
+    save(tmp_path / "deep" / "out" / "w.nii.gz", ct_values(4))
     save(tmp_path / "__MACOSX" / "z.nii.gz", ct_values(3))
     (tmp_path / ".DS_Store").write_text("x")
-    found = discover([tmp_path], None, out=tmp_path / "out")
-    assert len(found.cases) == 1
-    assert found.strays == ()
+    assert len(discover([tmp_path], None, out=tmp_path / "out").cases) == 3
+    found = discover([tmp_path / "deep"], None, out=tmp_path / "deep" / "out")
+    assert (len(found.cases), found.strays) == (1, ())
 
 
 def test_missing_and_empty_sources_are_refused_without_their_names(tmp_path: Path) -> None:
