@@ -66,6 +66,10 @@ def ingest(
     require_labels: Annotated[
         bool, typer.Option("--require-labels", help="Refuse images without a label.")
     ] = False,
+    keep_ids: Annotated[
+        bool,
+        typer.Option("--keep-ids", help="Keep case ids of file names; they may tell who the patient is."),
+    ] = False,
     strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -79,7 +83,7 @@ def ingest(
         {
             "sources": tuple(sources), "out": out, "labels": labels, "name": name, "origin": origin,
             "class_map": class_map, "modality": modality, "spacing": spacing, "licence": licence, "terms": terms,
-            "require_labels": require_labels, "strict": strict,
+            "require_labels": require_labels, "keep_ids": keep_ids, "strict": strict,
         }
     )  # fmt: skip
     call(workflow.ingest, options, as_json=as_json)

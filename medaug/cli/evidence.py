@@ -33,6 +33,9 @@ def train(
     out: OutOption,
     fold: FoldOption = 0,
     seed: SeedOption = 0,
+    synthetic: Annotated[
+        Path | None, typer.Option("--synthetic", help="Folder of `medaug synthesize`, mixed into training.")
+    ] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -43,7 +46,7 @@ def train(
     from medaug.workflows import train as workflow
 
     options = workflow.TrainOptions(
-        dataset=dataset, config=config, fold=fold, out=out, seed=seed, device=device
+        dataset=dataset, config=config, fold=fold, out=out, seed=seed, synthetic=synthetic, device=device
     )
     call(workflow.train, options, as_json=as_json)
 
@@ -84,6 +87,15 @@ def evaluate(
         Path, typer.Argument(metavar="LABELS", help="Dataset folder, or folder of CASE.nii.gz.")
     ],
     out: Annotated[Path, typer.Option("--out", help="JSON file to write.")],
+    fold: Annotated[
+        int | None, typer.Option("--fold", help="Score this fold's held-out patients only.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option("--classes", help="Names of ids 1, 2, ... of a plain folder: a,b")
+    ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="A missing prediction counts as empty.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score predictions by Dice per class and patient, any tool's.
@@ -92,7 +104,14 @@ def evaluate(
     """
     from medaug.workflows import evaluate as workflow
 
-    options = workflow.EvaluateOptions(predictions=predictions, labels=labels, out=out)
+    options = workflow.EvaluateOptions(
+        predictions=predictions,
+        labels=labels,
+        out=out,
+        fold=fold,
+        classes=tuple(classes.split(",")) if classes else (),
+        allow_missing=allow_missing,
+    )
     call(workflow.evaluate, options, as_json=as_json)
 
 

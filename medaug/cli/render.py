@@ -16,6 +16,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -54,8 +55,9 @@ class TerminalBar:
             TimeRemainingColumn(compact=True),
             TextColumn("[dim]{task.fields[note]}"),
             console=console,
+            disable=not console.is_terminal,
         )
-        self._task: int | None = None
+        self._task: TaskID | None = None
 
     def __enter__(self) -> TerminalBar:
         """Begin to draw."""
@@ -69,13 +71,15 @@ class TerminalBar:
         self._bar.stop()
 
     def start(self, label: str, total: int) -> None:
-        """A new bar of ``total`` units begins below the finished ones."""
+        """A new bar of ``total`` units begins below the finished ones; a line where nothing can be redrawn."""
+        if not self._console.is_terminal:
+            self._console.print(f"{escape(label)} ({total})", highlight=False)
         self._task = self._bar.add_task(escape(label), total=total, note="")
 
     def advance(self, units: int = 1, note: str = "") -> None:
         """Some units are done."""
         if self._task is not None:
-            self._bar.update(self._bar.task_ids[self._task], advance=units, note=escape(note))
+            self._bar.update(self._task, advance=units, note=escape(note))
 
     def say(self, line: str) -> None:
         """One line above the bar."""

@@ -9,13 +9,14 @@ import typer
 
 from medaug.cli.options import (
     DatasetArgument,
-    DeviceOption,
     FoldOption,
     JsonOption,
     OutOption,
     SeedOption,
+    StrictOption,
 )
 from medaug.cli.render import call
+from medaug.core.errors import ConfigError
 
 BankOption = Annotated[
     Path, typer.Option("--bank", help="Lesion bank that `medaug bank` wrote for this fold.")
@@ -26,6 +27,19 @@ def add_commands(app: typer.Typer) -> None:
     """Register this file's commands."""
     for command in (bank, fit, synthesize, assess):
         app.command()(command)
+
+
+def _range(text: str | None) -> tuple[float, float] | None:
+    """The two numbers of ``LOW:HIGH``."""
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(":"))
+    except ValueError as error:
+        raise ConfigError(
+            f"{text!r} is no range", where="--diameter-mm", expected="LOW:HIGH, e.g. 4:12"
+        ) from error
+    return low, high
 
 
 def bank(
@@ -54,7 +68,7 @@ def fit(
     out: OutOption,
     fold: FoldOption = 0,
     seed: SeedOption = 0,
-    device: DeviceOption = "auto",
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a generator on a lesion bank.
@@ -80,6 +94,10 @@ def synthesize(
     out: OutOption,
     fold: FoldOption = 0,
     seed: SeedOption = 0,
+    diameter_mm: Annotated[
+        str | None, typer.Option("--diameter-mm", help="Range such as 4:12; default: sizes as in the bank.")
+    ] = None,
+    strict: StrictOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write plan.jsonl and stop.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -90,7 +108,8 @@ def synthesize(
     from medaug.workflows import synthesize as workflow
 
     options = workflow.SynthesizeOptions(
-        dataset=dataset, bank=bank, generator=generator, per_class=tuple(per_class), fold=fold, seed=seed, out=out, dry_run=dry_run
+        dataset=dataset, bank=bank, generator=generator, per_class=tuple(per_class), fold=fold, seed=seed, out=out,
+        diameter_mm=_range(diameter_mm), strict=strict, dry_run=dry_run,
     )  # fmt: skip
     call(workflow.synthesize, options, as_json=as_json)
 

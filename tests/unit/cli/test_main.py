@@ -1,0 +1,147 @@
+"""The command line: help with an example each, one line for every failure, the documented exit codes."""
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from pydantic import BaseModel, ValidationError
+
+from medaug.cli import main as cli
+from medaug.core.errors import ConfigError, GateRefusedError
+from medaug.core.results import Summary
+
+COMMANDS = [
+    command.callback.__name__ for command in cli.app.registered_commands if command.callback is not None
+]
+
+
+class Told(Summary):
+    """A summary of one line."""
+
+    cases: int = 2
+
+    def lines(self) -> tuple[str, ...]:
+        return (f"{self.cases} cases",)
+
+
+def fail_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the split workflow by one that fails so."""
+
+    def split(*_: object) -> Summary:
+        raise error
+
+    monkeypatch.setattr("medaug.workflows.split.split", split)
+
+
+def invalid() -> ValidationError:
+    """A pydantic error, as a workflow's options raise it."""
+
+    class Options(BaseModel):
+        fold: int
+
+    with pytest.raises(ValidationError) as caught:
+        Options.model_validate({"fold": "x"})
+    return caught.value
+
+
+def test_every_command_of_the_contract_is_there() -> None:
+    contract = "demo ingest inspect split bank fit synthesize assess train predict evaluate experiment report"
+    assert set(COMMANDS) >= {*contract.split(), "keygen", "release", "verify"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([command, "--help"]) == 0
+    assert f"medaug {command}" in capsys.readouterr().out.split("Example:")[1]
+
+
+def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    assert "not a medical device" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["ingst"], "ingest"),
+        (["split"], "DATASET"),
+        (["split", "x", "--folds", "many"], "--folds"),
+        (["split", "x", "--fold", "2"], "--fold"),
+    ],
+)
+def test_usage_errors_are_one_line_and_exit_2(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert words in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (ConfigError("no such fold", where="--fold"), 2, "--fold: no such fold"),
+        (GateRefusedError("no audit"), 6, "no audit"),
+        (OSError(errno.ENOSPC, "No space left on device"), 7, "disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied"), 7, "permissions"),
+        (KeyboardInterrupt(), 130, "same command again"),
+        (typer.Abort(), 130, "same command again"),
+        (invalid(), 2, "fold"),
+    ],
+)
+def test_failures_are_one_line_with_their_exit_code(
+    error: BaseException,
+    code: int,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fail_with(error, monkeypatch)
+    assert cli.main(["split", "somewhere"]) == code
+    err = capsys.readouterr().err.strip()
+    assert words in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail_with(ConfigError("x"), monkeypatch)
+    assert cli.main(["split", "somewhere", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_defect_of_medaug_itself_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_with(ZeroDivisionError(), monkeypatch)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["split", "somewhere"])
+
+
+def test_results_are_lines_or_json_on_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("medaug.workflows.split.split", lambda *_: Told())
+    assert cli.main(["split", "somewhere"]) == 0
+    assert capsys.readouterr().out == "2 cases\n"
+    assert cli.main(["split", "somewhere", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"cases": 2}
+
+
+def test_a_polite_kill_ends_like_ctrl_c(tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(
+        "import os, signal, sys\n"
+        "from medaug.cli import main\n"
+        "import medaug.workflows.split as split\n"
+        "split.split = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.exit(main.main(['split', 'somewhere']))\n"
+    )
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 130
+    assert "same command again" in ended.stderr
