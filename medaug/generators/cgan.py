@@ -101,14 +101,42 @@ class FigureTable:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class _Draft:
-    """A request in the network's frames, before the network."""
+    """A request in the network's frames, before the network; several are joined into one batch.
 
-    window: Window
+    Attributes:
+        image: (B, C, *S) the host, normalised.
+        distance: (B, 1, *S) signed distance to the lesion's edge.
+        class_index: (B,) index into the class table.
+        figures: (B, C, 7) of the training lesion that was drawn.
+        noise: Of every frame.
+        texture: (B, C, *S) the request's texture, normalised, where the generator begins with it; else empty.
+    """
+
     image: Tensor
     distance: Tensor
     class_index: Tensor
-    coarse: Tensor
+    figures: Tensor
     noise: Noise
+    texture: Tensor
+
+    @staticmethod
+    def joined(parts: Sequence[_Draft]) -> _Draft:
+        """Several requests as one batch."""
+        return _Draft(
+            torch.cat([p.image for p in parts]),
+            torch.cat([p.distance for p in parts]),
+            torch.cat([p.class_index for p in parts]),
+            torch.cat([p.figures for p in parts]),
+            Noise.joined([p.noise for p in parts]),
+            torch.cat([p.texture for p in parts]),
+        )
+
+    def part(self, start: int, stop: int) -> _Draft:
+        """Some of the frames."""
+        image, distance, index, figures, texture = (
+            t[start:stop] for t in (self.image, self.distance, self.class_index, self.figures, self.texture)
+        )
+        return _Draft(image, distance, index, figures, self.noise.part(start, stop), texture)
 
 
 @final
@@ -142,17 +170,15 @@ class CGAN:
             ConfigError: If a class is not in the generator's table.
             CheckpointError: If a host has another number of channels than the training images.
         """
-        drafts = [self._draft(request, rng) for request, rng in zip(requests, rngs, strict=True)]
-        if not drafts:
+        if not requests:
             return []
-        coarse = torch.cat([d.coarse for d in drafts])
-        distance = torch.cat([d.distance for d in drafts])
-        index = torch.cat([d.class_index for d in drafts])
-        refined = self._refine(coarse, distance, index, Noise.joined([d.noise for d in drafts]))
-        parts = refined.split([len(d.image) for d in drafts])
-        return [_answer(r, d, part) for r, d, part in zip(requests, drafts, parts, strict=True)]
+        windows = [Window.around(r.mask, self._config.size, r.spacing_mm) for r in requests]
+        asked = zip(requests, windows, rngs, strict=True)
+        drafts = [self._draft(request, window, rng) for request, window, rng in asked]
+        change = self._change(_Draft.joined(drafts)).split([len(d.image) for d in drafts])
+        return [_answer(r, w, part) for r, w, part in zip(requests, windows, change, strict=True)]
 
-    def _draft(self, request: LesionRequest, rng: np.random.Generator) -> _Draft:
+    def _draft(self, request: LesionRequest, window: Window, rng: np.random.Generator) -> _Draft:
         if request.class_name not in self._card.classes:
             known = ", ".join(self._card.classes)
             raise ConfigError(f"the generator knows no class {request.class_name!r}", expected=known)
@@ -162,44 +188,48 @@ class CGAN:
                 f"the host has {request.host.shape[0]} channels", expected=expected, hint=_HINT
             )
         number = self._card.classes.index(request.class_name)
-        window = Window.around(request.mask, self._config.size, request.spacing_mm)
         image = window.frames(request.scale.normalise(request.host))
         distance = window.distances(request.mask)
         count = len(image)
         noise = Noise.draw_slices(self._net, count, rng)
         voxels = int((distance > 0).flatten(1).sum(1).max())
-        drawn = self._table.draw(number, voxels, rng).expand(count, -1, -1)
-        figures = at_noise(drawn, scan_noise(image, distance))
-        texture = covered = None
+        figures = self._table.draw(number, voxels, rng).expand(count, -1, -1)
+        texture = torch.empty(count, 0)
         if self._config.coarse == "texture":
-            texture, covered = window.frames(request.scale.normalise(request.texture)), (distance > 0).float()
-        source = CoarseInput(figures, self._anchor, noise.fine, noise.broad, texture, covered)
-        coarse = draw_coarse(fill(image, zone_of(distance)), distance, source)
-        return _Draft(window, image, distance, torch.full((count,), number), coarse, noise)
+            texture = window.frames(request.scale.normalise(request.texture))
+        return _Draft(image, distance, torch.full((count,), number), figures, noise, texture)
 
-    def _refine(self, coarse: Tensor, distance: Tensor, index: Tensor, noise: Noise) -> Tensor:
-        """The network's lesions, some frames at a time."""
+    def _change(self, draft: _Draft) -> Float[Tensor, "B C *S"]:
+        """What the lesions change in their frames: whole in the zone, nothing beyond a voxel outside it."""
         done = []
         with torch.inference_mode():
-            for start in range(0, len(coarse), _FRAMES_AT_ONCE):
-                stop = min(start + _FRAMES_AT_ONCE, len(coarse))
-                part = noise.part(start, stop).to(self._device)
-                told = Conditions(
-                    index[start:stop].to(self._device), 1.0, distance[start:stop].to(self._device)
-                )
-                drawn = coarse[start:stop].to(self._device).contiguous(memory_format=self._layout)
-                done.append((drawn + self._net(drawn, told, part.z, part.fields)).float().cpu().contiguous())
+            for start in range(0, len(draft.image), _FRAMES_AT_ONCE):
+                part = draft.part(start, min(start + _FRAMES_AT_ONCE, len(draft.image)))
+                near = (part.distance + 4).clamp(0, 1)
+                done.append(near * (self._refined(part) - part.image))
         return torch.cat(done)
 
+    def _refined(self, draft: _Draft) -> Tensor:
+        """The frames with coarse lesions, refined by the network."""
+        distance, noise = draft.distance, draft.noise.to(self._device)
+        texture = covered = None
+        if self._config.coarse == "texture":
+            texture, covered = draft.texture, (distance > 0).to(draft.image.dtype)
+        figures = at_noise(draft.figures, scan_noise(draft.image, distance))
+        source = CoarseInput(figures, self._anchor, draft.noise.fine, draft.noise.broad, texture, covered)
+        coarse = draw_coarse(fill(draft.image, zone_of(distance)), distance, source)
+        told = Conditions(draft.class_index.to(self._device), 1.0, distance.to(self._device))
+        drawn = coarse.to(self._device).contiguous(memory_format=self._layout)
+        refined: Tensor = drawn + self._net(drawn, told, noise.z, noise.fields)
+        return refined.float().cpu().contiguous()
 
-def _answer(request: LesionRequest, draft: _Draft, lesion: Float[Tensor, "B C *S"]) -> Lesion:
+
+def _answer(request: LesionRequest, window: Window, change: Float[Tensor, "B C *S"]) -> Lesion:
     """The lesion in the host's voxels and units; the host's own values away from it."""
-    near = (draft.distance + 4).clamp(0, 1)  # whole in the zone, gone one voxel outside it
     shape = (request.mask.shape[0], request.mask.shape[1], request.mask.shape[2])
-    change = draft.window.back(near * (lesion - draft.image), shape)
-    base = request.scale.normalise(request.host)
-    drawn = request.scale.restore(base + change)
-    image = np.where(change != 0, drawn, request.host).astype(np.float32)
+    native = window.back(change, shape)
+    drawn = request.scale.restore(request.scale.normalise(request.host) + native)
+    image = np.where(native != 0, drawn, request.host).astype(np.float32)
     return Lesion(image, request.mask, request.class_name)
 
 
