@@ -50,3 +50,8 @@ def test_experiments_compare_with_and_without_learned_lesions_on_equal_terms(pat
     stacked = next(arm for arm in config.arms if arm.name == "classical_cgan")
     classical = next(arm for arm in config.arms if arm.name == "classical")
     assert stacked.transforms == classical.transforms
+
+
+def test_the_demo_runs_the_configuration_that_stands_among_the_others() -> None:
+    packaged = (ROOT / "medaug/phantom/experiment.yaml").read_text(encoding="utf-8")
+    assert packaged == (ROOT / "configs/demo.yaml").read_text(encoding="utf-8")
