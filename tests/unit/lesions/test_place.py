@@ -58,7 +58,7 @@ def test_allowed_tissue_is_lung_off_the_lesions():
     near = ndimage.binary_dilation(case.label_map.labels > 0, np.ones((3, 3, 1)), iterations=3)
     assert not tissue.reach[near].any()
     assert (tissue.allowed & ~lungs()).sum() <= 0.02 * tissue.allowed.sum()
-    assert tissue.allowed[..., 4][lungs()[..., 4]].mean() > 0.5
+    assert tissue.allowed[..., 4][lungs()[..., 4]].mean() > 0.4
     assert not tissue.reach[..., 0].any()  # where no lesion of the bank reaches
 
 
