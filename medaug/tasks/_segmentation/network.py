@@ -14,6 +14,7 @@ from medaug.core.errors import ConfigError
 from medaug.engine.launch import memory_format
 
 _SMALLEST = 4  # voxels an axis keeps at the bottom of the U
+_SLOPE = 0.01
 
 
 def plan_strides(
@@ -44,7 +45,7 @@ def plan_strides(
 def build_network(
     in_channels: int, out_channels: int, widths: tuple[int, ...], strides: tuple[tuple[int, ...], ...]
 ) -> nn.Module:
-    """MONAI's U-Net (residual units: Kerfoot et al., STACOM 2018), in the layout that is fast on CPU and GPU.
+    """MONAI's U-Net (Kerfoot et al., STACOM 2018), in the layout that is fast on CPU and GPU.
 
     Args:
         in_channels: Channels of the image.
@@ -61,9 +62,23 @@ def build_network(
         strides=cast(Sequence[int], strides),  # MONAI takes a tuple a level; its annotation says less
         num_res_units=2,
         norm=("instance", {"affine": True}),
+        act=("leakyrelu", {"negative_slope": _SLOPE, "inplace": True}),
     )
+    _use_group_norm(network)
     network.to(memory_format=memory_format(dims))  # type: ignore[call-overload]  # missing in torch's annotations
     return network
+
+
+def _use_group_norm(module: nn.Module) -> None:
+    """Replace instance norm by group norm with a group a channel: the same figures, but it keeps channels_last.
+
+    torch computes instance norm by a copy to the contiguous layout and back, a sixth of a training step.
+    """
+    for name, child in module.named_children():
+        if isinstance(child, nn.InstanceNorm2d | nn.InstanceNorm3d):
+            setattr(module, name, nn.GroupNorm(child.num_features, child.num_features, eps=child.eps))
+        else:
+            _use_group_norm(child)
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
@@ -71,7 +86,7 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
     for module in network.modules():
         if not isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
             continue
-        nn.init.kaiming_normal_(module.weight, a=0.25, generator=generator)  # PReLU starts at a slope of 0.25
+        nn.init.kaiming_normal_(module.weight, a=_SLOPE, generator=generator)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
 

@@ -46,3 +46,11 @@ def test_weights_follow_from_the_seed_alone():
     assert torch.equal(networks[0], networks[1])
     assert not torch.equal(networks[0], networks[2])
     assert parameter_count(network) == networks[0].numel()
+
+
+def test_group_norm_is_instance_norm():
+    network = build_network(1, 2, (4, 8), ((2, 2),))
+    found = [module for module in network.modules() if isinstance(module, torch.nn.GroupNorm)]
+    image = torch.randn(2, found[0].num_channels, 6, 5, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(found[0](image), torch.nn.functional.instance_norm(image), atol=1e-5)
+    assert not any(isinstance(module, torch.nn.InstanceNorm2d) for module in network.modules())
