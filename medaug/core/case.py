@@ -40,6 +40,8 @@ class Case:
         origin: Scanned or made.
         scale: The map to normalised units, where the volume is a part of a larger case (a slab that a
             :class:`CaseSource` draws) and so cannot tell it; None means it follows from the volume.
+        site: Voxel in the middle of a synthetic case's new lesion, since its label map may hold old ones too;
+            None where that is not known, or the case is real.
     """
 
     case_id: str
@@ -48,6 +50,7 @@ class Case:
     label_map: LabelMap | None
     origin: Origin = Origin.REAL
     scale: CaseScale | None = None
+    site: tuple[int, int, int] | None = None
 
 
 @final
@@ -164,7 +167,7 @@ class CaseSource(Protocol):
     def draw(self, rngs: tuple[np.random.Generator, ...]) -> tuple[Case, ...]:
         """One case a generator of random numbers; each depends on its own ``rng`` alone.
 
-        A case that is only a part of its host carries the host's ``scale``.
+        A case carries the ``site`` of its new lesion and, where it is only a part of its host, the host's ``scale``.
         """
         ...
 

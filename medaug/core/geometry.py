@@ -93,6 +93,12 @@ class Grid:
             np.linalg.solve(self.affine[:3, :3], np.asarray(point_mm, dtype=np.float64) - self.affine[:3, 3])
         )
 
+    def nearest_voxel(self, point_mm: tuple[float, float, float]) -> tuple[int, int, int]:
+        """The voxel of the grid that is closest to a point in RAS+ mm, along each axis apart."""
+        index = self.to_index(point_mm)
+        i, j, k = (min(max(round(float(at)), 0), n - 1) for at, n in zip(index, self.shape, strict=True))
+        return i, j, k
+
     def crop(self, box: Box) -> Grid:
         """The grid of a box cut out of this one."""
         affine = np.array(self.affine)

@@ -341,6 +341,8 @@ class Renderer:
         volume = Volume(
             image, host.volume.grid, host.volume.unit, host.volume.channels, host.volume.spacing_known
         )
+        middle = host.volume.grid.to_mm(np.argwhere(lesion.mask).mean(axis=0) + np.array(box.start))
+        centre = (float(middle[0]), float(middle[1]), float(middle[2]))
         case = Case(
             host.case_id,
             host.patient_id,
@@ -348,12 +350,12 @@ class Renderer:
             LabelMap(new_labels, labels.grid, labels.class_names),
             Origin.SYNTHETIC,
             prepared.request.scale,  # of the whole host, where this is one slice of it
+            host.volume.grid.nearest_voxel(centre),
         )
-        centre = host.volume.grid.to_mm(np.argwhere(lesion.mask).mean(axis=0) + np.array(box.start))
         return Rendered(
             case,
             edit_mask,
-            (float(centre[0]), float(centre[1]), float(centre[2])),
+            centre,
             _diameter_mm(lesion.mask, host.volume),
             prepared.request.donor_patient_ids,
             lesion.class_name,

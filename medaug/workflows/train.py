@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
@@ -173,9 +174,23 @@ def _training_data(
     scheme = IntensityScheme.for_volume(cases[0].volume)
     source: CaseSource | None = None
     if synthetic is not None and options.synthetic is not None:
-        drawn = _load(options.synthetic, synthetic, _labelled(synthetic.cases), progress)
+        drawn = _at_sites(
+            _load(options.synthetic, synthetic, _labelled(synthetic.cases), progress), options.synthetic
+        )
         source = StoredSource(drawn, scheme, frozenset(synthetic.patient_ids))
     return TrainingData(cases, manifest.classes, scheme, source)
+
+
+def _at_sites(cases: Sequence[Case], folder: Path) -> tuple[Case, ...]:
+    """The cases with the place of their new lesion, as their recipes tell it; other tools' sets tell none."""
+    recipes = read_lines(folder / RECIPES, Recipe) if (folder / RECIPES).is_file() else ()
+    sites_mm = {recipe.case_id: recipe.site_mm for recipe in recipes}
+    return tuple(
+        replace(case, site=case.volume.grid.nearest_voxel(sites_mm[case.case_id]))
+        if case.case_id in sites_mm
+        else case
+        for case in cases
+    )
 
 
 def _load(

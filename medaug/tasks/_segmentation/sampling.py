@@ -223,17 +223,29 @@ class SyntheticPatches:
     def _cut(self, case: Case, rng: np.random.Generator) -> tuple[PatchImage, PatchLabels]:
         label_map = checked_labels(case, self._classes)
         scale = case.scale or self._scheme.case_scale(case.volume)
-        frames, labels = _padded(*_frames(case.volume.image, label_map.labels, len(self._patch)), self._patch)
-        present = np.flatnonzero(np.bincount(labels.ravel(), minlength=len(self._classes) + 1)[1:])
-        if not present.size:
-            window = _anywhere(labels, self._patch, rng)
-        else:
-            voxels = np.argwhere(labels == present[rng.integers(present.size)] + 1)
-            window = _window(voxels[rng.integers(len(voxels))], labels, self._patch, rng)
+        frames, labels = _frames(case.volume.image, label_map.labels, len(self._patch))
+        voxel = self._middle(case.site, labels, rng)
+        before = [max(0, size - n) // 2 for size, n in zip(self._patch, labels.shape[1:], strict=True)]
+        frames, labels = _padded(frames, labels, self._patch)
+        window = _anywhere(labels, self._patch, rng)
+        if voxel is not None:
+            window = _window(voxel + np.array([0, *before]), labels, self._patch, rng)
         image = frames[(window[0], slice(None), *window[1:])]
         volume = image if image.ndim == 4 else image[..., None]
         normalised = np.ascontiguousarray(scale.normalise(volume).reshape(image.shape))
         return normalised, np.ascontiguousarray(labels[window], dtype=np.uint8)
+
+    def _middle(
+        self, site: tuple[int, int, int] | None, labels: Integer[np.ndarray, "F *S"], rng: np.random.Generator
+    ) -> Integer[np.ndarray, "D"] | None:
+        """Frame and place to cut around: the new lesion, or, where that is not known, any lesion; None for none."""
+        if site is not None:
+            return np.array((site[2], *site[:2]) if len(self._patch) == 2 else (0, *site))
+        present = np.flatnonzero(np.bincount(labels.ravel(), minlength=len(self._classes) + 1)[1:])
+        if not present.size:
+            return None
+        voxels = np.argwhere(labels == present[rng.integers(present.size)] + 1)
+        return np.asarray(voxels[rng.integers(len(voxels))])
 
 
 @final

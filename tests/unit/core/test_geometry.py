@@ -78,3 +78,9 @@ def test_box_around_a_mask_is_tight() -> None:
 def test_box_outside_the_image_is_refused() -> None:
     with pytest.raises(GeometryError, match="outside"):
         Box((5, 5, 5), (6, 6, 6)).cut(np.zeros((1, 3, 3, 3)))
+
+
+def test_nearest_voxel_stays_on_the_grid() -> None:
+    grid = Grid((4, 5, 6), np.diag([2.0, 2.0, 2.0, 1.0]))
+    assert grid.nearest_voxel((2.9, 5.1, 0.0)) == (1, 3, 0)
+    assert grid.nearest_voxel((-50.0, 100.0, 3.0)) == (0, 4, 2)

@@ -9,6 +9,7 @@ import pytest
 
 from medaug.core.case import Case
 from medaug.core.errors import DataError, LabelError
+from medaug.core.geometry import Grid
 from medaug.core.intensity import CaseScale, IntensityScheme
 from medaug.core.seeding import SeedTree
 from medaug.core.volume import LabelMap
@@ -169,3 +170,17 @@ def test_a_synthetic_case_without_a_lesion_still_gives_a_patch():
     image, labels = SyntheticPatches(source, SCHEME, CLASSES, (8, 8)).cut((np.random.default_rng(0),))[0]
     assert image.shape == (1, 8, 8)
     assert not labels.any()
+
+
+@pytest.mark.parametrize("patch", [(6, 6), (6, 6, 4)])
+def test_a_synthetic_patch_is_cut_around_the_new_lesion_not_an_old_one(patch):
+    image = np.zeros((1, 40, 40, 8), np.float32)
+    labels = np.zeros((40, 40, 8), np.uint8)
+    labels[2:5, 2:5, 1:4], labels[30:33, 30:33, 4:7] = 1, 2
+    grid = Grid((40, 40, 8), np.eye(4))
+    volume = replace(CASE.volume, image=image, grid=grid)
+    case = replace(CASE, volume=volume, label_map=LabelMap(labels, grid, CLASSES), site=(31, 31, 5))
+    cutter = SyntheticPatches(Source(case), SCHEME, CLASSES, patch)
+    for _, ids in cutter.cut(tuple(np.random.default_rng(n) for n in range(10))):
+        assert (ids == 2).any()
+        assert not (ids == 1).any()
