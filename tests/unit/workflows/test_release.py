@@ -11,13 +11,15 @@ import pydicom
 import pytest
 from pydantic import SecretStr
 
-from medaug.core.case import read_manifest
-from medaug.core.errors import ConfigError, DataError, GateRefusedError, MedaugError
-from medaug.core.runs import NoProgress
+from medaug.core.case import Manifest, read_manifest
+from medaug.core.errors import ConfigError, DataError, GateRefusedError, MedaugError, UnreadableError
+from medaug.core.runs import NoProgress, Progress
 from medaug.core.volume import Unit
 from medaug.io.annotations import combine, read_seg
 from medaug.io.dataset import load_case, load_edit_mask
 from medaug.io.dicom import read_series
+from medaug.layouts.base import Export
+from medaug.layouts.nnunet import NnunetLayout
 from medaug.privacy.keys import PRIVATE_KEY, PUBLIC_KEY, SigningKey, write_key_pair
 from medaug.privacy.provenance import keyed_hashes, verify_release
 from medaug.workflows.release import ReleaseOptions, ReleaseSummary, release
@@ -101,6 +103,22 @@ def test_what_is_written_is_inspected_before_it_is_signed(
 ) -> None:
     with pytest.raises(GateRefusedError, match=r"DATASHEET\.md holds an e-mail address"):
         run(material, keys, tmp_path / "release", terms="Ask anna@example.org.")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["assessment", "syn"]
+
+
+def test_what_is_written_is_read_back_before_it_is_signed(
+    material: Material, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = NnunetLayout.write
+
+    def damage(layout: NnunetLayout, export: Export, progress: Progress) -> Manifest:
+        written = honest(layout, export, progress)
+        _flip(export.out)
+        return written
+
+    monkeypatch.setattr(NnunetLayout, "write", damage)
+    with pytest.raises(UnreadableError, match="differs from what was to be written"):
+        run(material, keys, tmp_path / "release")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["assessment", "syn"]
 
 
