@@ -246,7 +246,10 @@ def cut_lesions(case: Case, scheme: IntensityScheme) -> Iterator[LesionCrop]:
         return
     scale = scheme.case_scale(case.volume)
     body = Body.of(case.volume)
+    present = set(np.unique(case.label_map.labels).tolist())
     for number, class_name in enumerate(case.label_map.class_names, start=1):
+        if number not in present:
+            continue
         components, _ = ndimage.label(case.label_map.labels == number, _CONNECTED)
         sizes = np.bincount(components.ravel())
         for part, found in enumerate(ndimage.find_objects(components), start=1):
@@ -372,12 +375,16 @@ def _size(crop: LesionCrop) -> int:
 
 
 def _write_crop(out: Path, crop: LesionCrop) -> None:
-    """Write a lesion as npz; scale rows are offset, factor, low, high."""
+    """Write a lesion as npz; scale rows are offset, factor, low, high. Whole numbers take half the space."""
+    with np.errstate(invalid="ignore"):  # what does not fit is kept as it is, below
+        image = crop.image.astype(np.int16)
+    if not np.array_equal(image, crop.image):
+        image = crop.image
     scale = np.array(
         [crop.scale.offset, crop.scale.factor, crop.scale.low, crop.scale.high], dtype=np.float64
     )
     with atomic_path(out / crop.entry.crop_path) as temporary, temporary.open("wb") as handle:
-        np.savez_compressed(handle, image=crop.image, mask=crop.mask, others=crop.others, scale=scale)
+        np.savez(handle, image=image, mask=crop.mask, others=crop.others, scale=scale)
 
 
 def _read_crop(folder: Path, entry: LesionEntry) -> LesionCrop:
@@ -389,4 +396,5 @@ def _read_crop(folder: Path, entry: LesionEntry) -> LesionCrop:
             "crop is missing or damaged", where=entry.lesion_id, hint="make the bank again"
         ) from error
     rows = [tuple(float(v) for v in row) for row in scale]
+    image = image.astype(np.float32)
     return LesionCrop(entry, image, mask, others, CaseScale(rows[0], rows[1], rows[2], rows[3]))

@@ -18,6 +18,8 @@ from medaug.core.splits import read_splits
 from medaug.core.storage import require_free_space
 from medaug.lesions.bank import Bank, bank_records, build_bank
 
+_CROP_VOXELS = 128 * 128 * 32
+
 
 @final
 class BankOptions(Frozen):
@@ -94,8 +96,12 @@ def bank(options: BankOptions, progress: Progress) -> BankSummary:
 
 
 def _needed_bytes(records: Sequence[CaseRecord]) -> int:
-    """Compressed crops take less than the images they come from, at two bytes a voxel."""
-    return sum(2 * len(r.channels) * r.shape[0] * r.shape[1] * r.shape[2] for r in records if r.lesions)
+    """Crops of up to 128 x 128 x 32 voxels, four bytes a channel and two masks, within their image."""
+    needed = 0
+    for record in records:
+        voxels = min(record.shape[0] * record.shape[1] * record.shape[2], _CROP_VOXELS)
+        needed += sum(lesion.count for lesion in record.lesions) * voxels * (4 * len(record.channels) + 2)
+    return needed
 
 
 def summarise(index: BankIndex, out: Path) -> BankSummary:

@@ -74,18 +74,20 @@ def test_specks_are_left_out():
     assert [crop.entry.class_name for crop in crops] == ["solid"]
 
 
-def test_folder_gives_back_what_was_cut(tmp_path):
-    cases = [chest(1), chest(2, ("ground_glass",))]
+@pytest.mark.parametrize("cases", [(chest(1), chest(2, ("ground_glass",))), (head(1), head(54))])
+def test_folder_gives_back_what_was_cut(tmp_path, cases):
     manifest = stored(tmp_path / "set", cases)
     index = build_bank(tmp_path / "set", manifest, fold_of(cases), tmp_path / "bank", NoProgress())
     bank = Bank.open(tmp_path / "bank")
     memory = bank_of_cases(cases, fold_of(cases))
     assert bank.index == index
+    assert len(index.entries) == 2
     assert index.dataset_sha256 == manifest.content_sha256
     for entry in bank.entries():
         ours, theirs = bank.crop(entry.lesion_id), memory.crop(entry.lesion_id)
         assert ours.entry == theirs.entry
         assert ours.scale == theirs.scale
+        assert ours.image.dtype == np.float32
         np.testing.assert_array_equal(ours.image, theirs.image)
         np.testing.assert_array_equal(ours.mask, theirs.mask)
     assert bank.crop(entry.lesion_id) is ours
