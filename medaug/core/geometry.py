@@ -12,6 +12,7 @@ from medaug.core.errors import GeometryError
 
 Affine = Float[np.ndarray, "4 4"]
 Axis = Literal[0, 1, 2]
+_SLAB = 8
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -114,6 +115,16 @@ class Grid:
         return bool(np.abs((corners @ (self.affine - other.affine).T)[:, :3]).max() <= tolerance_mm)
 
 
+def _contiguous(view: np.ndarray) -> np.ndarray:
+    """A contiguous copy of a view; in slabs where that keeps reads within the cache (slices first to slices last)."""
+    if view.flags.c_contiguous or abs(view.strides[-1]) < max(abs(stride) for stride in view.strides):
+        return np.ascontiguousarray(view)
+    copy = np.empty(view.shape, dtype=view.dtype)
+    for start in range(0, view.shape[-2], _SLAB):
+        copy[..., start : start + _SLAB, :] = view[..., start : start + _SLAB, :]
+    return copy
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Reorientation:
@@ -131,9 +142,7 @@ class Reorientation:
         """Reorient the last three axes of an array; returns a contiguous array."""
         lead = array.ndim - 3
         moved = np.transpose(array, [*range(lead), *(lead + axis for axis in self.order)])
-        return np.ascontiguousarray(
-            np.flip(moved, tuple(lead + n for n, flip in enumerate(self.flips) if flip))
-        )
+        return _contiguous(np.flip(moved, tuple(lead + n for n, flip in enumerate(self.flips) if flip)))
 
     def invert(self, array: np.ndarray) -> np.ndarray:
         """Undo :meth:`apply`."""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from medaug.core.errors import GeometryError
-from medaug.core.geometry import Box, Grid, lps_to_ras, to_ras
+from medaug.core.geometry import Box, Grid, Reorientation, lps_to_ras, to_ras
 
 OBLIQUE = np.array([[0.0, -0.1, 2.5, 7.0], [0.8, 0.0, 0.0, -3.0], [0.0, -0.79, -0.3, 11.0], [0, 0, 0, 1.0]])
 
@@ -84,3 +84,14 @@ def test_nearest_voxel_stays_on_the_grid() -> None:
     grid = Grid((4, 5, 6), np.diag([2.0, 2.0, 2.0, 1.0]))
     assert grid.nearest_voxel((2.9, 5.1, 0.0)) == (1, 3, 0)
     assert grid.nearest_voxel((-50.0, 100.0, 3.0)) == (0, 4, 2)
+
+
+def test_turning_slices_last_equals_plain_numpy() -> None:
+    array = np.random.default_rng(1).normal(size=(2, 5, 19, 7)).astype(np.float32)
+    for order in ((2, 1, 0), (2, 0, 1), (0, 1, 2), (1, 2, 0)):
+        turn = Reorientation(order, (True, False, True))
+        turned = turn.apply(array)
+        expected = np.transpose(array, (0, *(1 + axis for axis in order)))[:, ::-1, :, ::-1]
+        assert np.array_equal(turned, expected)
+        assert turned.flags.c_contiguous
+        assert np.array_equal(turn.invert(turned), array)
