@@ -116,9 +116,11 @@ def test_a_label_in_another_order_of_axes_lies_on_the_same_grid(tmp_path: Path) 
 def test_empty_and_incomplete_labels_are_flagged(tmp_path: Path) -> None:
     read = _convert(_source(tmp_path, ct_values(1), label_values()))
     assert [f.code for f in read.findings] == ["label-empty"]
-    read = _convert(_source(tmp_path, ct_values(1), label_values(1), Stated(classes=("solid", "gg"))))
+    read = _convert(_source(tmp_path, ct_values(1), label_values(2), Stated(classes=("solid",))))
     assert [f.code for f in read.findings] == ["class-not-found"]
     assert read.facts.findings == ("class-not-found",)
+    whole_table = _source(tmp_path, ct_values(1), label_values(1), Stated(classes=("solid", "gg")))
+    assert _convert(whole_table).findings == ()
 
 
 def test_missing_labels_are_flagged_where_others_have_one_and_refused_where_required(tmp_path: Path) -> None:

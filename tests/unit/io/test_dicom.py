@@ -72,6 +72,19 @@ def test_rescale_is_that_of_each_slice(tmp_path: Path) -> None:
     assert read.volume.unit is Unit.ARBITRARY
 
 
+@pytest.mark.parametrize(
+    ("slope", "intercept"), [("1", "-1024"), ("9000", "0"), ("0.1", "-0.3"), ("3", "2147483647")]
+)
+def test_values_are_those_of_float64_rounded_once(tmp_path: Path, slope: str, intercept: str) -> None:
+    def edit(dataset: FileDataset, number: int) -> None:
+        dataset.RescaleSlope, dataset.RescaleIntercept = slope, intercept
+
+    stored = stored_values()
+    read = read_series(write_series(tmp_path, stored, edit))
+    expected = (stored.astype(np.float64) * float(slope) + float(intercept)).astype(np.float32)
+    assert np.array_equal(read.turn.invert(read.volume.image[0]), expected.transpose(2, 1, 0))
+
+
 def test_unsigned_values_and_odd_bit_depths(tmp_path: Path) -> None:
     def edit(dataset: FileDataset, number: int) -> None:
         dataset.PixelRepresentation, dataset.BitsStored, dataset.HighBit = 0, 12, 11
