@@ -111,14 +111,15 @@ def make_plan(
 def deal_hosts(hosts: Sequence[CaseRecord], count: int, seed: SeedTree) -> tuple[CaseRecord, ...]:
     """``count`` hosts, evenly over patients, then over the cases of each."""
     rng = seed.rng()
-    patients = sorted({host.patient_id for host in hosts})
-    patients = [patients[n] for n in rng.permutation(len(patients))]
-    decks = {}
-    for patient in patients:
-        own = [host for host in hosts if host.patient_id == patient]
-        decks[patient] = [own[n] for n in rng.permutation(len(own))]
+    own: dict[str, list[CaseRecord]] = {}
+    for host in hosts:
+        own.setdefault(host.patient_id, []).append(host)
+    names = sorted(own)
+    patients = [names[n] for n in rng.permutation(len(names))]
+    # only the patients that get a turn are shuffled, so that a few hosts out of many cost little
+    decks = [[own[p][n] for n in rng.permutation(len(own[p]))] for p in patients[:count]]
     dealt = []
     for turn in range(count):
-        deck = decks[patients[turn % len(patients)]]
+        deck = decks[turn % len(patients)]
         dealt.append(deck[turn // len(patients) % len(deck)])
     return tuple(dealt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import final
 
@@ -288,9 +289,8 @@ class _Draw:
     def prepare(self, planned: PlannedLesion) -> _Ready | _Written:
         """Place a lesion in the planned host, or in another of the fold where that one has no room."""
         first = self._job.manifest.case(planned.host_case_id)
-        others = deal_hosts(self._hosts, _OTHER_HOSTS, SeedTree(planned.seed).child("other hosts"))
         reason = ""
-        for host in (first, *others):
+        for host in chain((first,), self._others(planned)):
             rng = SeedTree(planned.seed).child("place", host.case_id).rng()
             order = Order(planned.class_name, planned.diameter_mm)
             try:
@@ -303,6 +303,10 @@ class _Draw:
         message = f"no place for a {planned.class_name} lesion in {_OTHER_HOSTS + 1} hosts: {reason}"
         finding = Finding(code="no-place", severity="refused", case_id=planned.case_id, message=message)
         return _Written(record=None, recipe=None, findings=(finding,))
+
+    def _others(self, planned: PlannedLesion) -> Iterator[CaseRecord]:
+        """Hosts for a lesion whose planned host has no room; dealt only when asked for."""
+        yield from deal_hosts(self._hosts, _OTHER_HOSTS, SeedTree(planned.seed).child("other hosts"))
 
     def complete(self, ready: Sequence[_Ready]) -> list[tuple[PlannedLesion, _Written]]:
         """Draw and write a batch."""
