@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, final
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from medaug.core.case import (
     FINDINGS,
@@ -54,6 +54,12 @@ class IngestOptions(Frozen):
         default=False, description="show file names as case ids; they may hold identifiers"
     )
     strict: bool = False
+
+    @field_validator("modality", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        """DICOM writes modality codes in capitals."""
+        return value.upper() if isinstance(value, str) else value
 
 
 @final

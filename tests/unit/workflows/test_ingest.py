@@ -256,7 +256,7 @@ def test_several_channels(tmp_path: Path) -> None:
 
 def test_a_set_that_another_tool_made(tmp_path: Path) -> None:
     write_table(tmp_path / "src", ct_set(tmp_path / "src"))
-    _ingest(tmp_path / "src", out=tmp_path / "out", origin="synthetic", modality="CT")
+    _ingest(tmp_path / "src", out=tmp_path / "out", origin="synthetic", modality="ct")
     cases = read_manifest(tmp_path / "out").cases
     assert {(r.origin, r.edit_mask) for r in cases} == {(Origin.SYNTHETIC, None)}
     assert _codes(tmp_path / "out") == []
