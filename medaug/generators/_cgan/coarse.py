@@ -95,13 +95,14 @@ def lesion_figures(
 ) -> Float[Tensor, "B C 7"]:
     """Level, contrast to the filled tissue, edge slope, spread, knots and grain of each lesion, noise of its scan.
 
-    All in normalised units. The edge slope is the regression on :func:`profile`; spread, knots and grain are the
+    All in normalised units. The edge slope is the deviation that a regression on :func:`profile` explains; spread, knots and grain are the
     :func:`energies` of the broad, middle and fine rest.
     """
     mask = (distance > 0).to(image.dtype)
     level = zone_mean(image, mask)
     contrast = level - zone_mean(filled, mask)
-    edge = _slope(image - _flat(level, image), profile(distance), mask)
+    shape = profile(distance)
+    edge = _slope(image - _flat(level, image), shape, mask) * zone_mean(shape**2, mask).sqrt()
     own = torch.stack([level, contrast, edge], dim=-1)
     return torch.cat([own, energies(image, distance), scan_noise(image, distance)[..., None]], dim=-1)
 
@@ -171,7 +172,7 @@ def _drawn(filled: Tensor, distance: Tensor, source: CoarseInput) -> Tensor:
     broad = broad - _flat(zone_mean(broad, mask), broad)
     _, middle, fine = bands(source.fine, torch.ones_like(mask))
     noise = spread * _unit(broad, mask) + knot * _unit(middle, mask) + grain * _unit(fine, mask)
-    return level + edge * profile(distance) + noise
+    return level + edge * _unit(profile(distance), mask) + noise
 
 
 def _unit(noise: Tensor, mask: Tensor) -> Tensor:

@@ -151,7 +151,7 @@ class LesionNet(nn.Module):
         for block, field in zip(self.middle, noise[:2], strict=True):
             x = block(x, maps, style, field)
         for narrow, block, skip, field in zip(self.narrow, self.up, reversed(skips), noise[2:], strict=True):
-            x = functional.interpolate(narrow(x), size=skip.shape[2:], mode="nearest")
+            x = _enlarged(narrow(x), skip)
             x = block(x + skip, maps, style, field)
         residual: Tensor = self.head(x)
         return residual
@@ -250,6 +250,12 @@ def _strides(size: Sequence[int], depth: int) -> list[tuple[int, ...]]:
 def _spread(vector: Tensor, ndim: int) -> Tensor:
     """(B, C) to (B, C, 1, ...) of ``ndim`` axes."""
     return vector.reshape(*vector.shape, *(1,) * (ndim - 2))
+
+
+def _enlarged(x: Tensor, like: Tensor) -> Tensor:
+    """Interpolated linearly; repeating voxels instead leaves a grid in large lesions."""
+    mode = "bilinear" if x.ndim == 4 else "trilinear"
+    return functional.interpolate(x, size=like.shape[2:], mode=mode, align_corners=False)
 
 
 def _blurred(image: Tensor) -> Tensor:
