@@ -19,7 +19,7 @@ from medaug.core.volume import Unit
 from medaug.io.dataset import load_case
 from medaug.io.nifti import write_label
 from medaug.io.scans import ScanFiles, find_scans, read_scan
-from medaug.layouts._dicom.prediction import write_prediction
+from medaug.layouts.dicom import write_prediction
 from medaug.tasks.base import WEIGHTS, Model, load_model
 from medaug.workflows.train import STEP as TRAIN_STEP
 
