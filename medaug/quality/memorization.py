@@ -1,8 +1,10 @@
 """Copying audit of lesions: is a synthetic lesion nearer to one training lesion than real ones ever are?
 
-For each query the correlation with its nearest training lesion is set against those with the runners-up of other
-patients: a smooth lesion fits many, a copy fits one. What held-out real lesions reach against the same training
-lesions, given their size, says what is chance.
+A smooth lesion fits many others, a copy fits one. So correlations are normalised from both sides, as speaker
+verification does (symmetric score normalisation, Auckenthaler et al., Digital Signal Processing 2000): against what
+the query reaches with all training lesions, and against what the training lesion reaches with those of other
+patients. Then the nearest is set against the runners-up of other patients. What lead held-out real lesions have over
+the same training lesions, given their size, says what is chance.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ _FEWEST_TO_CALIBRATE = 5
 _RUNNERS_UP = 5
 _SMALLEST_AREA, _SMALLEST_VOXELS = 12, 16
 _PLANTED = 60
+_COHORT, _FEWEST_TO_NORMALISE = 200, 8
 _WEAKEST_RECALL = 0.5
 _EULER = 0.5772
 
@@ -38,7 +41,7 @@ class Nearest:
 
     Attributes:
         number: Its place among the training lesions.
-        lead: How far its correlation (Fisher's z) is ahead of the runners-up of other patients.
+        lead: How far its normalised correlation is ahead of the runners-up of other patients.
         log_area: Of the query's largest slice, in pixels.
     """
 
@@ -133,8 +136,8 @@ class CopySearch:
         self._training = tuple(training)
         self._patients = np.array([sample.patient_id for sample in training])
         self._library = SpectrumLibrary(training, flat=flat)
-        cut = [s.slice_at(s.largest_slice) if flat else s for s in held_out if flat or not s.is_flat]
-        self._usual = [sample for sample in cut if can_be_judged(sample)]
+        self._usual, self._own = _queries(held_out, flat=flat), _queries(training, flat=flat)
+        self._mean, self._deviation = self._norms(progress)
         progress.start("held-out lesions", len(self._usual))
         found = []
         for sample in self._usual:
@@ -149,11 +152,40 @@ class CopySearch:
 
     def nearest(self, query: LesionSample) -> Nearest:
         """The training lesion a query is most like."""
-        fisher = np.arctanh(np.minimum(self._library.correlations(query), 0.9999))
+        fisher = self._fisher(query)
+        if self._is_normalised:
+            own = (fisher - fisher.mean()) / max(float(fisher.std()), 1e-6)
+            fisher = own + (fisher - self._mean) / self._deviation
         best = int(np.argmax(fisher))
         others = np.sort(fisher[self._patients != self._patients[best]])[::-1][:_RUNNERS_UP]
         lead = float(fisher[best] - (others.mean() if others.size else 0.0))
         return Nearest(best, lead, math.log(int(query.mask.sum(axis=(0, 1)).max())))
+
+    def _fisher(self, query: LesionSample) -> Float[np.ndarray, " T"]:
+        return np.arctanh(np.minimum(self._library.correlations(query).astype(np.float64), 0.9999))
+
+    @property
+    def _is_normalised(self) -> bool:
+        """Fewer lesions than this have no mean and deviation worth the name."""
+        return min(len(self._training), len(self._own)) >= _FEWEST_TO_NORMALISE
+
+    def _norms(self, progress: Progress) -> tuple[Float[np.ndarray, " T"], Float[np.ndarray, " T"]]:
+        """What each training lesion usually reaches with those of other patients: mean and deviation."""
+        mean, deviation = np.zeros(len(self._training)), np.ones(len(self._training))
+        if not self._is_normalised:
+            return mean, deviation
+        cohort = [self._own[n * len(self._own) // _COHORT] for n in range(_COHORT)]
+        cohort = cohort if len(self._own) > _COHORT else self._own
+        progress.start("training lesions", len(cohort))
+        rows = []
+        for sample in cohort:
+            rows.append(np.where(self._patients == sample.patient_id, np.nan, self._fisher(sample)))
+            progress.advance()
+        table = np.stack(rows)
+        known = np.isfinite(table).sum(axis=0) >= _FEWEST_TO_NORMALISE
+        mean[known] = np.nanmean(table[:, known], axis=0)
+        deviation[known] = np.maximum(np.nanstd(table[:, known], axis=0), 1e-6)
+        return mean, deviation
 
     def flag(self, query: LesionSample, nearest: Nearest, score: float) -> CopyFlag:
         """The line of the report for a copy."""
@@ -172,14 +204,19 @@ class CopySearch:
 
         None without a threshold, or if no training lesion is large enough.
         """
-        usable = [sample for sample in self._training if can_be_judged(sample)]
-        if self.calibration is None or not usable:
+        if self.calibration is None or not self._own:
             return None
-        chosen = rng.permutation(len(usable))[:_PLANTED]
-        copies = [plant_copy(usable[int(n)], rng) for n in chosen]
+        chosen = rng.permutation(len(self._own))[:_PLANTED]
+        copies = [plant_copy(self._own[int(n)], rng) for n in chosen]
         judged = [copy for copy in copies if can_be_judged(copy)]
         scores = [self.calibration.score(self.nearest(copy)) for copy in judged]
         return float(np.mean(np.array(scores) >= 1.0)) if scores else None
+
+
+def _queries(samples: Sequence[LesionSample], *, flat: bool) -> list[LesionSample]:
+    """Lesions as queries are: their largest sections, or those of more than one slice; large enough all."""
+    cut = [s.slice_at(s.largest_slice) if flat else s for s in samples if flat or not s.is_flat]
+    return [sample for sample in cut if can_be_judged(sample)]
 
 
 def can_be_judged(sample: LesionSample) -> bool:

@@ -1,8 +1,7 @@
 """The nearest training lesion under any turn, flip, size, small shift and inversion, by polar spectra.
 
-What makes a copy recognisable is the texture that the outline alone does not explain. So each slice of a lesion
-is first cleared, inside its mask, of everything that a smooth function of place and of distance to the outline
-explains. The rest is sampled in polar coordinates around the lesion's middle, in units of its own radius and
+What makes a copy recognisable is the texture that the outline alone does not explain. So a lesion is first
+cleared, inside its mask, of what a smooth function of place and of depth below the outline explains. The rest is sampled in polar coordinates around the lesion's middle, in units of its own radius and
 height, which takes care of shift and size; a turn is then a shift along the angle, so that the correlations under
 all turns come from one product of Fourier coefficients; a mirror image is the conjugate. Coefficients are
 whitened by their covariance over the training lesions: texture that all lesions share counts little.
@@ -57,22 +56,26 @@ def search_variants(*, flat: bool) -> tuple[Variant, ...]:
 
 
 def _unexplained(sample: LesionSample) -> Image:
-    """What place and distance to the outline leave unexplained, slice by slice; 0 outside the mask."""
+    """What place and depth below the outline leave unexplained; 0 outside the mask."""
+    spacing, radius_mm = np.array(sample.spacing_mm), _radius_mm(sample)
+    voxels = np.argwhere(sample.mask)
+    x, y, z = ((voxels - voxels.mean(axis=0)) * spacing / radius_mm).T
+    depth = _depth_mm(sample)[sample.mask] / radius_mm
+    terms = np.stack([np.ones_like(x), x, y, z, z**2, depth, depth**2], axis=1)
+    values = sample.image[:, sample.mask].T.astype(np.float64)
+    normal = terms.T @ terms + 1e-3 * len(x) * np.eye(terms.shape[1])
     rest = np.zeros(sample.image.shape, dtype=np.float32)
-    spacing = sample.spacing_mm[:2]
-    middle, radius_mm = np.argwhere(sample.mask).mean(axis=0), _radius_mm(sample)
-    for k in np.flatnonzero(sample.mask.any(axis=(0, 1))):
-        plane = sample.mask[..., k]
-        depth = (
-            ndimage.distance_transform_edt(np.pad(plane, 1), sampling=spacing)[1:-1, 1:-1][plane] / radius_mm
-        )
-        rows, columns = np.nonzero(plane)
-        x, y = (rows - middle[0]) * spacing[0] / radius_mm, (columns - middle[1]) * spacing[1] / radius_mm
-        terms = np.stack([np.ones_like(x), x, y, depth, depth**2, x**2 - y**2, x * y, x**2 + y**2], axis=1)
-        values = sample.image[:, rows, columns, k].T.astype(np.float64)
-        normal = terms.T @ terms + 1e-3 * len(x) * np.eye(terms.shape[1])
-        rest[:, rows, columns, k] = (values - terms @ np.linalg.solve(normal, terms.T @ values)).T
+    rest[:, sample.mask] = (values - terms @ np.linalg.solve(normal, terms.T @ values)).T
     return rest
+
+
+def _depth_mm(sample: LesionSample) -> Float[np.ndarray, "I J K"]:
+    """Distance to the outline in plane, slice by slice."""
+    depth = np.zeros(sample.mask.shape)
+    for k in np.flatnonzero(sample.mask.any(axis=(0, 1))):
+        plane = np.pad(sample.mask[..., k], 1)
+        depth[..., k] = ndimage.distance_transform_edt(plane, sampling=sample.spacing_mm[:2])[1:-1, 1:-1]
+    return depth
 
 
 def _radius_mm(sample: LesionSample) -> float:
