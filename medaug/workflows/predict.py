@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol, final
 
+import numpy as np
 from pydantic import Field
 
 from medaug.core.case import MANIFEST, CaseRecord, Manifest, Origin, read_manifest
@@ -15,9 +16,9 @@ from medaug.core.results import Finding, Summary
 from medaug.core.runs import RUN_FILE, Progress, RunRecord, finished, open_run
 from medaug.core.splits import Fold, read_splits
 from medaug.core.storage import require_free_space, sha256_file, sha256_text
-from medaug.core.volume import Unit
+from medaug.core.volume import Labels, Unit
 from medaug.io.dataset import load_case
-from medaug.io.nifti import write_label
+from medaug.io.nifti import read_label, write_label
 from medaug.io.scans import ScanFiles, find_scans, read_scan
 from medaug.layouts.dicom import write_prediction
 from medaug.tasks.base import WEIGHTS, Model, load_model
@@ -37,6 +38,7 @@ class PredictOptions(Frozen):
     format: Literal["nifti", "dicom-seg"] = "nifti"
     cases: Literal["auto", "held-out", "all"] = "auto"
     device: str = "auto"
+    strict: bool = Field(default=False, description="a single refused case is an error")
 
 
 @final
@@ -119,7 +121,7 @@ def predict(options: PredictOptions, progress: Progress) -> PredictSummary:
 
     Raises:
         ConfigError: If options do not fit each other or ``out`` holds another run.
-        DataError: If no case could be labelled.
+        DataError: If no case could be labelled, or, with ``strict``, one could not.
         CheckpointError: If the run holds no finished model.
     """
     model = load_model(options.run, options.device)
@@ -143,6 +145,8 @@ def predict(options: PredictOptions, progress: Progress) -> PredictSummary:
             )
             index.write(options.out / INDEX)
     index = PredictionIndex.read(options.out / INDEX)
+    if options.strict and index.refused:
+        raise DataError(f"{len(index.refused)} cases refused: {index.refused[0].message}", where="--strict")
     return PredictSummary(
         out=options.out,
         n_cases=len(index.cases),
@@ -216,15 +220,13 @@ class _DatasetCases:
         return sha256_text("\n".join((self._manifest.content_sha256, *self._records)))
 
     def label(self, case_id: str, model: Model, out: Path) -> PredictedCase:
-        case = load_case(self._dataset, self._records[case_id], self._manifest.classes)
+        record, file = self._records[case_id], f"{case_id}.nii.gz"
+        if (out / file).is_file():  # written whole before an interruption
+            return _predicted(case_id, record.patient_id, file, read_label(out / file).array, model.classes)
+        case = load_case(self._dataset, record, self._manifest.classes)
         label_map = model.predict(case.volume)
-        write_label(out / f"{case_id}.nii.gz", label_map.labels, label_map.grid)
-        return PredictedCase(
-            case_id=case_id,
-            patient_id=case.patient_id,
-            file=f"{case_id}.nii.gz",
-            voxels={name: int(label_map.mask(name).sum()) for name in model.classes},
-        )
+        write_label(out / file, label_map.labels, label_map.grid)
+        return _predicted(case_id, record.patient_id, file, label_map.labels, model.classes)
 
 
 def _dataset_cases(options: PredictOptions) -> _DatasetCases:
@@ -261,10 +263,8 @@ def _own_fold(options: PredictOptions, manifest: Manifest) -> Fold | None:
         return None
     fold = read_splits(options.source, manifest).fold(index)
     if record.step == TRAIN_STEP and record.inputs.get("fold") != fold.scope_sha256:
-        raise DataError(
-            "the dataset was split anew since this training",
-            hint="train again, or predict with --cases all elsewhere",
-        )
+        hint = "train again; nobody can tell which patients were held out"
+        raise DataError("the dataset was split anew since this training", hint=hint)
     return fold
 
 
@@ -291,21 +291,23 @@ class _ForeignCases:
         return sha256_text("\n".join(f"{files.case_id} {files.sha256}" for files in self._scans.values()))
 
     def label(self, case_id: str, model: Model, out: Path) -> PredictedCase:
-        files = self._scans[case_id]
+        files, file = self._scans[case_id], f"{case_id}.nii.gz"
+        if (out / file).is_file():  # written whole before an interruption
+            return _predicted(case_id, None, file, read_label(out / file).array, model.classes)
         scan = read_scan(files, model.scheme.channels, model.scheme.unit)
         label_map = model.predict(scan.volume)
-        file: str | None = f"{case_id}.nii.gz"
+        written: str | None = file
         if self._output == "nifti" or scan.series is None:
-            write_label(out / f"{case_id}.nii.gz", scan.stored_labels(label_map), scan.stored_grid)
+            write_label(out / file, scan.stored_labels(label_map), scan.stored_grid)
         else:
-            file = (
-                f"{case_id}.dcm"
-                if write_prediction(label_map, scan.series, files.files, out / f"{case_id}.dcm")
-                else None
-            )
-        return PredictedCase(
-            case_id=case_id,
-            patient_id=None,
-            file=file,
-            voxels={name: int(label_map.mask(name).sum()) for name in model.classes},
-        )
+            seg = f"{case_id}.dcm"
+            written = seg if write_prediction(label_map, scan.series, files.files, out / seg) else None
+        return _predicted(case_id, None, written, label_map.labels, model.classes)
+
+
+def _predicted(
+    case_id: str, patient_id: str | None, file: str | None, labels: Labels, classes: tuple[str, ...]
+) -> PredictedCase:
+    counts = np.bincount(labels.ravel(), minlength=len(classes) + 1)[1:]
+    voxels = {name: int(count) for name, count in zip(classes, counts, strict=True)}
+    return PredictedCase(case_id=case_id, patient_id=patient_id, file=file, voxels=voxels)

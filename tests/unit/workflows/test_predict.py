@@ -117,6 +117,8 @@ def test_a_bad_scan_among_good_ones_is_refused_by_name(tmp_path):
     assert (summary.n_cases, summary.n_refused) == (1, 2)
     assert [finding.case_id for finding in index(tmp_path).refused] == ["b", "c"]
     assert "not finite" in index(tmp_path).refused[1].message
+    with pytest.raises(DataError, match="--strict: 2 cases refused: b: "):
+        ask(tmp_path, tmp_path / "scans", strict=True)
 
 
 def test_nothing_to_label_is_an_error(tmp_path):
@@ -164,9 +166,14 @@ def test_the_same_call_is_skipped_and_an_interrupted_one_goes_on(tmp_path):
     assert ask(tmp_path, tmp_path / "set").skipped
     record = RunRecord.read(tmp_path / "out" / "run.json")
     record.model_copy(update={"status": "running"}).write(tmp_path / "out" / "run.json")
+    before = index(tmp_path)
     (tmp_path / "out" / INDEX).unlink()
+    (tmp_path / "out" / "case_004.nii.gz").unlink()
+    stamp = (tmp_path / "out" / "case_005.nii.gz").stat().st_mtime_ns
     again = ask(tmp_path, tmp_path / "set")
     assert (again.skipped, again.n_cases) == (False, 2)
+    assert index(tmp_path) == before
+    assert (tmp_path / "out" / "case_005.nii.gz").stat().st_mtime_ns == stamp
 
 
 def test_a_run_without_a_model_is_refused(tmp_path):
