@@ -32,6 +32,8 @@ DOCUMENTS: Final = (
     ("plan.jsonl, one line", "medaug.core.plan:PlannedLesion", "`medaug synthesize`"),
     ("recipes.jsonl, one line", "medaug.core.plan:Recipe", "`medaug synthesize`"),
     ("results.json", "medaug.core.results:ExperimentResult", "`medaug experiment`"),
+    ("context.json", "medaug.core.results:ExperimentContext", "`medaug experiment`"),
+    ("the scores of an evaluation", "medaug.core.results:EvaluationResult", "`medaug evaluate`"),
     ("quality.json", "medaug.core.results:QualityReport", "`medaug assess`"),
     ("audit.json", "medaug.core.results:AuditReport", "`medaug assess`"),
     ("the release certificate", "medaug.core.results:ReleaseCertificate", "`medaug release`"),
