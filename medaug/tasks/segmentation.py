@@ -46,7 +46,7 @@ class Config(TaskConfig):
         default=False, description="keep the first level at full resolution: finer, about four times slower"
     )
     optimiser: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=5e-3, gt=0)
     schedule: Literal["poly", "cosine"] = "poly"
     lesion_patch_share: float = Field(default=0.67, ge=0, le=1, description="patches cut around a lesion")
     synthetic_share: float = Field(
