@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from highdicom.seg import Segmentation
 
 _FRACTION_THRESHOLD = 0.5
+# highdicom keeps the index of frames in a small database in memory
+_SEG_ERRORS = (*PYDICOM_ERRORS, sqlite3.Error)
 
 
 @final
@@ -75,7 +78,7 @@ def read_seg(path: Path, source: SeriesVolume, *, where: str = "") -> Segmentati
                 for n in seg.segment_numbers
                 if n > 0
             }
-    except PYDICOM_ERRORS as error:
+    except _SEG_ERRORS as error:
         raise UnreadableError("DICOM SEG is cut short or damaged", where=where) from error
     if frame and source.frame_of_reference_uid and frame != source.frame_of_reference_uid:
         raise GeometryError("segmentation lies in another frame of reference than the image", where=where)
@@ -95,7 +98,7 @@ def _on_source(seg: Segmentation, number: int, source: SeriesVolume, where: str)
             drawn = seg.get_volume(segment_numbers=[number], combine_segments=False, rtol=0.02)
             _require_inside(drawn.affine, drawn.spatial_shape, geometry.affine, geometry.spatial_shape)
             placed = drawn.match_geometry(geometry, tol=1e-3)
-    except PYDICOM_ERRORS as error:
+    except _SEG_ERRORS as error:
         hint = "resample the segmentation onto its image first"
         raise GeometryError(
             "segmentation lies on another grid than the image", where=where, hint=hint

@@ -12,13 +12,14 @@ from typing import final
 
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from medaug.core.errors import UnreadableError
 
 # What pydicom and its plugins raise on damaged files; each is turned into one clear line where it is caught.
 PYDICOM_ERRORS = (
     AttributeError,
+    BytesLengthException,
     EOFError,
     IndexError,
     InvalidDicomError,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import logging
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -12,6 +15,7 @@ from typing import final
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.imageglobals import logger as nibabel_logger
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
@@ -23,7 +27,9 @@ from medaug.core.volume import Labels
 SUFFIXES = (".nii.gz", ".nii")
 _MAX_VOXELS = 1 << 31
 _MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
-_NIFTI1_HEADER, _NIFTI2_HEADER = 348, 540
+_MAGIC_1, _MAGIC_2 = b"n+1\0", b"n+2\0"
+_LAST_FORM_CODE = 5
+_HEADER_ERRORS = (HeaderDataError, ImageFileError, KeyError, OverflowError, ValueError, WrapStructError)
 _CIFTI_INTENTS = range(3000, 3100)
 
 
@@ -91,18 +97,34 @@ def read_nifti(path: Path, *, as_stored: bool = False, where: str = "") -> Nifti
 
 
 def _parse(raw: bytes, where: str) -> nib.Nifti1Image | nib.Nifti2Image:
-    size = int.from_bytes(raw[:4], "little")
-    swapped = int.from_bytes(raw[:4], "big")
-    kind = nib.Nifti2Image if _NIFTI2_HEADER in (size, swapped) else nib.Nifti1Image
-    if _NIFTI1_HEADER not in (size, swapped) and kind is nib.Nifti1Image:
-        raise UnreadableError("file is no NIfTI image", where=where)
+    kind = nib.Nifti1Image if raw[344:348] == _MAGIC_1 else nib.Nifti2Image
+    if kind is nib.Nifti2Image and raw[4:8] != _MAGIC_2:
+        raise UnreadableError("file is no single-file NIfTI image", where=where)
     try:
-        image = kind.from_bytes(raw)
-    except (ImageFileError, HeaderDataError, WrapStructError, ValueError, OSError) as error:
+        with _quiet_nibabel():
+            header = kind.header_class(raw[: kind.header_class.sizeof_hdr], check=False)
+            image = kind.from_bytes(raw)
+    except (*_HEADER_ERRORS, OSError) as error:
         raise UnreadableError("NIfTI header is damaged", where=where) from error
+    if max(int(header["sform_code"]), int(header["qform_code"])) > _LAST_FORM_CODE:
+        raise UnreadableError("NIfTI header names unknown coordinates", where=where)
     if int(image.header["intent_code"]) in _CIFTI_INTENTS:
         raise UnreadableError("file is CIFTI, which holds no image", where=where)
     return image
+
+
+@contextmanager
+def _quiet_nibabel() -> Iterator[None]:
+    """Silence nibabel's log of what it mends in a header; what matters of that is refused."""
+    nibabel_logger.addFilter(_drop)
+    try:
+        yield
+    finally:
+        nibabel_logger.removeFilter(_drop)
+
+
+def _drop(_: logging.LogRecord) -> bool:
+    return False
 
 
 def _values(image: nib.Nifti1Image | nib.Nifti2Image, where: str) -> np.ndarray:
@@ -121,15 +143,18 @@ def _values(image: nib.Nifti1Image | nib.Nifti2Image, where: str) -> np.ndarray:
         raise UnreadableError("voxels are not plain numbers (colour or complex)", where=where)
     try:
         array = np.asanyarray(image.dataobj).reshape(shape)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except (OSError, EOFError, MemoryError, OverflowError, ValueError, zlib.error) as error:
         raise UnreadableError("voxels are cut short or damaged", where=where) from error
     return np.asarray(array, dtype=array.dtype.newbyteorder("="))
 
 
 def _affine_mm(image: nib.Nifti1Image | nib.Nifti2Image, where: str) -> np.ndarray:
-    if image.affine is None:
-        raise GeometryError("header gives no affine", where=where)
-    factor = _MM_PER_UNIT.get(image.header.get_xyzt_units()[0], 1.0)
+    try:
+        factor = _MM_PER_UNIT.get(image.header.get_xyzt_units()[0], 1.0)
+    except KeyError as error:
+        raise UnreadableError("NIfTI header names an unknown unit of length", where=where) from error
+    if image.affine is None or not np.isfinite(image.affine).all():
+        raise GeometryError("header gives no finite affine", where=where)
     return np.diag([factor, factor, factor, 1.0]) @ np.asarray(image.affine, dtype=np.float64)
 
 
