@@ -96,7 +96,7 @@ class Outline:
 
     def fill(self) -> DrawnShape:
         """The shape with the donor's texture under the same warp."""
-        points = self._warp.donor_points(_indices(self.mask.shape, self._origin), self._spacing_mm)
+        points = self._warp.donor_points(_shape3(self.mask), self._origin, self._spacing_mm)
         texture = self._donor.sample_texture(points, _shape3(self.mask))
         return DrawnShape(self.mask, self._scale.normalise(texture), self.diameter_mm)
 
@@ -229,24 +229,34 @@ class _Warp:
         return _Warp(self.linear, scale, self.spacing, self.waves, self.phases, self.sway)
 
     def donor_points(
-        self, index: Float[np.ndarray, "3 n"], spacing_mm: tuple[float, float, float]
+        self,
+        shape: tuple[int, int, int],
+        origin: Float[np.ndarray, "3"],
+        spacing_mm: tuple[float, float, float],
     ) -> Float[np.ndarray, "3 n"]:
-        """Donor voxels, relative to the lesion's centre, that host voxels relative to the site show."""
-        mm = (self.linear / self.scale) @ (index * np.array(spacing_mm)[:, None])
-        bent = mm + self.sway.T @ np.sin(self.waves @ mm + self.phases[:, None])
-        return np.asarray(bent / self.spacing[:, None])
+        """Donor voxels, relative to the lesion's centre, that the voxels of a host patch show.
+
+        Args:
+            shape: Of the patch.
+            origin: Patch index of the lesion's centre.
+            spacing_mm: Of the host.
+        """
+        i, j, k = (np.arange(n) - o for n, o in zip(shape, origin, strict=True))
+        linear = self.linear * np.array(spacing_mm) / self.scale
+        points = np.stack([(a * i)[:, None, None] + (b * j)[:, None] + c * k for a, b, c in linear])
+        # sin(a + b + c) over a box is the product of three short complex waves, far cheaper than a sine a voxel
+        for wave, phase, sway in zip(self.waves @ linear, self.phases, self.sway, strict=True):
+            along = [np.exp(1j * rate * axis) for rate, axis in zip(wave, (i, j, k), strict=True)]
+            bend = (along[0][:, None, None] * along[1][:, None] * (along[2] * np.exp(1j * phase))).imag
+            for axis in np.flatnonzero(sway):
+                points[axis] += sway[axis] * bend
+        return np.asarray(points.reshape(3, -1) / self.spacing[:, None])
 
 
 def _directions(rng: np.random.Generator, axes: int) -> Float[np.ndarray, "w axes"]:
     """Random unit vectors."""
     vectors = rng.standard_normal((_WAVES, axes))
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
-
-
-def _indices(shape: tuple[int, ...], origin: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 n"]:
-    """Voxel indices of a box of that shape, moved so that ``origin`` of it is 0."""
-    grids = np.meshgrid(*(np.arange(n) - o for n, o in zip(shape, origin, strict=True)), indexing="ij")
-    return np.stack([grid.ravel() for grid in grids])
 
 
 def _fit_mask(
@@ -285,7 +295,8 @@ def _warped_mask(
     if donor.flat:
         half[2] = 0
     shape = (int(2 * half[0] + 1), int(2 * half[1] + 1), int(2 * half[2] + 1))
-    soft = donor.sample_mask(warp.donor_points(_indices(shape, half.astype(float)), spacing)).reshape(shape)
+    points = warp.donor_points(shape, half.astype(float), spacing)
+    soft = donor.sample_mask(points).reshape(shape)
     voxel = spacing[0] * spacing[1] * (1.0 if donor.flat else spacing[2])
     size = np.pi / 4.0 * wanted_mm**2 if donor.flat else np.pi / 6.0 * wanted_mm**3
     count = int(np.clip(round(size / voxel), 1, soft.size))
