@@ -87,6 +87,7 @@ def test_bad_options_and_hosts_are_refused():
 def test_hosts_without_room_end_in_an_error():
     full = []
     for case in CASES:
+        assert case.label_map is not None
         labels = np.where(case.label_map.labels > 0, case.label_map.labels, 1).astype(np.uint8)
         full.append(replace(case, label_map=replace(case.label_map, labels=labels)))
     machine = Renderer(bank_of_cases(CASES, fold_of(CASES)), Config().build())
