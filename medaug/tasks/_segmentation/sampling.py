@@ -136,7 +136,8 @@ def _padded(
     return np.pad(frames, [(0, 0), (0, 0), *pads], mode="edge"), np.pad(labels, [(0, 0), *pads], mode="edge")
 
 
-def _some(voxels: Integer[np.ndarray, "N D"]) -> Int32[np.ndarray, "N D"]:
+def _some(voxels: Integer[np.ndarray, "N D"]) -> Int32[np.ndarray, "M D"]:
+    """Every so many-th voxel."""
     return voxels[:: max(1, -(-len(voxels) // _VOXELS_KEPT))].astype(np.int32)
 
 
@@ -239,8 +240,12 @@ class SyntheticPatches:
         self, site: tuple[int, int, int] | None, labels: Integer[np.ndarray, "F *S"], rng: np.random.Generator
     ) -> Integer[np.ndarray, "D"] | None:
         """Frame and place to cut around: the new lesion, or, where that is not known, any lesion; None for none."""
+        if site is not None and len(self._patch) == 3:
+            return np.array((0, *site))
         if site is not None:
-            return np.array((site[2], *site[:2]) if len(self._patch) == 2 else (0, *site))
+            column = labels[:, site[0], site[1]]
+            slices = np.flatnonzero(column == column[site[2]]) if column[site[2]] else np.array([site[2]])
+            return np.array((slices[rng.integers(slices.size)], site[0], site[1]))
         present = np.flatnonzero(np.bincount(labels.ravel(), minlength=len(self._classes) + 1)[1:])
         if not present.size:
             return None

@@ -184,3 +184,18 @@ def test_a_synthetic_patch_is_cut_around_the_new_lesion_not_an_old_one(patch):
     for _, ids in cutter.cut(tuple(np.random.default_rng(n) for n in range(10))):
         assert (ids == 2).any()
         assert not (ids == 1).any()
+
+
+def test_every_slice_of_a_new_lesion_is_drawn():
+    image, labels = np.zeros((1, 12, 12, 8), np.float32), np.zeros((12, 12, 8), np.uint8)
+    for k in range(2, 6):
+        labels[5:8, 5:8, k], image[..., k] = 2, k
+    grid = Grid((12, 12, 8), np.eye(4))
+    volume = replace(CASE.volume, image=image, grid=grid)
+    scale = CaseScale((0.0,), (1.0,), (-10.0,), (10.0,))
+    case = replace(
+        CASE, volume=volume, label_map=LabelMap(labels, grid, CLASSES), site=(6, 6, 3), scale=scale
+    )
+    cutter = SyntheticPatches(Source(case), SCHEME, CLASSES, (8, 8))
+    drawn = cutter.cut(tuple(np.random.default_rng(n) for n in range(40)))
+    assert {float(image.max()) for image, _ in drawn} == {2.0, 3.0, 4.0, 5.0}
