@@ -29,6 +29,7 @@ from medaug.privacy.provenance import keyed_hashes, list_files, sign, verify_rel
 AUDIT, QUALITY = "audit.json", "quality.json"
 _DEFAULT_TERMS = "No terms beyond the licence."
 _SHOWN = 8
+_REMEDY = "mend that and run `medaug assess` again for this very set"
 
 
 @final
@@ -145,7 +146,7 @@ def _refuse(reasons: tuple[str, ...]) -> None:
     if not reasons:
         return
     more = f"; and {len(reasons) - _SHOWN} more reasons" if len(reasons) > _SHOWN else ""
-    raise GateRefusedError("release refused: " + "; ".join(reasons[:_SHOWN]) + more)
+    raise GateRefusedError("release refused: " + "; ".join(reasons[:_SHOWN]) + more, hint=_REMEDY)
 
 
 def _certify(options: ReleaseOptions, material: _Material) -> ReleaseCertificate:
