@@ -325,7 +325,13 @@ class _Draw:
         planned, host = ready.planned, ready.host
         case = replace(rendered.case, case_id=planned.case_id, origin=Origin.SYNTHETIC)
         codes = tuple(finding.code for finding in ready.findings)
-        facts = CaseFacts(modality=host.modality, licence=host.licence, terms=host.terms, findings=codes)
+        facts = CaseFacts(
+            modality=host.modality,
+            licence=host.licence,
+            terms=host.terms,
+            source_sha256=host.source_sha256,
+            findings=codes,
+        )
         record = write_case(self._out, case, facts, rendered.edit_mask)
         job = self._job
         recipe = Recipe(
