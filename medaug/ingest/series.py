@@ -44,6 +44,9 @@ def _left_over(found: Scan) -> list[Stray]:
     if found.not_dicom:
         message = f"{len(found.not_dicom)} files are neither DICOM nor NIfTI and were left out"
         strays.append(Stray("not-an-image", "flagged", message, found.not_dicom))
+    for path in found.damaged:
+        message = "DICOM file is cut short or damaged, and belongs to no series that can be told"
+        strays.append(Stray("unreadable", "refused", message, (path,)))
     for series in found.other_dicom:
         what = series.first.modality[:16] or "unknown modality"
         strays.append(

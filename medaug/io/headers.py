@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,6 +35,7 @@ PYDICOM_ERRORS = (
     ValueError,
     struct.error,
 )
+_DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
 SEGMENTATION_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"})
 _HEADER_TAGS = (
     "SOPClassUID",
@@ -102,15 +104,27 @@ class Scan:
     segmentations: tuple[Header, ...]
     other_dicom: tuple[Series, ...]
     not_dicom: tuple[Path, ...]
+    damaged: tuple[Path, ...]
 
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Silence pydicom's own warnings about odd values; what matters is checked and raised or becomes a finding."""
+    """Silence pydicom's and highdicom's own warnings, which quote values and paths that may identify a patient.
+
+    What matters of them is checked here and raised, or becomes a finding.
+    """
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"pydicom\..*")
         warnings.filterwarnings("ignore", module=r"highdicom\..*")
-        yield
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL + 1)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def read_dataset(
@@ -150,21 +164,27 @@ def looks_like_dicom(path: Path) -> bool:
 
 
 def read_header(path: Path) -> Header | None:
-    """The header of one file, or None where it is no DICOM object with a class and a series."""
+    """The header of one file, or None where it is no DICOM, or a DICOMDIR.
+
+    Raises:
+        UnreadableError: If the file begins as DICOM does and cannot be parsed, or names no class or series.
+    """
     if not looks_like_dicom(path):
         return None
+    dataset = read_dataset(path, pixels=False, tags=_HEADER_TAGS)
     try:
-        dataset = read_dataset(path, pixels=False, tags=_HEADER_TAGS)
         with quiet_pydicom():
             return _header(path, dataset)
-    except (UnreadableError, *PYDICOM_ERRORS):
-        return None
+    except PYDICOM_ERRORS as error:
+        raise UnreadableError("DICOM header is damaged") from error
 
 
-def _header(path: Path, dataset: Dataset) -> Header | None:
+def _header(path: Path, dataset: FileDataset) -> Header | None:
     sop_class, series = str(dataset.get("SOPClassUID") or ""), str(dataset.get("SeriesInstanceUID") or "")
     if not sop_class or not series:
-        return None
+        if str(dataset.file_meta.get("MediaStorageSOPClassUID") or "") == _DICOMDIR_CLASS:
+            return None
+        raise UnreadableError("DICOM file names no class or no series")
     referenced = tuple(
         str(item.get("SeriesInstanceUID", "")) for item in dataset.get("ReferencedSeriesSequence") or ()
     )
@@ -198,13 +218,17 @@ def scan(files: Iterable[Path], tick: Callable[[], None] = lambda: None) -> Scan
         tick: Called once a file.
 
     Returns:
-        Series in the order of their UIDs; files that are no DICOM apart.
+        Series in the order of their UIDs; files that are no DICOM, and damaged ones, apart.
     """
     groups: dict[str, list[Header]] = {}
-    segmentations, strangers = [], []
+    segmentations, strangers, damaged = [], [], []
     for path in files:
         tick()
-        header = read_header(path)
+        try:
+            header = read_header(path)
+        except UnreadableError:
+            damaged.append(path)
+            continue
         if header is None:
             strangers.append(path)
         elif header.is_segmentation:
@@ -220,4 +244,5 @@ def scan(files: Iterable[Path], tick: Callable[[], None] = lambda: None) -> Scan
         segmentations=tuple(sorted(segmentations, key=lambda h: (h.series_uid, h.sop_instance_uid))),
         other_dicom=tuple(s for s in series if not any(h.is_image for h in s.headers)),
         not_dicom=tuple(strangers),
+        damaged=tuple(damaged),
     )

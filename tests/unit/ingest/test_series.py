@@ -71,6 +71,14 @@ def test_junk_and_other_modalities_are_named_without_names(tmp_path: Path) -> No
     assert not any("Meier" in s.message for s in found.strays)
 
 
+def test_a_damaged_file_is_refused_on_its_own(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", stored_values(3))
+    (tmp_path / "ct" / "torn").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 60)
+    found = _pair(tmp_path)
+    assert len(found.cases) == 1
+    assert [(s.code, s.severity, len(s.files)) for s in found.strays] == [("unreadable", "refused", 1)]
+
+
 def test_a_damaged_segmentation_refuses_its_case(tmp_path: Path) -> None:
     ct = write_series(tmp_path / "ct", stored_values(3))
     write_seg(tmp_path / "seg.dcm", ct, _mask(), ["solid"])

@@ -55,10 +55,23 @@ def test_patients_without_id_are_told_apart_by_name(tmp_path: Path) -> None:
     assert patient_key(dataset) == ""
 
 
-def test_damaged_files_raise_one_clear_line(tmp_path: Path) -> None:
+def test_damaged_files_raise_one_clear_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "Meier.dcm"
     path.write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 60)
-    assert read_header(path) is None
+    with pytest.raises(UnreadableError) as caught:
+        read_header(path)
+    assert "Meier" not in caught.value.line()
+    assert scan([path]).damaged == (path,)
     with pytest.raises(UnreadableError) as caught:
         read_dataset(tmp_path / "missing.dcm", where="case_1")
     assert caught.value.line() == "case_1: DICOM file is cut short or damaged"
+    # pydicom would log the path, which may hold a name
+    assert caplog.records == []
+
+
+def test_a_dicomdir_is_no_image_and_no_damage(tmp_path: Path) -> None:
+    dataset = reread(write_series(tmp_path, stored_values(1))[0])
+    dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    del dataset.SOPClassUID, dataset.SeriesInstanceUID
+    dataset.save_as(tmp_path / "DICOMDIR")
+    assert read_header(tmp_path / "DICOMDIR") is None
