@@ -134,8 +134,11 @@ def check_duplicate_image(same_as: str, case_id: str, *, same_patient: bool) -> 
     return _finding("duplicate-image", "refused", case_id, message)
 
 
-def check_patient_sources(sources: dict[str, set[int]]) -> tuple[Finding, ...]:
-    """``patient-in-several-sources``: one patient key in more than one SRC; kept as one patient."""
+def check_patient_sources(appearances: Iterable[tuple[str, int]]) -> tuple[Finding, ...]:
+    """``patient-in-several-sources``: one patient in more than one SRC; kept as one patient."""
+    sources: dict[str, set[int]] = {}
+    for patient_id, source in appearances:
+        sources.setdefault(patient_id, set()).add(source)
     return tuple(
         _finding(
             "patient-in-several-sources",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, final
@@ -203,7 +203,7 @@ def _describe(path: Path) -> _Description:
     licence = raw.get("licence", raw.get("license"))
     return _Description(
         tuple(_decathlon_name(name) for name in names),
-        _label_table(raw["labels"]),
+        _label_table(raw["labels"].items()),
         str(licence) if licence else None,
     )
 
@@ -212,10 +212,10 @@ def _decathlon_name(name: str) -> str:
     return "MR" if name.upper() == "MRI" else name
 
 
-def _label_table(labels: dict[str, object]) -> tuple[ClassId, ...]:
+def _label_table(labels: Iterable[tuple[str, object]]) -> tuple[ClassId, ...]:
     """Both forms: name to id (nnU-Net v2), and id to name (Decathlon)."""
     pairs = []
-    for key, value in labels.items():
+    for key, value in labels:
         name, number = (str(value), key) if key.isdecimal() else (key, value)
         if name == "ignore" or not str(number).isdecimal():
             raise LabelError(

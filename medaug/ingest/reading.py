@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,16 +86,17 @@ def read_cases(dataset: Path, plan: ReadingPlan, progress: Progress) -> list[Rea
             record = pool.submit(write_case, dataset, read.case, read.facts)
             waiting.append(_Writing(position, found, read, record))
             while sum(item.waiting_bytes for item in waiting) > _WAITING_BYTES or len(waiting) > 2 * _WRITERS:
-                _land(waiting.popleft(), log, done, progress.advance)
+                done |= _landed(waiting.popleft(), log, progress)
         while waiting:
-            _land(waiting.popleft(), log, done, progress.advance)
+            done |= _landed(waiting.popleft(), log, progress)
     return [done[position] for position in range(len(plan.cases))]
 
 
-def _land(item: _Writing, log: TextIO, done: dict[int, ReadCase], tick: Callable[[], None]) -> None:
+def _landed(item: _Writing, log: TextIO, progress: Progress) -> dict[int, ReadCase]:
     """Wait for a case to be on disk, and only then say so in the resume file."""
-    done[item.position] = _logged(log, item.position, _entry(item.found, item.record.result(), item.read))
-    tick()
+    entry = _logged(log, item.position, _entry(item.found, item.record.result(), item.read))
+    progress.advance()
+    return {item.position: entry}
 
 
 def _logged(log: TextIO, position: int, entry: ReadCase) -> ReadCase:

@@ -55,13 +55,10 @@ def settle(read: Sequence[ReadCase], class_names: tuple[str, ...], notes: Sequen
     for step in (_refuse_duplicates(read), _refuse_units, _refuse_channels):
         records, more = step(records)
         findings += more
-    sources: dict[str, set[int]] = {}
-    for case in read:
-        if case.record is not None:
-            sources.setdefault(case.record.patient_id, set()).add(case.source)
+    appearances = [(case.record.patient_id, case.source) for case in read if case.record is not None]
     findings += [
         *notes,
-        *checks.check_patient_sources(sources),
+        *checks.check_patient_sources(appearances),
         *checks.check_single_lesions(records, class_names),
     ]
     return Settled(tuple(_with_codes(record, findings) for record in records), tuple(findings))

@@ -113,7 +113,7 @@ def test_duplicates_are_refused_under_two_patients_only() -> None:
 
 
 def test_patients_in_several_sources() -> None:
-    (finding,) = checks.check_patient_sources({"p1": {0}, "p2": {0, 2}})
+    (finding,) = checks.check_patient_sources([("p1", 0), ("p2", 0), ("p1", 0), ("p2", 2)])
     assert finding.message.startswith("p2 stands in 2 sources")
 
 
