@@ -25,6 +25,7 @@ Values = Float[np.ndarray, "n"]
 Call = Literal["gain", "harm", "no evidence", "inconclusive"]
 FEWEST_PATIENTS = 5
 _DRAWS, _FLIPS, _EXACT = 4000, 20000, 15
+_LEVEL = 0.05
 
 
 @final
@@ -124,14 +125,23 @@ def minimum_detectable_effect(differences: Values) -> float | None:
     return reach * float(differences.std(ddof=1)) / float(np.sqrt(n))
 
 
-def call(interval: Interval, p_holm: float, n_patients: int) -> Call:
-    """What the figures allow to be said."""
+def call(interval: Interval, p_holm: float, n_patients: int, family: int = 1) -> Call:
+    """What the figures allow to be said.
+
+    Args:
+        interval: Of the mean difference.
+        p_holm: Corrected p.
+        n_patients: Pairs.
+        family: Tests that are corrected together. Where so few pairs cannot reach 0.05 after correction, however
+            large the difference, an interval above 0 is inconclusive rather than no evidence.
+    """
     if n_patients < FEWEST_PATIENTS:
         return "inconclusive"
     if interval.high < 0:
         return "harm"
-    if interval.low > 0 and p_holm <= 0.05:
-        return "gain"
+    if interval.low > 0:
+        out_of_reach = n_patients <= _EXACT and family * 2.0 ** (1 - n_patients) > _LEVEL
+        return "gain" if p_holm <= _LEVEL else "inconclusive" if out_of_reach else "no evidence"
     return "no evidence"
 
 
@@ -177,7 +187,7 @@ def _compare_at(
             p_holm=float(p_holm),
             n_patients=len(paired.patient_ids),
             mde=minimum_detectable_effect(paired.values),
-            verdict=call(interval, float(p_holm), len(paired.patient_ids)),
+            verdict=call(interval, float(p_holm), len(paired.patient_ids), len(family)),
         )
         for (arm, name, paired, interval, p), p_holm in zip(family, corrected, strict=True)
     ]

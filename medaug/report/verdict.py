@@ -51,18 +51,14 @@ def _sentence(result: ExperimentResult, primary: Sequence[Comparison], gained: S
     if gained:
         rest = "" if len(gained) == 1 else f" It is the largest of {len(gained)} gains."
         return f"A gain: {_words(best)}.{rest}"
-    judged = [c for c in primary if c.verdict != "inconclusive"]
-    if not judged:
-        return (
-            f"Inconclusive: only {best.n_patients} patients could be paired, too few to judge "
-            f"(largest difference: {_words(best)})."
-        )
-    best = max(judged, key=lambda c: c.mean_difference)
-    if all(c.verdict == "harm" for c in judged):
+    if best.verdict == "inconclusive":
+        return f"Inconclusive: n = {best.n_patients} pairs are too few to judge the largest difference, {_words(best)}."
+    if all(c.verdict == "harm" for c in primary):
         return (
             f"Harm: no arm with synthetic lesions reached {result.baseline}; the least bad: {_words(best)}."
         )
-    seen = f" Only a difference of {best.mde:.3f} or more would likely have been seen." if best.mde else ""
+    missed = best.mde is not None and best.mean_difference < best.mde
+    seen = f" Only a difference of {best.mde:.3f} or more would likely have been seen." if missed else ""
     return f"No evidence of a gain: at best, {_words(best)}.{seen}"
 
 

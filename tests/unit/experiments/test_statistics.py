@@ -124,6 +124,11 @@ def test_calls() -> None:
     assert call(Interval(0.1, 0.2), 0.01, 4) == "inconclusive"
     assert call(Interval(0.1, 0.2), 0.01, 8) == "gain"
     assert call(Interval(0.1, 0.2), 0.2, 8) == "no evidence"
+    # five pairs give p of 0.0625 at best, eight pairs among eight tests 0.0625 after Holm
+    assert call(Interval(0.1, 0.2), 0.0625, 5) == "inconclusive"
+    assert call(Interval(0.1, 0.2), 0.0625, 8, family=8) == "inconclusive"
+    assert call(Interval(0.1, 0.2), 0.0625, 9, family=8) == "no evidence"
+    assert call(Interval(0.1, 0.2), 0.2, 42, family=40) == "no evidence"
     assert call(Interval(-0.1, 0.2), 0.01, 8) == "no evidence"
     assert call(Interval(-0.2, -0.1), 0.9, 8) == "harm"
 

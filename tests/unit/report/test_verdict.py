@@ -25,6 +25,12 @@ def test_no_evidence_says_what_could_have_been_seen() -> None:
     assert "0.061" in said.sentence
 
 
+def test_the_detectable_difference_is_only_named_where_it_was_not_reached() -> None:
+    said = verdict(result(comparison("cgan", "ground_glass", 0.07)))
+    assert said.sentence.startswith("No evidence of a gain")
+    assert "would likely have been seen" not in said.sentence
+
+
 def test_a_gain_in_a_class_that_is_not_studied_is_no_headline() -> None:
     said = verdict(result(comparison("cgan", "solid", 0.08, "gain"), comparison("cgan", "ground_glass", 0.0)))
     assert said.sentence.startswith("No evidence of a gain")
@@ -49,7 +55,7 @@ def test_arms_without_synthetic_patches_make_no_headline() -> None:
 def test_too_few_patients_are_inconclusive_and_a_running_experiment_is_preliminary() -> None:
     few = comparison("cgan", "ground_glass", 0.3, "inconclusive", n=3)
     said = verdict(result(few, complete=False))
-    assert said.sentence.startswith("Inconclusive: only 3 patients")
+    assert said.sentence.startswith("Inconclusive: n = 3 pairs are too few")
     assert said.warning.startswith("Preliminary: 2 of 3")
 
 
