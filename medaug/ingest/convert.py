@@ -143,7 +143,7 @@ def _read_channel(source: ImageSource, case_id: str) -> _Channel:
         return _Channel(
             read.volume.image[0],
             read.volume.grid,
-            True,
+            read.volume.spacing_known,
             read.source_sha256,
             read.modality,
             read.volume.unit,
@@ -168,7 +168,8 @@ def _volume(
     unit = channels[0].unit if policy.modality is None else None
     if unit is None:
         unit = Unit.HU if modality == "CT" else Unit.ARBITRARY
-    known = all(channel.spacing_known for channel in channels)
+    # one slice has no neighbour to measure a distance to
+    known = all(channel.spacing_known for channel in channels) and min(channels[0].grid.shape) > 1
     spacing = policy.spacing or source.stated.spacing
     if spacing is not None:
         known = spacing == "known"

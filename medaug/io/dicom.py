@@ -308,7 +308,7 @@ def _assemble(slices: list[_Slice]) -> SeriesVolume:
     stored = np.stack([s.values for s in ordered]).transpose(2, 1, 0)
     grid, turn = to_ras(Grid((stored.shape[0], stored.shape[1], stored.shape[2]), lps_to_ras(affine)))
     return SeriesVolume(
-        volume=Volume(turn.apply(stored)[None], grid, first.unit, (first.modality,)),
+        volume=Volume(turn.apply(stored)[None], grid, first.unit, (first.modality,), len(ordered) > 1),
         modality=first.modality,
         findings=_merged([*(note for s in ordered for note in s.notes), *dropped, *note]),
         source_sha256=tuple(s.sha256 for s in ordered),

@@ -74,6 +74,12 @@ def test_what_the_command_line_says_wins_over_the_table(tmp_path: Path) -> None:
     assert (read.case.volume.unit, read.facts.modality, read.facts.licence) == (Unit.ARBITRARY, "MR", "CC0")
 
 
+def test_one_slice_has_a_nominal_spacing(tmp_path: Path) -> None:
+    read = _convert(_source(tmp_path, ct_values(1)[:, :, :1], label_values(1)[:, :, 1:2]))
+    assert read.case is not None
+    assert (read.case.volume.spacing_known, read.findings) == (False, ())
+
+
 def test_mr_never_looks_like_hu(tmp_path: Path) -> None:
     read = _convert(_source(tmp_path, mr_values(1)))
     assert (read.is_guessed, read.looks_like_hu) == (True, False)

@@ -119,6 +119,7 @@ def test_one_slice_takes_its_thickness_from_the_header_and_says_so(tmp_path: Pat
     assert read.volume.grid.shape == (7, 6, 1)
     assert read.volume.grid.spacing_mm[2] == pytest.approx(9.9)
     assert [f.code for f in read.findings] == ["single-slice"]
+    assert not read.volume.spacing_known
 
 
 def test_exact_copies_are_dropped_with_a_finding(tmp_path: Path) -> None:
