@@ -22,6 +22,8 @@ from medaug.quality.memorization import FALSE_POSITIVE_SHARE, FEWEST_HELD_OUT
 _CELLS = (16, 16, 4)
 _RIM_VOXELS = 3
 _SAME_SHARE = 0.25
+_FEWEST_PIXELS = 8
+_FLIPS = (("as it is", ()), ("mirrored left to right", (1,)), ("mirrored front to back", (2,)))
 _QUANTILE_MARGIN = 0.5  # of the way from the largest held-out correlation to 1
 
 Thumbnail = Float[np.ndarray, "16 16 4"]
@@ -79,25 +81,6 @@ def backdrop(case: Case, edit_mask: Mask | None = None, host_case_id: str | None
     return Backdrop(case.case_id, case.patient_id, picture, host_case_id)
 
 
-def resemblance(first: Thumbnail, second: Thumbnail) -> tuple[float, str]:
-    """The largest correlation over the flips in plane, and which flip."""
-    best, name = -1.0, "as it is"
-    for axes, words in (((), "as it is"), ((0,), "mirrored left to right"), ((1,), "mirrored front to back")):
-        turned = np.flip(second, axes) if axes else second
-        both = np.isfinite(first) & np.isfinite(turned)
-        value = _correlation(first[both], turned[both])
-        if value > best:
-            best, name = value, words
-    return best, name
-
-
-def _correlation(first: np.ndarray, second: np.ndarray) -> float:
-    if first.size < 8:
-        return 0.0
-    a, b = first - first.mean(), second - second.mean()
-    return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-12))
-
-
 def same_share(first: Case, second: Case, background: Mask) -> float:
     """Share of background voxels that are equal in both cases; 0 where the grids differ in shape."""
     if first.volume.image.shape != second.volume.image.shape or not background.any():
@@ -117,15 +100,44 @@ class BackdropSearch:
 
     def __init__(self, training: Sequence[Backdrop], held_out: Sequence[Backdrop]) -> None:
         self._training = tuple(training)
+        stack = np.stack([one.picture for one in training])
+        self._views = [(words, *_known(np.flip(stack, axes) if axes else stack)) for words, axes in _FLIPS]
         self.n_held_out = len(held_out)
         highest = [self.nearest(one)[1] for one in held_out]
         usual = float(np.quantile(highest, 1.0 - FALSE_POSITIVE_SHARE)) if highest else 1.0
         self.threshold = min(usual + _QUANTILE_MARGIN * (1.0 - usual), 0.9999)
 
     def nearest(self, one: Backdrop) -> tuple[Backdrop, float, str]:
-        """The training case whose background is most alike, its correlation, and the flip."""
-        rows = [(other, *resemblance(one.picture, other.picture)) for other in self._training]
-        return max(rows, key=lambda row: row[1])
+        """The training case whose background is most alike, its correlation over the flips in plane, and the flip."""
+        values, known = _known(one.picture[None])
+        rows = [_correlations(values[0], known[0], others, theirs) for _, others, theirs in self._views]
+        flip, number = np.unravel_index(int(np.argmax(rows)), (len(rows), len(self._training)))
+        return self._training[number], float(rows[flip][number]), self._views[flip][0]
+
+
+def _known(pictures: np.ndarray) -> tuple[Float[np.ndarray, "N P"], Float[np.ndarray, "N P"]]:
+    """Pixels with 0 where they are not known, and 1 where they are."""
+    flat = pictures.reshape(len(pictures), -1)
+    known = np.isfinite(flat)
+    middle = np.nanmean(flat[known]) if known.any() else 0.0
+    return np.where(known, flat - middle, 0.0), known.astype(np.float64)
+
+
+def _correlations(
+    one: Float[np.ndarray, " P"],
+    known: Float[np.ndarray, " P"],
+    others: Float[np.ndarray, "N P"],
+    theirs: Float[np.ndarray, "N P"],
+) -> Float[np.ndarray, " N"]:
+    """Correlation of one picture with many over the pixels that both know; 0 where these are fewer than 8."""
+    count = np.maximum(theirs @ known, 1.0)
+    first, second = theirs @ one, others @ known
+    covariance = others @ one - first * second / count
+    spread = np.maximum(theirs @ one**2 - first**2 / count, 0.0) * np.maximum(
+        others**2 @ known - second**2 / count, 0.0
+    )
+    enough = (count >= _FEWEST_PIXELS) & (spread > 1e-9)
+    return np.where(enough, covariance / np.sqrt(np.maximum(spread, 1e-12)), 0.0)
 
 
 def judge_backgrounds(

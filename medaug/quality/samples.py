@@ -72,7 +72,7 @@ def cut_lesions(case: Case, edit_mask: Mask | None = None) -> list[LesionSample]
 
     Args:
         case: The whole case, since the normalisation is computed on it.
-        edit_mask: (I, J, K) of a synthetic case: only components that touch it count, and only inside it.
+        edit_mask: (I, J, K) of a synthetic case: only components that lie mostly in it count.
 
     Raises:
         DataError: If the case has no label map or holds voxels that are not finite.
@@ -84,15 +84,25 @@ def cut_lesions(case: Case, edit_mask: Mask | None = None) -> list[LesionSample]
         raise DataError(f"{count} voxels are not finite", where=case.case_id, hint="ingest the set again")
     image = IntensityScheme.for_volume(case.volume).case_scale(case.volume).normalise(case.volume.image)
     samples = []
-    for class_name in case.label_map.class_names:
-        components, count = ndimage.label(case.label_map.mask(class_name), _CONNECTED)
-        for number in range(1, count + 1):
-            mask = components == number
-            if edit_mask is not None:
-                mask &= edit_mask
-            if int(mask.sum()) >= _SMALLEST_VOXELS:
-                samples.append(_cut(case, class_name, image, mask))
+    for number, class_name in enumerate(case.label_map.class_names, start=1):
+        chosen = np.asarray(case.label_map.labels == number)
+        masks = _components(chosen) if edit_mask is None else _drawn(chosen, edit_mask)
+        samples += [_cut(case, class_name, image, mask) for mask in masks if mask.sum() >= _SMALLEST_VOXELS]
     return samples
+
+
+def _components(chosen: Mask) -> list[Mask]:
+    if not chosen.any():
+        return []
+    numbered, count = ndimage.label(chosen, _CONNECTED)
+    return [np.asarray(numbered == number) for number in range(1, count + 1)]
+
+
+def _drawn(chosen: Mask, edit_mask: Mask) -> list[Mask]:
+    """The components that were drawn: those that lie mostly in the edit mask, not a host's lesion beside it."""
+    inside = [(mask, mask & edit_mask) for mask in _components(chosen)]
+    drawn = [part for mask, part in inside if 2 * int(part.sum()) >= int(mask.sum())]
+    return drawn or _components(chosen & edit_mask)
 
 
 def _cut(case: Case, class_name: str, image: Image, mask: Mask) -> LesionSample:

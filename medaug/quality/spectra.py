@@ -49,8 +49,8 @@ class Variant:
 
 def search_variants(*, flat: bool) -> tuple[Variant, ...]:
     """The frames a query is searched under."""
-    frames = [(1.0, (0.0, 0.0)), (0.87, (0.0, 0.0)), (1.15, (0.0, 0.0))]
-    frames += [(1.0, shift) for shift in ((0.2, 0.0), (-0.2, 0.0), (0.0, 0.2), (0.0, -0.2))]
+    frames = [(1.0, (0.0, 0.0)), (0.92, (0.0, 0.0)), (1.09, (0.0, 0.0))]
+    frames += [(1.0, shift) for shift in ((0.1, 0.0), (-0.1, 0.0), (0.0, 0.1), (0.0, -0.1))]
     ways = (False,) if flat else (False, True)
     return tuple(Variant(zoom, shift, way) for zoom, shift in frames for way in ways)
 
@@ -63,6 +63,7 @@ def _unexplained(sample: LesionSample) -> Image:
     depth = _depth_mm(sample)[sample.mask] / radius_mm
     terms = np.stack([np.ones_like(x), x, y, z, z**2, depth, depth**2], axis=1)
     values = sample.image[:, sample.mask].T.astype(np.float64)
+    values -= values.mean(axis=0)
     normal = terms.T @ terms + 1e-3 * len(x) * np.eye(terms.shape[1])
     rest = np.zeros(sample.image.shape, dtype=np.float32)
     rest[:, sample.mask] = (values - terms @ np.linalg.solve(normal, terms.T @ values)).T

@@ -346,19 +346,21 @@ def _background_flag(
     case: Case, edit_mask: Mask | None, hosts: _Hosts, search: BackdropSearch
 ) -> list[CopyFlag]:
     """One flag where the background is a training scan, else none."""
+    background, named = untouched(case, edit_mask), hosts.named(case)
+    share = same_share(case, hosts.load(named), background) if named else 0.0
+    if named and copied_background(share, 0.0, 1.0) is not None:
+        return [_flag(case, named, share, f"{share:.1%} of the voxels are identical")]
     nearest, correlation, transform = search.nearest(backdrop(case, edit_mask))
-    source = hosts.named(case) or nearest.case_id
-    share = same_share(case, hosts.load(source), untouched(case, edit_mask))
+    share = same_share(case, hosts.load(nearest.case_id), background)
     score = copied_background(share, correlation, search.threshold)
-    if score is None:
-        return []
-    if not share:
-        source = nearest.case_id
     words = f"{share:.1%} of the voxels are identical" if share else transform
-    flag = CopyFlag(
-        case_id=case.case_id, source_case_id=source, part="background", score=round(score, 4), transform=words
-    )
-    return [flag]
+    return [] if score is None else [_flag(case, nearest.case_id, score, words)]
+
+
+def _flag(case: Case, source_case_id: str, score: float, words: str) -> CopyFlag:
+    return CopyFlag(
+        case_id=case.case_id, source_case_id=source_case_id, part="background", score=round(score, 4), transform=words
+    )  # fmt: skip
 
 
 def _audit_report(

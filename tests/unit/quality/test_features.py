@@ -1,0 +1,68 @@
+"""Features say what they are named after."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from medaug.quality.features import Standardiser, feature_names, lesion_features
+
+SPACING = (1.0, 1.0, 2.0)
+
+
+def disc(radii=(6.0, 6.0)):
+    i, j, k = np.indices((32, 32, 3))
+    return (((i - 15.5) / radii[0]) ** 2 + ((j - 15.5) / radii[1]) ** 2 < 1) & (k == 1)
+
+
+def named(image, mask):
+    return dict(zip(feature_names(("CT",)), lesion_features(image, mask, SPACING), strict=True))
+
+
+def test_intensity_and_contrast():
+    mask = disc()
+    image = np.where(mask, 2.0, 0.5)[None].astype(np.float32)
+    found = named(image, mask)
+    assert found["CT_mean"] == pytest.approx(2.0)
+    assert found["CT_std"] == pytest.approx(0.0)
+    assert found["CT_contrast_to_ring"] == pytest.approx(1.5)
+    assert found["CT_gradient_edge"] > 2 * found["CT_gradient_inside"] > 0
+    assert found["CT_glcm_contrast"] == 0.0
+    assert found["log_volume_mm3"] == pytest.approx(np.log(2.0 * mask.sum()))
+
+
+def test_shape_tells_round_from_long():
+    image = np.zeros((1, 32, 32, 3), np.float32)
+    round_, long = named(image, disc()), named(image, disc((3.0, 12.0)))
+    assert round_["eccentricity"] < 0.1
+    assert long["eccentricity"] > 0.95
+    assert round_["roundness"] > long["roundness"]
+
+
+def test_texture_tells_rough_from_smooth():
+    mask = disc()
+    rough = np.random.default_rng(0).normal(0.0, 1.0, (1, 32, 32, 3)).astype(np.float32)
+    smooth = np.broadcast_to(np.linspace(-2, 4, 32)[None, :, None, None], rough.shape).astype(np.float32)
+    assert named(rough, mask)["CT_glcm_contrast"] > 10 * named(smooth, mask)["CT_glcm_contrast"]
+    assert named(smooth, mask)["CT_glcm_correlation"] > 0.9
+
+
+def test_what_lies_outside_the_lesion_is_not_its_texture():
+    mask = disc()
+    image = np.zeros((1, 32, 32, 3), np.float32)
+    noisy = image + np.where(mask, 0.0, np.random.default_rng(1).normal(0.0, 1.0, mask.shape)).astype(
+        np.float32
+    )
+    for name in ("CT_glcm_contrast", "CT_glcm_energy", "CT_mean", "CT_std"):
+        assert named(noisy, mask)[name] == named(image, mask)[name]
+
+
+def test_standardiser_limits_outliers_and_keeps_constants():
+    features = np.random.default_rng(2).normal(3.0, 2.0, (50, 4))
+    features[:, 3] = 7.0
+    scale = Standardiser.fitted_on(features)
+    done = scale.apply(features)
+    np.testing.assert_allclose(done[:, :3].mean(axis=0), 0.0, atol=1e-12)
+    np.testing.assert_allclose(done[:, :3].std(axis=0), 1.0)
+    assert (done[:, 3] == 0.0).all()
+    assert scale.apply(features[:1] + 1e9).max() == 10.0
