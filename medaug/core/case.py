@@ -158,7 +158,7 @@ class FindingsFile(Document):
 
 
 MANIFEST, FINDINGS, SPLITS, RECIPES = "manifest.json", "findings.json", "splits.json", "recipes.jsonl"
-SOURCES_PRIVATE = "sources.private.json"
+SOURCES_PRIVATE, PREDICTIONS = "sources.private.json", "predictions.json"
 
 
 class CaseSource(Protocol):

@@ -92,6 +92,29 @@ class ArmScore(Frozen):
 
 
 @final
+class PredictedCase(Frozen):
+    """One label map that was written."""
+
+    case_id: str
+    patient_id: str | None = Field(description="null outside a dataset folder")
+    file: str | None = Field(description="null where no lesion was found and the format cannot say so")
+    voxels: dict[str, int] = Field(description="of every class")
+
+
+@final
+class PredictionIndex(Document):
+    """``predictions.json``: which model labelled which cases."""
+
+    model_sha256: str
+    source: Literal["dataset", "nifti", "dicom"]
+    dataset_sha256: str | None = Field(description="null outside a dataset folder")
+    fold: int | None = Field(description="of the run; null where the cases are not its held-out patients")
+    classes: tuple[str, ...]
+    cases: tuple[PredictedCase, ...]
+    refused: tuple[Finding, ...]
+
+
+@final
 class EvaluationResult(Document):
     """What `medaug evaluate` writes: predictions of any tool against reference label maps."""
 

@@ -10,10 +10,10 @@ from typing import final
 import numpy as np
 from pydantic import Field
 
-from medaug.core.case import MANIFEST, Manifest, Origin, read_manifest
+from medaug.core.case import MANIFEST, PREDICTIONS, Manifest, Origin, read_manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError, LabelError, SplitLeakageError
-from medaug.core.results import ArmScore, DiceRow, EvaluationResult, Summary
+from medaug.core.results import ArmScore, DiceRow, EvaluationResult, PredictionIndex, Summary
 from medaug.core.runs import Progress
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import read_splits
@@ -32,7 +32,10 @@ class EvaluateOptions(Frozen):
     predictions: Path = Field(description="folder of CASE.nii.gz label maps")
     labels: Path = Field(description="dataset folder, or folder of CASE.nii.gz")
     out: Path = Field(description="JSON file to write")
-    fold: int | None = Field(default=None, description="score the held-out patients of this fold only")
+    fold: int | None = Field(
+        default=None,
+        description="score the held-out patients of this fold only; default: the cases that `medaug predict` chose",
+    )
     classes: tuple[str, ...] = Field(default=(), description="names of label ids 1, 2, ... of a plain folder")
     allow_missing: bool = Field(default=False, description="score a missing prediction as an empty one")
 
@@ -181,6 +184,10 @@ def _of_dataset(options: EvaluateOptions, manifest: Manifest) -> _References:
     if options.classes:
         raise ConfigError("the dataset has its own class table", where="--classes")
     records = [r for r in manifest.cases if r.label is not None]
+    index = _prediction_index(options.predictions, manifest)
+    if options.fold is None and index is not None:
+        chosen = {case.case_id for case in index.cases} | {f.case_id for f in index.refused}
+        records = [r for r in records if r.case_id in chosen]
     if options.fold is not None:
         held_out = set(read_splits(options.labels, manifest).fold(options.fold).held_out)
         records = [r for r in records if r.patient_id in held_out]
@@ -197,6 +204,14 @@ def _of_dataset(options: EvaluateOptions, manifest: Manifest) -> _References:
     if not items:
         raise LabelError(f"{manifest.name} holds no labelled case to score")
     return _References(manifest.name, manifest.classes, items, patients_known=True)
+
+
+def _prediction_index(predictions: Path, manifest: Manifest) -> PredictionIndex | None:
+    """What `medaug predict` says it labelled, where the predictions are its own and of this very dataset."""
+    if not (predictions / PREDICTIONS).is_file():
+        return None
+    index = PredictionIndex.read(predictions / PREDICTIONS)
+    return index if index.dataset_sha256 == manifest.content_sha256 else None
 
 
 def _table(files: Sequence[Path]) -> tuple[str, ...]:

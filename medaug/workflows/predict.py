@@ -9,10 +9,10 @@ from typing import Literal, Protocol, final
 import numpy as np
 from pydantic import Field
 
-from medaug.core.case import MANIFEST, CaseRecord, Manifest, Origin, read_manifest
-from medaug.core.config import Document, Frozen
+from medaug.core.case import MANIFEST, PREDICTIONS, CaseRecord, Manifest, Origin, read_manifest
+from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError
-from medaug.core.results import Finding, Summary
+from medaug.core.results import Finding, PredictedCase, PredictionIndex, Summary
 from medaug.core.runs import RUN_FILE, Progress, RunRecord, finished, open_run
 from medaug.core.splits import Fold, read_splits
 from medaug.core.storage import require_free_space, sha256_file, sha256_text
@@ -24,7 +24,7 @@ from medaug.layouts.dicom import write_prediction
 from medaug.tasks.base import WEIGHTS, Model, load_model
 from medaug.workflows.train import STEP as TRAIN_STEP
 
-STEP, INDEX = "predict", "predictions.json"
+STEP = "predict"
 _CASE_BYTES = 4 << 20
 
 
@@ -42,29 +42,6 @@ class PredictOptions(Frozen):
 
 
 @final
-class PredictedCase(Frozen):
-    """One label map that was written."""
-
-    case_id: str
-    patient_id: str | None = Field(description="null outside a dataset folder")
-    file: str | None = Field(description="null where no lesion was found and the format cannot say so")
-    voxels: dict[str, int] = Field(description="of every class")
-
-
-@final
-class PredictionIndex(Document):
-    """``predictions.json``: which model labelled which cases."""
-
-    model_sha256: str
-    source: Literal["dataset", "nifti", "dicom"]
-    dataset_sha256: str | None = Field(description="null outside a dataset folder")
-    fold: int | None = Field(description="of the run; null where the cases are not its held-out patients")
-    classes: tuple[str, ...]
-    cases: tuple[PredictedCase, ...]
-    refused: tuple[Finding, ...]
-
-
-@final
 class PredictSummary(Summary):
     """What was labelled."""
 
@@ -78,7 +55,7 @@ class PredictSummary(Summary):
     def lines(self) -> tuple[str, ...]:
         """The result in short lines."""
         which = "held-out cases" if self.held_out else "cases"
-        refused = (f"{self.n_refused} refused, see {INDEX}",) if self.n_refused else ()
+        refused = (f"{self.n_refused} refused, see {PREDICTIONS}",) if self.n_refused else ()
         done = " (done before)" if self.skipped else ""
         return (f"{self.n_cases} {which} labelled in {self.out}{done}", *refused, *self.notes)
 
@@ -143,8 +120,8 @@ def predict(options: PredictOptions, progress: Progress) -> PredictSummary:
                 cases=done,
                 refused=refused,
             )
-            index.write(options.out / INDEX)
-    index = PredictionIndex.read(options.out / INDEX)
+            index.write(options.out / PREDICTIONS)
+    index = PredictionIndex.read(options.out / PREDICTIONS)
     if options.strict and index.refused:
         raise DataError(f"{len(index.refused)} cases refused: {index.refused[0].message}", where="--strict")
     return PredictSummary(

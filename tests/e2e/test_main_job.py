@@ -126,7 +126,7 @@ def test_a_bank_of_another_fold_is_a_leak(medaug: Run) -> None:
 def test_a_segmenter_is_trained_and_scored(medaug: Run, place: Path) -> None:
     medaug("train", "@dataset", "--config", "@train.yaml", "--fold", "0", "--out", "@unet")
     medaug("predict", "@unet", "@dataset", "--out", "@predictions")
-    medaug("evaluate", "@predictions", "@dataset", "--fold", "0", "--out", "@scores.json")
+    medaug("evaluate", "@predictions", "@dataset", "--out", "@scores.json")
     scores = json.loads((place / "scores.json").read_text())
     held_out = set(read_splits(place / "dataset", read_manifest(place / "dataset")).fold(0).held_out)
     assert {row["patient_id"] for row in scores["rows"]} <= held_out

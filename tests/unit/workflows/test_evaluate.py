@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medaug.core.case import Case, Manifest, Origin
+from medaug.core.case import PREDICTIONS, Case, Manifest, Origin, read_manifest
 from medaug.core.errors import ConfigError, DataError, GeometryError, LabelError, SplitLeakageError
 from medaug.core.geometry import Grid
-from medaug.core.results import EvaluationResult
+from medaug.core.results import EvaluationResult, PredictedCase, PredictionIndex
 from medaug.core.runs import NoProgress
 from medaug.core.volume import LabelMap, Unit, Volume
 from medaug.io.dataset import CaseFacts, finish_dataset, write_case
@@ -80,6 +80,28 @@ def test_a_missing_prediction_is_refused_by_name_or_scored_as_empty(tmp_path: Pa
     summary, result = run(tmp_path / "predictions", labels, tmp_path, allow_missing=True)
     assert [row.dice for row in result.rows] == [1.0, 0.0, None]
     assert summary.missing == result.missing == ("c1", "c2")
+
+
+@pytest.mark.parametrize(("of_this_dataset", "scored"), [(True, {"c0"}), (False, None)])
+def test_the_cases_that_medaug_predict_chose_are_the_ones_scored(
+    tmp_path: Path, of_this_dataset: bool, scored: set[str] | None
+) -> None:
+    labels, predictions = dataset(tmp_path / "set"), tmp_path / "predictions"
+    write_label(predictions / "c0.nii.gz", cube(2), GRID)
+    PredictionIndex(
+        model_sha256="m",
+        source="dataset",
+        dataset_sha256=read_manifest(labels).content_sha256 if of_this_dataset else "other",
+        fold=0,
+        classes=("solid",),
+        cases=(PredictedCase(case_id="c0", patient_id="p0", file="c0.nii.gz", voxels={"solid": 4}),),
+        refused=(),
+    ).write(predictions / PREDICTIONS)
+    if scored is None:
+        with pytest.raises(DataError, match="2 of 3 cases have no prediction"):
+            run(predictions, labels, tmp_path)
+    else:
+        assert {row.case_id for row in run(predictions, labels, tmp_path)[1].rows} == scored
 
 
 def test_a_plain_folder_gets_a_class_table_from_its_ids(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medaug.core.case import Manifest, Origin, read_manifest
+from medaug.core.case import PREDICTIONS, Manifest, Origin, read_manifest
 from medaug.core.errors import CheckpointError, ConfigError, DataError
 from medaug.core.geometry import Grid
+from medaug.core.results import PredictionIndex
 from medaug.core.runs import NoProgress, RunRecord
 from medaug.core.splits import Fold, Splits
 from medaug.core.volume import Unit
@@ -18,7 +19,7 @@ from medaug.io.annotations import read_seg
 from medaug.io.dicom import read_series
 from medaug.io.nifti import read_label, write_volume
 from medaug.tasks.base import load_model
-from medaug.workflows.predict import INDEX, PredictionIndex, PredictOptions, predict
+from medaug.workflows.predict import PredictOptions, predict
 from tests.unit.io.series import MR, stored_values, write_series
 from tests.unit.tasks.cases import CLASSES, make_case
 from tests.unit.workflows.trained import PATIENTS, on_grid, some_cases, trained, two_channels, write_dataset
@@ -32,7 +33,7 @@ def ask(folder, source, **changes):
 
 
 def index(folder):
-    return PredictionIndex.read(folder / "out" / INDEX)
+    return PredictionIndex.read(folder / "out" / PREDICTIONS)
 
 
 def test_by_itself_it_takes_the_held_out_patients_of_its_own_dataset(tmp_path):
@@ -167,7 +168,7 @@ def test_the_same_call_is_skipped_and_an_interrupted_one_goes_on(tmp_path):
     record = RunRecord.read(tmp_path / "out" / "run.json")
     record.model_copy(update={"status": "running"}).write(tmp_path / "out" / "run.json")
     before = index(tmp_path)
-    (tmp_path / "out" / INDEX).unlink()
+    (tmp_path / "out" / PREDICTIONS).unlink()
     (tmp_path / "out" / "case_004.nii.gz").unlink()
     stamp = (tmp_path / "out" / "case_005.nii.gz").stat().st_mtime_ns
     again = ask(tmp_path, tmp_path / "set")
