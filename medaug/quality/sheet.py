@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from scipy import ndimage
 
 from medaug.core.storage import atomic_path
 from medaug.quality.samples import LesionSample
@@ -52,16 +53,14 @@ def write_sheet(path: Path, pairs: Sequence[Pair]) -> None:
 def _draw(axes: Axes, sample: LesionSample, words: str, *, flagged: bool) -> None:
     k = sample.largest_slice
     plane, mask = sample.image[0, ..., k], sample.mask[..., k]
-    low, high = (float(v) for v in np.percentile(plane, (1, 99)))
+    # the window suits the lesion, since a bright chest wall beside it would leave it black
+    near = ndimage.binary_dilation(mask, iterations=2)
+    low, high = (float(v) for v in np.percentile(plane[near], (1, 99)))
     # radiological view: anterior on top, the patient's right on the left
     axes.imshow(
         plane[::-1, ::-1].T, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest"
     )
-    axes.contour(
-        mask[::-1, ::-1].T.astype(float),
-        levels=[0.5],
-        colors="tab:red" if flagged else "tab:cyan",
-        linewidths=0.7,
-    )
+    outline, colour = mask[::-1, ::-1].T.astype(float), "tab:red" if flagged else "tab:cyan"
+    axes.contour(outline, levels=[0.5], colors=colour, linewidths=0.7)
     axes.set_title(words, fontsize=6, pad=2)
     axes.set_axis_off()
