@@ -71,7 +71,7 @@ class FigureTable:
     Attributes:
         figures: (N, C, 7) see :func:`~medaug.generators._cgan.coarse.lesion_figures`.
         class_index: (N,) index into the class table.
-        shares: (N,) weight within the class; each patient weighs the same.
+        shares: (N,) weight within the class; each patient weighs the same, faint end slices nothing.
         voxels: (N,) size of the lesion in its frame.
     """
 
@@ -85,16 +85,16 @@ class FigureTable:
         """The figures of all training patches."""
         patches = training.patches
         voxels = (patches.distance > 0).flatten(1).sum(1)
-        return FigureTable(patches.figures, patches.class_index, torch.as_tensor(training.shares), voxels)
+        return FigureTable(patches.figures, patches.class_index, training.shares, voxels)
 
     def draw(self, class_index: int, voxels: int, rng: np.random.Generator) -> Float[Tensor, "C 7"]:
         """The figures of a random lesion of a class, rather one of about the same size.
 
-        Small lesions and end slices are fainter than large ones, since the slice averages over their edges.
+        Small lesions are fainter than large ones, since a slice averages over their edges.
         """
         rows = torch.nonzero(self.class_index == class_index).flatten().numpy()
         ratio = np.log(self.voxels.numpy()[rows] / max(1, voxels))
-        shares = self.shares.numpy()[rows] * (np.exp(-0.5 * (ratio / _SIZE_SPREAD) ** 2) + 1e-3)
+        shares = self.shares.double().numpy()[rows] * (np.exp(-0.5 * (ratio / _SIZE_SPREAD) ** 2) + 1e-3)
         return self.figures[int(rng.choice(rows, p=shares / shares.sum()))]
 
 

@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from medaug.core.errors import DataError
@@ -20,6 +20,7 @@ from medaug.generators._cgan.settings import Config
 from medaug.generators._cgan.window import Window
 from medaug.generators.base import FEW_LESIONS, LesionLibrary
 
+_CENTRAL = 0.7
 _SMALLEST_VOXELS = 4  # of the network's patch; a lesion or slice below shows nothing to learn
 
 
@@ -73,19 +74,22 @@ class TrainingSet:
         patches: Every patch, one batch.
         owners: For each class of the table, for each of its patients, the numbers of the patches.
         edges: (C, E) places at which histograms of lesion voxels are compared, normalised units.
+        central: (N,) whether a slice is about as large as its lesion's largest, and not a faint end.
     """
 
     patches: Batch
     owners: tuple[tuple[Int[np.ndarray, " N"], ...], ...]
     edges: Float[Tensor, "C E"]
+    central: Bool[Tensor, " N"]
 
     @property
-    def shares(self) -> Float[np.ndarray, " N"]:
-        """Weight of each patch within its class, such that every patient weighs the same."""
-        shares = np.zeros(len(self.patches.class_index))
+    def shares(self) -> Float[Tensor, " N"]:
+        """Weight of each patch within its class, such that every patient weighs the same; 0 off the middle."""
+        shares = self.central.to(torch.float32)
         for patients in self.owners:
             for numbers in patients:
-                shares[numbers] = 1 / (len(numbers) * len(patients))
+                rows = torch.as_tensor(numbers)
+                shares[rows] /= len(patients) * shares[rows].sum()
         return shares
 
     def draw(self, count: int, rng: np.random.Generator) -> Batch:
@@ -171,7 +175,11 @@ def _joined(parts: list[tuple[int, str, Tensor, Tensor]], classes: int) -> Train
         owners[number].setdefault(patient_id, []).extend(range(start, start + count))
         start += count
     table = tuple(tuple(np.asarray(numbers) for numbers in of_class.values()) for of_class in owners)
-    return TrainingSet(Batch(image, filled, distance, class_index, figures, cumulative), table, edges)
+    areas = [(part[3] > 0).flatten(1).sum(1) for part in parts]
+    central = torch.cat([area >= _CENTRAL * area.max() for area in areas])
+    return TrainingSet(
+        Batch(image, filled, distance, class_index, figures, cumulative), table, edges, central
+    )
 
 
 def _measured(image: Tensor, distance: Tensor, edges: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

@@ -49,7 +49,7 @@ class Config(Frozen):
         default="noise",
         description="what stands in the mask at first: class statistics with noise, or a real texture",
     )
-    steps: PositiveInt = 1600
+    steps: PositiveInt = 1400
     batch_size: int = Field(default=16, ge=2)
     learning_rate: PositiveFloat = 4e-4
     critic_learning_rate: PositiveFloat = 8e-4
