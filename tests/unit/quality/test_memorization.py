@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import math
 
+import nibabel as nib
 import numpy as np
 import pytest
 
+from medaug.core.case import Case
+from medaug.core.geometry import Grid
 from medaug.core.runs import NoProgress
+from medaug.core.volume import LabelMap, Unit, Volume
 from medaug.quality.memorization import (
     Calibration,
     Nearest,
@@ -16,6 +21,7 @@ from medaug.quality.memorization import (
     judge,
     plant_copy,
 )
+from medaug.quality.samples import LesionSample, cut_lesions
 from tests.unit.quality.textured import lesion
 
 TRAINING = [lesion(n) for n in range(30)]
@@ -142,3 +148,32 @@ def test_specks_are_not_judged():
     assert not can_be_judged(
         type(speck)(*[getattr(speck, f) if f != "mask" else small for f in speck.__slots__])
     )
+
+
+def lidc_lesions(folder, count):
+    """The largest lesion each of some real lung nodules drawn at random, one case a patient."""
+    with (folder / "cases.csv").open() as handle:
+        rows = list({row["patient_id"]: row for row in csv.DictReader(handle)}.values())
+    samples: list[LesionSample] = []
+    for row in (rows[n] for n in np.random.default_rng(7).permutation(len(rows))[:count]):
+        image, label = (nib.as_closest_canonical(nib.load(folder / row[c])) for c in ("image", "label"))
+        grid = Grid(image.shape, image.affine)
+        volume = Volume(image.get_fdata(dtype=np.float32)[None], grid, Unit.HU, ("CT",))
+        mask = (np.asarray(label.dataobj) > 0).astype(np.uint8)
+        cut = cut_lesions(Case(row["case_id"], row["patient_id"], volume, LabelMap(mask, grid, ("nodule",))))
+        samples += [max(cut, key=lambda sample: sample.mask.sum())] if cut else []
+    return samples
+
+
+def test_real_nodules_are_told_from_their_copies(medaug_data):
+    samples = lidc_lesions(medaug_data / "lidc_nodules", 150)
+    training, held_out, strangers = samples[:80], samples[80:115], samples[115:]
+    rng = np.random.default_rng(0)
+    copies = [plant_copy(sample, rng) for sample in training[::4]]
+    found = audit_lesions(copies, training, held_out, np.random.default_rng(1), NoProgress())
+    assert found.verdict == "fail"
+    assert len(found.flagged) >= 0.6 * found.n_judged
+    assert np.mean([flag.case_id == flag.source_case_id for flag in found.flagged]) >= 0.95
+    apart = audit_lesions(strangers, training, held_out, np.random.default_rng(1), NoProgress())
+    assert len(apart.flagged) <= 1
+    assert apart.verdict != "fail"
