@@ -277,13 +277,15 @@ def audit_lesions(
         progress: Told of every lesion.
     """
     judged = [sample for sample in synthetic if can_be_judged(sample)]
+    # specks have no texture of their own: as candidates they would only draw in what is like nothing else
+    searched = [sample for sample in training if can_be_judged(sample)] or list(training)
     found: list[tuple[CopySearch, LesionSample, Nearest, float]] = []
     recalls, supports = [], []
     for flat in (False, True):
         queries = [sample for sample in judged if sample.is_flat is flat]
         if not queries:
             continue
-        search = CopySearch(training, held_out, progress, flat=flat)
+        search = CopySearch(searched, held_out, progress, flat=flat)
         supports.append(search.n_held_out)
         recalls += [(search.recall(rng), len(queries))]
         progress.start("synthetic lesions", len(queries))
