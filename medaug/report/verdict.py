@@ -10,6 +10,7 @@ from medaug.core.results import Comparison, ExperimentResult
 
 Tone = Literal["gain", "harm", "none"]
 MINUS = "\N{MINUS SIGN}"
+_SMALL = 0.01  # a difference in Dice that nobody would notice, however sure it is
 
 
 @final
@@ -50,7 +51,8 @@ def _sentence(result: ExperimentResult, primary: Sequence[Comparison], gained: S
     best = max(gained or primary, key=lambda c: c.mean_difference)
     if gained:
         rest = "" if len(gained) == 1 else f" It is the largest of {len(gained)} gains."
-        return f"A gain: {_words(best)}.{rest}"
+        small = ", though of less than a hundredth" if best.mean_difference < _SMALL else ""
+        return f"A gain{small}: {_words(best)}.{rest}"
     if best.verdict == "inconclusive":
         return f"Inconclusive: n = {best.n_patients} pairs are too few to judge the largest difference, {_words(best)}."
     if all(c.verdict == "harm" for c in primary):

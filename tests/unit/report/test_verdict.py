@@ -18,6 +18,11 @@ def test_a_gain_is_said_with_its_figures() -> None:
     assert said.warning == ""
 
 
+def test_a_sure_but_tiny_gain_is_called_tiny() -> None:
+    said = verdict(result(comparison("cgan", "ground_glass", 0.002, "gain")))
+    assert said.sentence.startswith("A gain, though of less than a hundredth: cgan")
+
+
 def test_no_evidence_says_what_could_have_been_seen() -> None:
     said = verdict(result(comparison("cgan", "ground_glass", 0.02)))
     assert said.tone == "none"
