@@ -63,6 +63,8 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _stop)
     try:
         code = app(args=arguments, standalone_mode=False)
+        if code == InterruptedRunError.exit_code:  # typer turns Ctrl-C into this number by itself
+            raise KeyboardInterrupt
     except _KNOWN as error:
         if "--debug" in given:
             traceback.print_exception(error)

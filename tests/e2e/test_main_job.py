@@ -42,7 +42,11 @@ arms:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the cohort, the configurations, and after each test what that station wrote."""
     folder = tmp_path_factory.mktemp("job")
-    make_cohort(folder / "cohort", PhantomSpec(solid=7, ground_glass=6, both=2, lesion_free=1, lesions=1), NoProgress())
+    make_cohort(
+        folder / "cohort",
+        PhantomSpec(solid=7, ground_glass=6, both=2, lesion_free=1, lesions=1),
+        NoProgress(),
+    )
     (folder / "cgan.yaml").write_text(CGAN)
     (folder / "experiment.yaml").write_text(EXPERIMENT)
     (folder / "train.yaml").write_text(f"task: {TASK}\ntransforms: {{kind: classical}}\n")
@@ -89,7 +93,10 @@ def test_lesions_are_drawn_into_training_patients_only(medaug: Run, place: Path)
     medaug("fit", "@dataset", "--bank", "@bank", "--config", "@cgan.yaml", "--fold", "0", "--out", "@cgan")
     drawn = ("--bank", "@bank", "--per-class", "ground_glass=6", "--fold", "0", "--seed", "1")
     medaug("synthesize", "@dataset", *drawn, "--generator", "@cgan", "--out", "@synthetic")
-    manifest, recipes = read_manifest(place / "synthetic"), read_lines(place / "synthetic" / "recipes.jsonl", Recipe)
+    manifest, recipes = (
+        read_manifest(place / "synthetic"),
+        read_lines(place / "synthetic" / "recipes.jsonl", Recipe),
+    )
     assert len(manifest.cases) == len(recipes) == 6
     train = set(read_splits(place / "dataset", read_manifest(place / "dataset")).fold(0).train)
     assert {r.host_patient_id for r in recipes} | {p for r in recipes for p in r.donor_patient_ids} <= train
