@@ -29,7 +29,7 @@ from medaug.workflows.verify import VerifyOptions, verify
 
 RARE_CLASS = "ground_glass"
 N_SYNTHETIC = 40
-FOLDS = 3
+FOLDS = 2
 _NEEDED_BYTES = 400 << 20
 _TERMS = "Made-up patients: free for any use."
 
