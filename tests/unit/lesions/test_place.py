@@ -131,3 +131,25 @@ def test_room_is_judged_before_a_shape_is_drawn():
 def test_prior_needs_a_lesion():
     with pytest.raises(DataError, match="no lesion to learn"):
         TissuePrior.learn(())
+
+
+def test_the_fewer_lesions_are_known_the_wider_they_may_lie():
+    case = chest(1)
+    (entry, *_) = bank_of_cases([case], fold_of([case])).entries("solid")
+    few, many = TissuePrior.learn([entry]), TissuePrior.learn([entry] * 40)
+    assert few.slices[0] == pytest.approx(entry.slices_relative[0] / 2)
+    assert few.slices[1] == pytest.approx((1 + entry.slices_relative[1]) / 2)
+    assert few.depth_mm < many.depth_mm
+    assert few.margin_mm < many.margin_mm
+    assert few.site_low < many.site_low
+    assert many.slices == pytest.approx(entry.slices_relative, abs=0.02)
+
+
+@pytest.mark.parametrize("number", [5, 6, 7])
+def test_one_lesion_is_enough_to_find_places_in_other_patients(number):
+    donor = chest(1)
+    (entry, *_) = bank_of_cases([donor], fold_of([donor])).entries("solid")
+    tissue = tissue_of(chest(number), TissuePrior.learn([entry]))
+    first, last = (round(share * SHAPE[2]) for share in entry.slices_relative)
+    thicker = ball(3, last - first + 1)  # by one slice than the only lesion that is known
+    assert find_site(tissue, thicker, np.random.default_rng(0))
