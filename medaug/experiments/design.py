@@ -72,7 +72,9 @@ class ExperimentConfig(Frozen):
     folds: tuple[int, ...] | None = Field(default=None, description="numbers of outer folds; null = all")
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     synthetic_classes: tuple[str, ...] | None = Field(
-        default=None, description="classes that are drawn, equally often; null: limit_class, or all"
+        default=None,
+        description="classes that are drawn, equally often; null: all, so that no class gets a larger share of the "
+        "patches than it has without synthesis",
     )
 
     @field_validator("n_annotated")
@@ -172,9 +174,7 @@ def classes_to_draw(config: ExperimentConfig, classes: Sequence[str]) -> tuple[s
     for name in asked:
         if name not in classes:
             raise ConfigError(f"the dataset has no class {name!r}", expected=", ".join(classes))
-    if config.synthetic_classes:
-        return config.synthetic_classes
-    return (config.limit_class,) if config.limit_class else tuple(classes)
+    return config.synthetic_classes or tuple(classes)
 
 
 def training_subset(

@@ -96,6 +96,7 @@ def test_synthetic_and_unlabelled_cases_are_never_trained_on_as_real_nor_scored(
 def test_classes_to_draw() -> None:
     names = MANIFEST.classes
     assert classes_to_draw(experiment(), names) == names
-    assert classes_to_draw(experiment(limit_class="ground_glass"), names) == ("ground_glass",)
+    assert classes_to_draw(experiment(limit_class="ground_glass"), names) == names
+    assert classes_to_draw(experiment(synthetic_classes=("ground_glass",)), names) == ("ground_glass",)
     with pytest.raises(ConfigError, match="no class 'glass'"):
         classes_to_draw(experiment(limit_class="glass"), names)
