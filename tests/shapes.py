@@ -7,15 +7,26 @@ hold a jaxtyping array are looked at; mypy has seen the rest, and protocols cann
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FunctionType, UnionType
 from typing import Any
 
 from beartype import BeartypeConf, beartype
-from jaxtyping import AbstractArray
+from jaxtyping import AbstractArray, config
 
 Function = Callable[..., Any]
 _beartype = beartype(conf=BeartypeConf(is_pep484_tower=True))
+
+
+@contextmanager
+def wrong_on_purpose() -> Iterator[None]:
+    """Let a test hand over arrays that the signature forbids, to see what the library itself says of them."""
+    config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        config.update("jaxtyping_disable", False)
 
 
 def holds_array(hint: object) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
 from medaug.core.errors import GeometryError
 
@@ -82,7 +82,7 @@ class Grid:
             order[int(axis)], flips[int(axis)] = world, 1 if cosines[world, axis] >= 0 else -1
         return order, flips
 
-    def to_mm(self, index: Float[np.ndarray, "3"] | tuple[float, float, float]) -> Float[np.ndarray, "3"]:
+    def to_mm(self, index: Real[np.ndarray, "3"] | tuple[float, float, float]) -> Float[np.ndarray, "3"]:
         """RAS+ mm of a (fractional) voxel index."""
         return np.asarray(self.affine[:3, :3] @ np.asarray(index, dtype=np.float64) + self.affine[:3, 3])
 

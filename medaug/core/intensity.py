@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+from jaxtyping import Float
 from pydantic import Field
 
 from medaug.core.config import Frozen
-from medaug.core.volume import Image, Unit, Volume
+from medaug.core.volume import Unit, Volume
+
+Intensities = Float[np.ndarray, "C *S"]
 
 _CT_WINDOW_HU = (-1024.0, 1500.0)
 
@@ -31,7 +34,7 @@ class CaseScale:
     low: tuple[float, ...]
     high: tuple[float, ...]
 
-    def normalise(self, image: Image) -> Image:
+    def normalise(self, image: Intensities) -> Intensities:
         """Native (C, ...) to normalised float32, clipped to low..high first."""
         tail = (-1,) + (1,) * (image.ndim - 1)
         offset, factor, low, high = (
@@ -39,7 +42,7 @@ class CaseScale:
         )
         return np.asarray((np.clip(image, low, high) - offset) / factor, dtype=np.float32)
 
-    def restore(self, normalised: Image) -> Image:
+    def restore(self, normalised: Intensities) -> Intensities:
         """Normalised (C, ...) back to native units, float32."""
         tail = (-1,) + (1,) * (normalised.ndim - 1)
         offset, factor = (np.asarray(v, np.float32).reshape(tail) for v in (self.offset, self.factor))

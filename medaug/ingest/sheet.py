@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
+from jaxtyping import Bool
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,7 +16,7 @@ from scipy import ndimage
 
 from medaug.core.case import Case
 from medaug.core.storage import atomic_path
-from medaug.core.volume import Mask, Unit
+from medaug.core.volume import Unit
 
 THUMB_PIXELS, COLUMNS = 160, 5
 _ROW_INCHES, _NAME_INCHES = 1.3, 1.9
@@ -90,7 +91,7 @@ def _thumb(grey: np.ndarray, labels: np.ndarray, width_mm: float, height_mm: flo
     return square
 
 
-def _outline(mask: Mask) -> Mask:
+def _outline(mask: Bool[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows columns"]:
     """The pixels around a mask, so that the lesion itself stays visible."""
     return np.asarray(ndimage.binary_dilation(mask) & ~mask)
 

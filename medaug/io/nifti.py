@@ -22,7 +22,7 @@ from nibabel.wrapstruct import WrapStructError
 from medaug.core.errors import GeometryError, LabelError, UnreadableError
 from medaug.core.geometry import Grid, Reorientation, to_ras
 from medaug.core.storage import write_bytes_atomic
-from medaug.core.volume import Labels
+from medaug.core.volume import Labels, Mask
 
 SUFFIXES = (".nii.gz", ".nii")
 _MAX_VOXELS = 1 << 31
@@ -197,7 +197,7 @@ def write_volume(path: Path, array: np.ndarray, grid: Grid) -> str:
     return _write(path, _as_int16(array), grid)
 
 
-def write_label(path: Path, labels: Labels, grid: Grid) -> str:
+def write_label(path: Path, labels: Labels | Mask, grid: Grid) -> str:
     """Write a label map or mask, (I, J, K), as uint8 (uint16 above 255); returns the SHA-256 of the file.
 
     Raises:

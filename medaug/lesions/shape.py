@@ -308,7 +308,9 @@ def _warped_mask(
     return mask, half.astype(float)
 
 
-def _centred(mask: Mask, shape: tuple[int, int, int]) -> tuple[Mask, tuple[int, int, int]]:
+def _centred(
+    mask: Mask, shape: tuple[int, int, int]
+) -> tuple[Bool[np.ndarray, "P Q R"], tuple[int, int, int]]:
     """The mask in a patch of a shape, its bounding box in the middle; and the patch's start, seen from the mask."""
     box = Box.around(mask)
     start = [s + (e - s) // 2 - n // 2 for s, e, n in zip(box.start, box.stop, shape, strict=True)]

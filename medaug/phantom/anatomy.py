@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 
-from medaug.phantom.fields import Field, Frame, ellipse, inside, paint, smooth_noise
+from medaug.phantom.fields import Field, Frame, Spread, ellipse, inside, paint, smooth_noise
 
 _AIR, _FAT, _MUSCLE, _BLOOD, _LUNG = -1000.0, -100.0, 50.0, 42.0, -860.0
 _EDGE_MM = 1.2
@@ -103,7 +103,7 @@ def _turn(frame: Frame, angle_rad: float) -> Frame:
     return Frame(frame.x * c + frame.y * s, frame.y * c - frame.x * s, frame.z, frame.spacing_mm)
 
 
-def _height(frame: Frame) -> Field:
+def _height(frame: Frame) -> Spread:
     """-1 at the lowest slice, 1 at the highest."""
     return np.asarray(frame.z / max(float(np.abs(frame.z).max()), 1e-6), dtype=np.float32)
 
@@ -115,7 +115,7 @@ def _heart(frame: Frame, build: Build) -> Field:
     return ellipse(frame, (-0.10 * w, 0.13 * w), (w, 0.82 * w), scale=size)
 
 
-def _mediastinum(image: Field, frame: Frame, build: Build, cavity: Field, rng: np.random.Generator) -> Field:
+def _mediastinum(image: Field, frame: Frame, build: Build, cavity: Spread, rng: np.random.Generator) -> Field:
     """Fat between the lungs, heart, ascending and descending aorta."""
     w = build.half_width
     image = paint(image, _FAT + 60 + 25 * smooth_noise(frame, 3.0, rng), inside(cavity + 1.0, _EDGE_MM))
@@ -129,7 +129,7 @@ def _mediastinum(image: Field, frame: Frame, build: Build, cavity: Field, rng: n
     )
 
 
-def _lung_edges(frame: Frame, build: Build, cavity: Field) -> Field:
+def _lung_edges(frame: Frame, build: Build, cavity: Spread) -> Field:
     """Signed distance to both lungs together: tapered upwards, dented by heart, spine and liver dome."""
     s, w = _height(frame), build.half_width
     taper = build.lung_size * (1.0 - 0.10 * np.clip(s, 0.0, 1.0) ** 2 - 0.03 * np.clip(-s, 0.0, 1.0))
@@ -147,7 +147,7 @@ def _lung_edges(frame: Frame, build: Build, cavity: Field) -> Field:
 
 
 def _lungs(
-    image: Field, frame: Frame, build: Build, cavity: Field, rng: np.random.Generator
+    image: Field, frame: Frame, build: Build, cavity: Spread, rng: np.random.Generator
 ) -> tuple[Field, Field]:
     """Parenchyma, denser towards the back, with a tree of vessels; also the depth inside the lungs in mm."""
     edge = _lung_edges(frame, build, cavity) + 0.5 * smooth_noise(frame, 4.0, rng)
@@ -183,7 +183,7 @@ def _airway(image: Field, frame: Frame, build: Build) -> Field:
     return paint(image, _AIR + 15, inside(tube, _EDGE_MM) * (s > -0.6))
 
 
-def _ribs(image: Field, frame: Frame, build: Build, cavity: Field) -> Field:
+def _ribs(image: Field, frame: Frame, build: Build, cavity: Spread) -> Field:
     """Slanted ribs in the wall around the cavity, and the breast bone."""
     w = build.half_width
     angle = np.arctan2(frame.y, np.abs(frame.x))

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from scipy import fft
 
 Field = Float[np.ndarray, "I J K"]
+Spread = Float[np.ndarray, "#I #J #K"]  # constant along its axes of length 1
 
 
 @final
@@ -24,9 +25,9 @@ class Frame:
         spacing_mm: Distance between voxels along I, J, K.
     """
 
-    x: Field
-    y: Field
-    z: Field
+    x: Spread
+    y: Spread
+    z: Spread
     spacing_mm: tuple[float, float, float]
 
     @staticmethod
@@ -65,7 +66,7 @@ def smooth_noise(frame: Frame, length_mm: float, rng: np.random.Generator) -> Fi
     return np.asarray(field / max(float(field.std()), 1e-20), dtype=np.float32)
 
 
-def inside(distance_mm: Field, edge_mm: float) -> Field:
+def inside(distance_mm: Spread, edge_mm: float) -> Spread:
     """Share of a voxel inside a shape, 0..1, from the signed distance (negative inside) and the edge's width."""
     return np.asarray(np.clip(0.5 - distance_mm / edge_mm, 0.0, 1.0), dtype=np.float32)
 
@@ -75,9 +76,9 @@ def ellipse(
     centre: tuple[float, float],
     radii: tuple[float, float],
     *,
-    scale: Field | float = 1.0,
+    scale: Spread | float = 1.0,
     power: float = 2.0,
-) -> Field:
+) -> Spread:
     """Approximate signed distance in mm to an (extruded) superellipse.
 
     Args:
@@ -93,6 +94,6 @@ def ellipse(
     return np.asarray((reach - scale) * min(radii), dtype=np.float32)
 
 
-def paint(image: Field, value: Field | float, share: Field) -> Field:
+def paint(image: Field, value: Spread | float, share: Spread) -> Field:
     """The image with ``value`` laid over it where ``share`` is 1, mixed where it is between 0 and 1."""
     return np.asarray(image + (value - image) * share, dtype=np.float32)

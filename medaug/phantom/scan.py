@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+from jaxtyping import Float, UInt8
 from scipy import ndimage
 
 from medaug.core.geometry import Grid
@@ -55,7 +56,7 @@ def draw_scan(shape: tuple[int, int, int], lesions: tuple[LesionClass, ...], see
     return Scan(Volume(image[None], grid, Unit.HU, ("CT",)), LabelMap(labels, grid, CLASSES))
 
 
-def _thicken(field: Field) -> Field:
+def _thicken(field: Field) -> Float[np.ndarray, "I J slices"]:
     """Average fine slices into thick ones: the partial volume of a real scanner."""
     parts = field.reshape(*field.shape[:2], -1, _OVERSAMPLING)
     return np.asarray(parts.mean(axis=-1), dtype=np.float32)
@@ -81,7 +82,7 @@ def _place(
     return Grid(shape, affine)
 
 
-def _label(shares: Field) -> np.ndarray:
+def _label(shares: Float[np.ndarray, "classes I J K"]) -> UInt8[np.ndarray, "I J K"]:
     """The class that fills at least half of a voxel, 0 where none does."""
     winner = shares.argmax(axis=0) + 1
     return np.where(shares.max(axis=0) >= 0.5, winner, 0).astype(np.uint8)

@@ -254,7 +254,7 @@ def _warped(
     offset: Float[np.ndarray, "3"],
     shape: tuple[int, int, int],
     rng: np.random.Generator,
-) -> Float[np.ndarray, "I J K"]:
+) -> Float[np.ndarray, "P Q R"]:
     moved = ndimage.affine_transform(channel, matrix, offset, shape, order=1, mode="nearest")
     noise = 0.05 * float(np.ptp(channel)) * rng.standard_normal(shape) * 0.5
     return np.asarray(moved + noise, dtype=np.float32)

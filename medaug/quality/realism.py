@@ -15,7 +15,7 @@ _FEWEST = 5
 _HALVINGS = 50
 
 
-def kernel_distance(first: Features, second: Features) -> float:
+def kernel_distance(first: Features, second: Float[np.ndarray, "M F"]) -> float:
     """Squared maximum mean discrepancy with the cubic polynomial kernel, unbiased; may fall below 0.
 
     The estimate of Gretton et al. (JMLR 2012) with the kernel of the kernel inception distance (Binkowski et al.,
@@ -32,7 +32,7 @@ def kernel_distance(first: Features, second: Features) -> float:
     return float(own + other - 2.0 * _kernel(first, second).mean())
 
 
-def _kernel(first: Features, second: Features) -> Float[np.ndarray, "N M"]:
+def _kernel(first: Features, second: Float[np.ndarray, "M F"]) -> Float[np.ndarray, "N M"]:
     return np.asarray((first @ second.T / first.shape[1] + 1.0) ** 3)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import ndimage
 
 from medaug.core.case import Case
@@ -122,7 +122,7 @@ def _cut(case: Case, class_name: str, image: Image, mask: Mask) -> LesionSample:
 
 def _averaged_down(
     crop: Image, mask: Mask, spacing_mm: tuple[float, float, float]
-) -> tuple[Image, Mask, tuple[float, float, float]]:
+) -> tuple[Float[np.ndarray, "C P Q K"], Bool[np.ndarray, "P Q K"], tuple[float, float, float]]:
     """Average blocks in plane, so that a large lesion costs no more memory than a small one."""
     step = -(-max(Box.around(mask).shape[:2]) // _LARGEST_IN_PLANE)
     if step < 2:

@@ -78,7 +78,7 @@ class TrainingSet:
     """
 
     patches: Batch
-    owners: tuple[tuple[Int[np.ndarray, " N"], ...], ...]
+    owners: tuple[tuple[Int[np.ndarray, " _"], ...], ...]
     edges: Float[Tensor, "C E"]
     central: Bool[Tensor, " N"]
 

@@ -6,6 +6,7 @@ import pytest
 
 from medaug.core.errors import GeometryError
 from medaug.core.geometry import Box, Grid, Reorientation, lps_to_ras, to_ras
+from tests.shapes import wrong_on_purpose
 
 OBLIQUE = np.array([[0.0, -0.1, 2.5, 7.0], [0.8, 0.0, 0.0, -3.0], [0.0, -0.79, -0.3, 11.0], [0, 0, 0, 1.0]])
 
@@ -40,7 +41,7 @@ def test_to_ras_agrees_with_nibabel_and_moves_no_voxel(affine: np.ndarray) -> No
     "affine", [np.zeros((4, 4)), np.full((4, 4), np.nan), np.eye(3), np.diag([1.0, 1.0, 0.0, 1.0])]
 )
 def test_bad_affines_are_refused(affine: np.ndarray) -> None:
-    with pytest.raises(GeometryError):
+    with wrong_on_purpose(), pytest.raises(GeometryError):
         Grid((2, 2, 2), affine)
 
 

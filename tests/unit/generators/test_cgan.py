@@ -128,8 +128,9 @@ def test_unknown_class_and_other_channels_are_refused(run: Path) -> None:
     rng = [np.random.default_rng(0)]
     with pytest.raises(ConfigError, match="knows no class 'odd'"):
         generator.generate([_replaced(asked, class_name="odd")], rng)
+    host, texture = (np.repeat(image, 2, axis=0) for image in (asked.host, asked.texture))
     with pytest.raises(CheckpointError, match="2 channels"):
-        generator.generate([_replaced(asked, host=np.repeat(asked.host, 2, axis=0))], rng)
+        generator.generate([_replaced(asked, host=host, texture=texture)], rng)
 
 
 def _replaced(asked, **changes):

@@ -7,6 +7,7 @@ import pytest
 
 from medaug.core.errors import GeometryError
 from medaug.lesions.blend import Feather, blend, feather
+from tests.shapes import wrong_on_purpose
 
 
 def square(shape=(20, 20, 1), size=8):
@@ -47,7 +48,7 @@ def test_a_slab_filled_by_its_mask_is_replaced():
 
 def test_shapes_must_agree():
     host = np.zeros((1, 20, 20, 1), dtype=np.float32)
-    with pytest.raises(GeometryError, match="do not agree"):
+    with wrong_on_purpose(), pytest.raises(GeometryError, match="do not agree"):
         blend(host, host[:, 1:], square(), Feather())
 
 
