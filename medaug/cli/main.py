@@ -82,10 +82,16 @@ def translate(error: BaseException) -> MedaugError:
         case _UsageError():
             return ConfigError(error.format_message(), hint="see `medaug COMMAND --help`")
         case ValidationError():
-            return ConfigError(explain(error))
+            return ConfigError(_option_words(explain(error)))
         case OSError():
             return storage_error(error)
     return InterruptedRunError("stopped", hint="run the same command again to go on")
+
+
+def _option_words(text: str) -> str:
+    """The field of a workflow's options as the command line calls it: ``--class-map`` for ``class_map``."""
+    field, colon, said = text.partition(": ")
+    return f"--{field.replace('_', '-')}: {said}" if colon and field.isidentifier() else text
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ class TerminalBar:
     def start(self, label: str, total: int) -> None:
         """A new bar of ``total`` units begins below the finished ones; a line where nothing can be redrawn."""
         if not self._console.is_terminal:
-            self._console.print(f"{escape(label)} ({total})", highlight=False)
+            self._console.print(f"{escape(label)} ({total})", highlight=False, soft_wrap=True)
         self._task = self._bar.add_task(escape(label), total=total, note="")
 
     def advance(self, units: int = 1, note: str = "") -> None:
@@ -83,7 +83,7 @@ class TerminalBar:
 
     def say(self, line: str) -> None:
         """One line above the bar."""
-        self._console.print(escape(line), highlight=False)
+        self._console.print(escape(line), highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from medaug.cli.options import JsonOption
 from medaug.cli.render import call
+from medaug.core.errors import ConfigError
 
 PassphraseOption = Annotated[
     Path | None,
@@ -22,10 +24,25 @@ def add_commands(app: typer.Typer) -> None:
         app.command()(command)
 
 
+def _first_line(file: Path) -> str:
+    try:
+        return (file.read_text(encoding="utf-8").splitlines() or [""])[0]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{file.name} cannot be read", where="--passphrase-file", expected="a text file of one line"
+        ) from error
+
+
 def _passphrase(file: Path | None, *, confirm: bool) -> str:
     """The passphrase from a file's first line, or asked for without echo."""
     if file is not None:
-        return (file.read_text(encoding="utf-8").splitlines() or [""])[0]
+        return _first_line(file)
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            "there is no terminal to ask for the passphrase on",
+            where="--passphrase-file",
+            expected="a file that holds it",
+        )
     return str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True))
 
 

@@ -13,6 +13,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from medaug.core.errors import ConfigError, DataError, StorageError
 from medaug.core.storage import write_text_atomic
 
+_PLAIN_WORDS = {
+    "missing": "is missing",
+    "dict_type": "is no mapping of keys",
+    "model_type": "is no mapping of keys",
+}
+
 T = TypeVar("T", bound="Frozen")
 D = TypeVar("D", bound="Document")
 
@@ -42,16 +48,14 @@ class Document(Frozen):
         """
         raw = read_json(path)
         found = raw.get("schema_version") if isinstance(raw, dict) else None
+        hint = "write it again with this version of medaug"
         if found != cls.VERSION:
-            raise DataError(
-                f"{path.name} has schema version {found}",
-                expected=f"version {cls.VERSION}",
-                hint="write it again with this version of medaug",
-            )
+            said = "no schema version" if found is None else f"schema version {found}"
+            raise DataError(f"{path.name} has {said}", expected=f"version {cls.VERSION}", hint=hint)
         try:
             return cls.model_validate(raw)
         except ValidationError as error:
-            raise DataError(f"{path.name} breaks its schema: {explain(error)}") from error
+            raise DataError(f"{path.name} breaks its schema: {explain(error)}", hint=hint) from error
 
 
 def read_json(path: Path) -> object:
@@ -62,7 +66,8 @@ def read_json(path: Path) -> object:
         hint = "name the folder an earlier medaug step wrote"
         raise DataError(f"{path.name} not found in {path.parent.name}", hint=hint) from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path.name} is not valid JSON", hint="write it again") from error
+        hint = "restore it, or run again the step that wrote it"
+        raise DataError(f"{path.name} is not valid JSON", hint=hint) from error
     except OSError as error:
         raise StorageError(f"{path.name} cannot be read: {error.strerror}") from error
 
@@ -78,22 +83,37 @@ def load_yaml(path: Path, model: type[T]) -> T:
     except OSError as error:
         raise ConfigError(f"configuration {path.name} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = _yaml_reason(error)
         raise ConfigError(f"configuration {path.name} is not valid YAML: {reason}") from error
+    if not isinstance(raw, dict | None):
+        raise ConfigError("not a mapping", where=path.name, expected="lines of KEY: VALUE")
     try:
         return model.model_validate(raw if raw is not None else {})
     except ValidationError as error:
         raise ConfigError(explain(error, model), where=path.name) from error
 
 
+def _yaml_reason(error: Exception) -> str:
+    """What is wrong where, in one clause."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"{error.problem} in line {error.problem_mark.line + 1}"
+    return str(error).splitlines()[0]
+
+
 def explain(error: ValidationError, model: type[BaseModel] | None = None) -> str:
-    """The first problem of a validation error in one clause, with a did-you-mean for unknown keys."""
-    first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"]) or "the file"
-    text = f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    """The first problem of a validation error in one clause, with a did-you-mean for unknown keys.
+
+    An unknown key comes first: it is often the misspelt one that another problem misses.
+    """
+    problems = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
+    first = problems[0]
+    key = ".".join(str(part) for part in first["loc"])
+    said = _PLAIN_WORDS.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+    said = said[0].lower() + said[1:]
+    text = f"{key}: {said}" if key else said
     if first["type"] == "extra_forbidden":
         known = list(model.model_fields) if model is not None else []
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         text = f"unknown key {key}" + (f", did you mean {close[0]}?" if close else "")
-    more = len(error.errors()) - 1
+    more = len(problems) - 1
     return text + (f" (and {more} more)" if more else "")

@@ -17,6 +17,7 @@ from typing import Literal, Protocol, final
 from medaug import __version__
 from medaug.core.config import Document, Frozen
 from medaug.core.errors import ConfigError
+from medaug.core.storage import storage_error
 
 RUN_FILE = "run.json"
 _PACKAGES = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom", "scikit-image", "highdicom")
@@ -98,6 +99,8 @@ def finished(path: Path, step: str, config: Frozen, inputs: Mapping[str, str]) -
         ConfigError: If the folder holds another step, or the same step with another configuration or inputs.
     """
     record_path = path / RUN_FILE
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"{path.name} is a file", where="--out", expected="a new folder")
     if not record_path.is_file():
         if path.exists() and any(p for p in path.iterdir() if ".partial." not in p.name):
             raise ConfigError(
@@ -124,15 +127,23 @@ def open_run(
     """
     resumed = (path / RUN_FILE).is_file()
     record = _record(step, config, inputs)
-    path.mkdir(parents=True, exist_ok=True)
-    for left in path.rglob(".*.partial.*"):
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    _make_folder(path)
     record.write(path / RUN_FILE)
     yield RunDir(path, record, resumed)
     if not complete:
         return
     done = record.model_copy(update={"status": "done", "seconds": round(time.time() - record.started, 2)})
     done.write(path / RUN_FILE)
+
+
+def _make_folder(path: Path) -> None:
+    """Make the folder, and take out of it what a killed run left half-written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        for left in path.rglob(".*.partial.*"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    except OSError as error:
+        raise storage_error(error, path) from error
 
 
 def _record(step: str, config: Frozen, inputs: Mapping[str, str]) -> RunRecord:
@@ -159,6 +170,11 @@ def _difference(before: RunRecord, now: RunRecord) -> str:
         return f"a run of {before.step}, not {now.step}"
     keys = sorted(k for k in {*before.config, *now.config} if before.config.get(k) != now.config.get(k))
     if keys:
-        return f"a {now.step} run with another {', '.join(keys)}"
+        return f"{_a(now.step)} run with another {', '.join(keys)}"
     changed = sorted(k for k in {*before.inputs, *now.inputs} if before.inputs.get(k) != now.inputs.get(k))
-    return f"a {now.step} run on other inputs ({', '.join(changed)})"
+    return f"{_a(now.step)} run on other inputs ({', '.join(changed)})"
+
+
+def _a(noun: str) -> str:
+    """The noun with its article."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
 import shutil
@@ -37,6 +38,19 @@ def atomic_path(path: Path, *, mode: int | None = None) -> Iterator[Path]:
         raise storage_error(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove what a killed run left of this file; a step that opens a run folder sweeps all of that instead.
+
+    Raises:
+        StorageError: If the folder cannot be read or written.
+    """
+    try:
+        for left in path.parent.glob(f".*.partial.{glob.escape(path.name)}"):
+            left.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(error, path) from error
 
 
 def _sync(path: Path) -> None:

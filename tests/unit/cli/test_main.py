@@ -71,6 +71,8 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["split"], "DATASET"),
         (["split", "x", "--folds", "many"], "--folds"),
         (["split", "x", "--fold", "2"], "--fold"),
+        (["ingest", "x", "--out", "y", "--origin", "made"], "--origin: "),
+        (["keygen", "--passphrase-file", "nowhere"], "--passphrase-file: nowhere cannot be read"),
     ],
 )
 def test_usage_errors_are_one_line_and_exit_2(

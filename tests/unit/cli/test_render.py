@@ -32,5 +32,5 @@ def test_without_a_terminal_every_step_is_a_plain_line() -> None:
     with TerminalBar(Console(file=screen, force_terminal=False, width=120)) as bar:
         bar.start("Training", 4)
         bar.advance(4)
-        bar.say("done")
-    assert screen.getvalue() == "Training (4)\ndone\n"
+        bar.say("done " * 30)
+    assert screen.getvalue() == "Training (4)\n" + "done " * 30 + "\n"  # never broken at some width

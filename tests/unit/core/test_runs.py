@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from medaug.core.config import Frozen
-from medaug.core.errors import ConfigError
+from medaug.core.errors import ConfigError, StorageError
 from medaug.core.runs import finished, open_run
 
 
@@ -41,7 +41,7 @@ def test_a_finished_run_is_skipped_and_an_interrupted_one_resumes(tmp_path: Path
     ("step", "settings", "inputs", "message"),
     [
         ("train", Settings(steps=1), {"dataset": "abc"}, "a run of fit"),
-        ("fit", Settings(steps=2), {"dataset": "abc"}, "another steps"),
+        ("fit", Settings(steps=2), {"dataset": "abc"}, "holds a fit run with another steps"),
         ("fit", Settings(steps=1), {"dataset": "xyz"}, r"other inputs \(dataset\)"),
     ],
 )
@@ -58,3 +58,22 @@ def test_a_folder_that_is_no_run_is_never_touched(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ConfigError, match="no run folder"):
         finished(tmp_path, "fit", Settings(steps=1), {})
+
+
+def test_a_file_is_no_place_for_a_run(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(ConfigError, match="--out: notes is a file"):
+        finished(tmp_path / "notes", "fit", Settings(steps=1), {})
+    assert not finished(tmp_path / "notes" / "run", "fit", Settings(steps=1), {})
+    with (
+        pytest.raises(StorageError, match="run: Not a directory"),
+        open_run(tmp_path / "notes" / "run", "fit", Settings(steps=1), {}),
+    ):
+        pass
+
+
+def test_steps_have_their_article(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", "ingest", Settings(steps=1), {}):
+        pass
+    with pytest.raises(ConfigError, match="holds an ingest run with another steps"):
+        finished(tmp_path / "run", "ingest", Settings(steps=2), {})

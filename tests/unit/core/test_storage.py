@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from medaug.core.errors import StorageError
-from medaug.core.storage import atomic_path, require_free_space, sha256_file, storage_error, write_text_atomic
+from medaug.core.storage import (
+    atomic_path,
+    clear_leftovers,
+    require_free_space,
+    sha256_file,
+    storage_error,
+    write_text_atomic,
+)
 
 
 def fail_half_way(target: Path) -> None:
@@ -35,6 +42,14 @@ def test_a_full_disk_is_a_storage_error(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
     assert not list(tmp_path.iterdir())
     assert storage_error(OSError(errno.EACCES, "Permission denied"), tmp_path / "a").exit_code == 7
+
+
+def test_leftovers_of_one_file_are_cleared_and_no_others(tmp_path: Path) -> None:
+    for name in (".0a.partial.a[1].json", ".0a.partial.b.json", "a[1].json"):
+        (tmp_path / name).write_text("x")
+    clear_leftovers(tmp_path / "a[1].json")
+    clear_leftovers(tmp_path / "nowhere" / "a.json")
+    assert {path.name for path in tmp_path.iterdir()} == {".0a.partial.b.json", "a[1].json"}
 
 
 def test_free_space_is_checked_where_the_folder_will_live(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_fold_that_teaches_nothing_is_refused(tmp_path, cases, error, line):
 @pytest.mark.parametrize(
     ("config", "line"),
     [
-        ("transforms: {kind: none}", "task: field required"),
+        ("transforms: {kind: none}", "task: is missing"),
         (CONFIG.replace("segmentation", "segmentaton"), "did you mean segmentation"),
         (CONFIG.replace("levels", "level"), "did you mean levels"),
         (CONFIG.replace("[16, 16]", "[15, 16]"), "task.patch_size: size 15 cannot be halved"),
