@@ -84,7 +84,7 @@ def main() -> int:
             f"run this with Python {OLDEST[0]}.{OLDEST[1]}, the oldest that medaug supports", file=sys.stderr
         )
         return 2
-    wanted = [".[dev]", *BUILD_TOOLS, *DECIDED]
+    wanted = [".[dev,itk]", *BUILD_TOOLS, *DECIDED]
     packages = resolve(wanted)
     while extra := wanted_elsewhere(packages):
         print(f"other targets also need: {', '.join(sorted(extra))}")
