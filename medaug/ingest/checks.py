@@ -44,7 +44,9 @@ def check_constant(volume: Volume, case_id: str) -> Finding | None:
     for name, channel in zip(volume.channels, volume.image, strict=True):
         if float(channel.min()) == float(channel.max()):
             which = f"channel {name}" if len(volume.channels) > 1 else "image"
-            return _finding("constant-image", "refused", case_id, f"{which} has one value everywhere")
+            return _finding(
+                "constant-image", "refused", case_id, f"{which} has one value everywhere; export it again"
+            )
     return None
 
 

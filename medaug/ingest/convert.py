@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 
 from medaug.core.case import Case
-from medaug.core.errors import DataError
+from medaug.core.errors import DataError, GeometryError, UnreadableError
 from medaug.core.geometry import Grid
 from medaug.core.results import Finding
 from medaug.core.volume import LabelMap, Unit, Volume
@@ -102,6 +104,16 @@ def convert(
         return Converted(None, facts, (*found.findings, checks.check_readable(error, found.case_id)))
 
 
+@contextmanager
+def _told(part: str, *kinds: type[DataError]) -> Iterator[None]:
+    """Say which file of the case such an error is about; its name may identify the patient."""
+    try:
+        yield
+    except kinds as error:
+        what = f"{part}: {error.what}"
+        raise type(error)(what, where=error.where, expected=error.expected, hint=error.hint) from error
+
+
 def _refuse(finding: Finding | None) -> None:
     if finding is not None and finding.severity == "refused":
         raise _RefusedError(finding)
@@ -150,7 +162,8 @@ def _read_channel(source: ImageSource, case_id: str) -> _Channel:
             read.findings,
             read,
         )
-    image = read_nifti(source.files[0], where=case_id)
+    with _told("image", UnreadableError):
+        image = read_nifti(source.files[0], where=case_id)
     with np.errstate(over="ignore"):
         # what float32 cannot hold becomes infinite, and is refused as such
         values = image.array.astype(np.float32, copy=False)
@@ -196,7 +209,8 @@ def _label(
     if source.label.kind == "dicom":
         labels, digests = _segments(source, image, class_names, case_id)
     else:
-        file = read_label(source.label.files[0], where=case_id)
+        with _told("label", UnreadableError, GeometryError):
+            file = read_label(source.label.files[0], where=case_id)
         _refuse(checks.check_label_grid(image.grid, file.grid, case_id))
         named = [pair.label_id for pair in source.classes]
         _refuse(checks.check_label_ids(present_ids(file.array), named, case_id))

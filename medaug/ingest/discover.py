@@ -173,7 +173,7 @@ def identify(cases: Sequence[SourceCase]) -> tuple[Identified, ...]:
 
 def _id_findings(case: SourceCase, case_id: str, *, twice: bool) -> tuple[Finding, ...]:
     if twice:
-        message = "this case id stands in the table before; the first one was kept"
+        message = "this case id stands before, in this table or another source; the first one was kept"
         return (Finding(code="duplicate-case-id", severity="refused", case_id=case_id, message=message),)
     if case_id != case.case_key:
         message = "the table's id had other characters than letters, digits, _ and -"

@@ -75,10 +75,10 @@ def _rows(path: Path) -> list[_Row]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UnreadableError(
-            f"{path.name} cannot be read as a table", expected="comma-separated UTF-8"
-        ) from error
+    except OSError as error:
+        raise UnreadableError(f"table {path.name} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UnreadableError(f"{path.name} is no table", expected="comma-separated UTF-8") from error
     lines = [line for line in lines if any(cell.strip() for cell in line)]
     if len(lines) < 2:
         raise DataError(f"{path.name} has no row", expected="a line of column names and one line a case")

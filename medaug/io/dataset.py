@@ -32,6 +32,7 @@ from medaug.core.volume import LabelMap, Mask, Volume
 from medaug.io.nifti import NiftiImage, read_label, read_nifti, write_label, write_volume
 
 DATASET_JSON = "dataset.json"
+_RESTORE = "restore it, or make the dataset again in a new folder"
 _NEIGHBOURS_26 = np.ones((3, 3, 3), dtype=bool)
 
 
@@ -230,13 +231,14 @@ def load_edit_mask(dataset: Path, record: CaseRecord) -> Mask:
 
 def _read(dataset: Path, stored: StoredFile, record: CaseRecord, *, label: bool) -> NiftiImage:
     reader = read_label if label else read_nifti
-    file = reader(dataset / stored.path, as_stored=True, where=record.case_id)
+    try:
+        file = reader(dataset / stored.path, as_stored=True, where=record.case_id)
+    except DataError as error:
+        what = f"{stored.path}: {error.what}"
+        raise type(error)(what, where=record.case_id, expected=error.expected, hint=_RESTORE) from error
     if file.sha256 != stored.sha256:
-        raise UnreadableError(
-            f"{stored.path} is not the file the manifest describes",
-            where=record.case_id,
-            hint="make the dataset again",
-        )
+        what = f"{stored.path} is not the file the manifest describes"
+        raise UnreadableError(what, where=record.case_id, hint=_RESTORE)
     if file.grid.shape != record.shape:
         raise GeometryError(
             f"{stored.path} is {file.grid.shape}", where=record.case_id, expected=f"{record.shape}"

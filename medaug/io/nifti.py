@@ -25,6 +25,7 @@ from medaug.core.storage import write_bytes_atomic
 from medaug.core.volume import Labels, Mask
 
 SUFFIXES = (".nii.gz", ".nii")
+_AGAIN = "copy or export it again"
 _MAX_VOXELS = 1 << 31
 _MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 _MAGIC_1, _MAGIC_2 = b"n+1\0", b"n+2\0"
@@ -85,8 +86,12 @@ def read_nifti(path: Path, *, as_stored: bool = False, where: str = "") -> Nifti
     try:
         content = path.read_bytes()
         raw = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    except FileNotFoundError as error:
+        raise UnreadableError("file does not exist", where=where) from error
+    except PermissionError as error:
+        raise UnreadableError("file may not be read", where=where, hint="check its permissions") from error
     except (OSError, EOFError, zlib.error) as error:
-        raise UnreadableError("file is missing or cut short", where=where) from error
+        raise UnreadableError("file is cut short or damaged", where=where, hint=_AGAIN) from error
     image = _parse(raw, where)
     array = _values(image, where)
     grid = Grid(array.shape, _affine_mm(image, where))
@@ -99,13 +104,13 @@ def read_nifti(path: Path, *, as_stored: bool = False, where: str = "") -> Nifti
 def _parse(raw: bytes, where: str) -> nib.Nifti1Image | nib.Nifti2Image:
     kind = nib.Nifti1Image if raw[344:348] == _MAGIC_1 else nib.Nifti2Image
     if kind is nib.Nifti2Image and raw[4:8] != _MAGIC_2:
-        raise UnreadableError("file is no single-file NIfTI image", where=where)
+        raise UnreadableError("file is no single-file NIfTI image", where=where, hint=_AGAIN)
     try:
         with _quiet_nibabel():
             header = kind.header_class(raw[: kind.header_class.sizeof_hdr], check=False)
             image = kind.from_bytes(raw)
     except (*_HEADER_ERRORS, OSError) as error:
-        raise UnreadableError("NIfTI header is damaged", where=where) from error
+        raise UnreadableError("NIfTI header is damaged", where=where, hint=_AGAIN) from error
     if max(int(header["sform_code"]), int(header["qform_code"])) > _LAST_FORM_CODE:
         raise UnreadableError("NIfTI header names unknown coordinates", where=where)
     if int(image.header["intent_code"]) in _CIFTI_INTENTS:
@@ -144,7 +149,7 @@ def _values(image: nib.Nifti1Image | nib.Nifti2Image, where: str) -> np.ndarray:
     try:
         array = np.asanyarray(image.dataobj).reshape(shape)
     except (OSError, EOFError, MemoryError, OverflowError, ValueError, zlib.error) as error:
-        raise UnreadableError("voxels are cut short or damaged", where=where) from error
+        raise UnreadableError("voxels are cut short or damaged", where=where, hint=_AGAIN) from error
     return np.asarray(array, dtype=array.dtype.newbyteorder("="))
 
 

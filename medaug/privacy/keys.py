@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import final
 
 from medaug.core.errors import ConfigError, DependencyError, PrivacyError, StorageError
-from medaug.core.storage import storage_error, write_bytes_atomic
+from medaug.core.storage import clear_leftovers, storage_error, write_bytes_atomic
 
 try:
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -102,17 +102,25 @@ class SigningKey:
 def write_key_pair(folder: Path, passphrase: str) -> SigningKey:
     """Write a new ``signing.key`` (mode 600) and ``signing.pub``; existing keys are never replaced.
 
+    The public key is written last: where a stop left the private one alone, the same passphrase completes the pair.
+
     Raises:
         ConfigError: If a key is there already, or the passphrase is too short.
         StorageError: If a file cannot be written.
     """
     for name in (PRIVATE_KEY, PUBLIC_KEY):
-        if (folder / name).exists():
-            raise ConfigError(
-                f"{name} is there already", where="--out", hint="name another folder; keys are never replaced"
-            )
-    key = SigningKey.generate()
-    write_bytes_atomic(folder / PRIVATE_KEY, key.encrypted_pem(passphrase), mode=0o600)
+        clear_leftovers(folder / name)
+    if (folder / PUBLIC_KEY).exists():
+        raise ConfigError(
+            f"{PUBLIC_KEY} is there already",
+            where="--out",
+            hint="name another folder; keys are never replaced",
+        )
+    if (folder / PRIVATE_KEY).exists():
+        key = load_signing_key(folder / PRIVATE_KEY, passphrase)
+    else:
+        key = SigningKey.generate()
+        write_bytes_atomic(folder / PRIVATE_KEY, key.encrypted_pem(passphrase), mode=0o600)
     write_bytes_atomic(folder / PUBLIC_KEY, key.public.pem())
     return key
 

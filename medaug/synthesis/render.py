@@ -143,7 +143,7 @@ class Renderer:
         if class_name not in self._priors:
             raise DataError(
                 f"the bank holds no lesion of class {class_name}",
-                hint="its patients may be in the held-out part",
+                hint="its patients may be held out: choose another --fold, or split into more folds",
             )
 
     def scale(self, case: Case) -> CaseScale:

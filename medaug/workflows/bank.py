@@ -16,6 +16,7 @@ from medaug.core.results import Summary
 from medaug.core.runs import Progress, finished, open_run
 from medaug.core.splits import read_splits
 from medaug.core.storage import require_free_space
+from medaug.core.wording import counted
 from medaug.lesions.bank import Bank, bank_records, build_bank
 
 _CROP_VOXELS = 128 * 128 * 32
@@ -55,7 +56,7 @@ class BankSummary(Summary):
         """One line a class, then what to beware of."""
         unit = "voxels" if self.nominal_spacing else "mm"
         rows = [
-            f"{c.class_name}: {c.lesions} lesions of {c.patients} patients"
+            f"{c.class_name}: {counted(c.lesions, 'lesion')} of {counted(c.patients, 'patient')}"
             + (
                 f", {c.diameter_mm[0]:.1f} to {c.diameter_mm[2]:.1f} {unit}, median {c.diameter_mm[1]:.1f}"
                 if c.diameter_mm
@@ -63,7 +64,9 @@ class BankSummary(Summary):
             )
             for c in self.classes
         ]
-        head = f"bank of fold {self.fold}: {self.training_patients} training patients, in {self.out}"
+        head = (
+            f"bank of fold {self.fold}: {counted(self.training_patients, 'training patient')}, in {self.out}"
+        )
         return (head, *rows, *self.notes)
 
 

@@ -12,17 +12,19 @@ from pydantic import Field
 
 from medaug.core.case import MANIFEST, PREDICTIONS, Manifest, Origin, read_manifest
 from medaug.core.config import Frozen
-from medaug.core.errors import ConfigError, DataError, LabelError, SplitLeakageError
+from medaug.core.errors import ConfigError, DataError, LabelError, SplitLeakageError, UnreadableError
 from medaug.core.results import ArmScore, DiceRow, EvaluationResult, PredictionIndex, Summary
 from medaug.core.runs import Progress
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import read_splits
+from medaug.core.storage import clear_leftovers, require_free_space
 from medaug.core.volume import LabelMap
 from medaug.experiments.metrics import score_case
 from medaug.experiments.statistics import summarise
 from medaug.io.nifti import is_nifti, read_label, stem
 
 ARM = "predictions"
+_NEEDED_BYTES = 4 << 20
 
 
 @final
@@ -72,6 +74,7 @@ class _Reference:
     patient_id: str
     path: Path
     spacing_known: bool
+    sha256: str | None = None
 
 
 @final
@@ -95,6 +98,7 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> EvaluateSummary:
         DataError: If a folder holds no label map, a prediction is missing, or one does not fit its reference.
         SplitLeakageError: If a reference is a synthetic case.
     """
+    require_free_space(options.out.parent, _NEEDED_BYTES)
     references = _references(options)
     found = _label_files(options.predictions, "PREDICTIONS")
     predictions = {stem(path): path for path in found}
@@ -120,6 +124,7 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> EvaluateSummary:
         unmatched=tuple(sorted(predictions.keys() - wanted)),
         patients_known=references.patients_known,
     )
+    clear_leftovers(options.out)
     result.write(options.out)
     return EvaluateSummary(
         out=options.out,
@@ -131,7 +136,7 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> EvaluateSummary:
 
 
 def _score(item: _Reference, prediction: Path | None, classes: tuple[str, ...]) -> list[DiceRow]:
-    reference = _read(item.path, item.case_id, classes)
+    reference = _read(item.path, item.case_id, classes, item.sha256)
     empty = LabelMap(np.zeros(reference.grid.shape, dtype=np.uint8), reference.grid, classes)
     answer = empty if prediction is None else _read(prediction, item.case_id, classes)
     try:
@@ -156,8 +161,11 @@ def _score(item: _Reference, prediction: Path | None, classes: tuple[str, ...]) 
     ]
 
 
-def _read(path: Path, case_id: str, classes: tuple[str, ...]) -> LabelMap:
+def _read(path: Path, case_id: str, classes: tuple[str, ...], sha256: str | None = None) -> LabelMap:
     image = read_label(path, where=case_id)
+    if sha256 is not None and image.sha256 != sha256:
+        hint = "restore it, or make the dataset again in a new folder"
+        raise UnreadableError("label is not the file the manifest describes", where=case_id, hint=hint)
     return LabelMap(image.array, image.grid, classes)
 
 
@@ -197,7 +205,9 @@ def _of_dataset(options: EvaluateOptions, manifest: Manifest) -> _References:
                 "a synthetic case is about to be scored", where=record.case_id, expected="real cases only"
             )
     items = tuple(
-        _Reference(r.case_id, r.patient_id, options.labels / r.label.path, r.spacing == "known")
+        _Reference(
+            r.case_id, r.patient_id, options.labels / r.label.path, r.spacing == "known", r.label.sha256
+        )
         for r in records
         if r.label is not None
     )

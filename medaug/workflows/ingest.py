@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,10 +21,11 @@ from medaug.core.case import (
     read_manifest,
 )
 from medaug.core.config import Frozen
-from medaug.core.errors import DataError
+from medaug.core.errors import ConfigError, DataError
 from medaug.core.results import Finding, Summary
 from medaug.core.runs import Progress, finished, open_run
 from medaug.core.storage import require_free_space, sha256_file, sha256_text, write_text_atomic
+from medaug.core.wording import counted
 from medaug.ingest.checks import note_made_up_classes
 from medaug.ingest.classes import class_table, parse_class_map, with_class_names
 from medaug.ingest.discover import Identified, discover, identify
@@ -43,9 +45,7 @@ class IngestOptions(Frozen):
     name: str | None = Field(default=None, description="of the dataset; default: that of the folder")
     origin: Origin = Origin.REAL
     class_map: str | None = Field(default=None, description='names of label ids, such as "1=solid,2=other"')
-    modality: str | None = Field(
-        default=None, pattern=r"^[A-Z]{2,4}$", description="wins over what files say"
-    )
+    modality: str | None = Field(default=None, description="DICOM code such as CT; wins over what files say")
     spacing: Literal["known", "nominal"] | None = None
     licence: str | None = None
     terms: str | None = None
@@ -59,7 +59,11 @@ class IngestOptions(Frozen):
     @classmethod
     def _upper(cls, value: object) -> object:
         """DICOM writes modality codes in capitals."""
-        return value.upper() if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        if not re.fullmatch(r"[A-Za-z]{2,4}", value):
+            raise ValueError(f"{value!r} is no DICOM modality; expected a code such as CT or MR")
+        return value.upper()
 
 
 @final
@@ -87,6 +91,11 @@ class ClassTotal(Frozen):
     patients: int
     lesions: int
 
+    def line(self) -> str:
+        """The class in words."""
+        cases, patients = counted(self.cases, "case"), counted(self.patients, "patient")
+        return f"  {self.class_name}: {counted(self.lesions, 'lesion')} in {cases} of {patients}"
+
 
 @final
 class IngestSummary(Summary):
@@ -101,21 +110,28 @@ class IngestSummary(Summary):
     fixed: int
     flagged: int
     refused: tuple[Finding, ...]
+    flagged_findings: tuple[Finding, ...] = ()
 
     def lines(self) -> tuple[str, ...]:
         """Counts, then every refusal with its reason."""
-        head = f"{self.cases} cases ({self.labelled} labelled) of {self.patients} patients in {self.dataset}"
-        rows = tuple(
-            f"  {c.class_name}: {c.lesions} lesions in {c.cases} cases of {c.patients} patients"
-            for c in self.classes
-        )
-        notes = (
-            (f"{self.fixed} things fixed, {self.flagged} flagged: see {FINDINGS}",)
-            if self.fixed + self.flagged
-            else ()
-        )
+        patients = counted(self.patients, "patient")
+        head = f"{counted(self.cases, 'case')} ({self.labelled} labelled) of {patients} in {self.dataset}"
+        rows = tuple(c.line() for c in self.classes)
         refused = tuple(f"refused: {f.case_id + ': ' if f.case_id else ''}{f.message}" for f in self.refused)
-        return (head, *rows, *notes, *refused)
+        return (head, *rows, *refused, *self._odd())
+
+    def _odd(self) -> tuple[str, ...]:
+        """What was flagged, one line a kind, and where the rest stands."""
+        kinds: dict[str, list[Finding]] = {}
+        for finding in self.flagged_findings:
+            kinds.setdefault(finding.code, []).append(finding)
+        lines = []
+        for same in kinds.values():
+            first = same[0]
+            more = f" (and {len(same) - 1} more like this)" if len(same) > 1 else ""
+            lines.append(f"flagged: {first.case_id + ': ' if first.case_id else ''}{first.message}{more}")
+        fixed = f"{counted(self.fixed, 'thing')} fixed, " if self.fixed else ""
+        return (*lines, *([f"{fixed}all findings: {FINDINGS}"] if self.fixed or lines else []))
 
 
 @final
@@ -157,6 +173,8 @@ def ingest(options: IngestOptions, progress: Progress) -> IngestSummary:
 
 
 def _prepare(options: IngestOptions, progress: Progress) -> _Job:
+    if any(source.resolve() == options.out.resolve() for source in options.sources):
+        raise ConfigError("a source is also --out", where="--out", expected="a new folder")
     class_map = parse_class_map(options.class_map) if options.class_map else ()
     count = sum(1 for source in options.sources if source.is_dir() for _ in source.rglob("*"))
     progress.start("looking at files", count)
@@ -239,11 +257,15 @@ def _finish(options: IngestOptions, job: _Job, read: Sequence[ReadCase], settled
 
 def _refusal(refused: Sequence[Finding], total: int, *, strict: bool) -> DataError:
     first = refused[0] if refused else None
-    reason = f"the first: {first.message}" if first is not None else "there is no image"
-    what = f"{len(refused)} refusals and --strict" if strict else f"none of {total} cases can be kept"
-    return DataError(
-        f"{what}; {reason}", where=(first.case_id or "") if first else "", hint=f"see {FINDINGS} in --out"
+    if first is None:
+        return DataError("the sources hold no image", where="SRC", expected="NIfTI or DICOM files")
+    what = (
+        f"{counted(len(refused), 'refusal')} under --strict"
+        if strict
+        else f"none of {counted(total, 'case')} can be kept"
     )
+    name = f"{first.case_id}: " if first.case_id else ""
+    return DataError(f"{what}, the first: {name}{first.message}", hint=f"see {FINDINGS} in --out")
 
 
 def _write_private(dataset: Path, job: _Job, kept: dict[str, CaseRecord]) -> None:
@@ -286,6 +308,7 @@ def _summary(dataset: Path) -> IngestSummary:
         fixed=severities["fixed"],
         flagged=severities["flagged"],
         refused=tuple(finding for finding in findings if finding.severity == "refused"),
+        flagged_findings=tuple(finding for finding in findings if finding.severity == "flagged"),
     )
 
 

@@ -10,7 +10,10 @@ from pydantic import Field, SecretStr
 from medaug.core.config import Frozen
 from medaug.core.results import Summary
 from medaug.core.runs import Progress
+from medaug.core.storage import require_free_space
 from medaug.privacy.keys import PRIVATE_KEY, PUBLIC_KEY, write_key_pair
+
+_NEEDED_BYTES = 1 << 16
 
 
 @final
@@ -46,6 +49,7 @@ def keygen(options: KeygenOptions, progress: Progress) -> KeygenSummary:  # noqa
         StorageError: If a file cannot be written.
         DependencyError: If cryptography is not installed.
     """
+    require_free_space(options.out, _NEEDED_BYTES)
     key = write_key_pair(options.out, options.passphrase.get_secret_value())
     return KeygenSummary(
         private_key=str(options.out / PRIVATE_KEY),

@@ -98,11 +98,11 @@ def release(options: ReleaseOptions, progress: Progress) -> ReleaseSummary:
         StorageError: If a file cannot be written.
         DependencyError: If cryptography (or highdicom, for ``dicom``) is not installed.
     """
+    layout = parse_layout({"kind": options.format}).build()
     material = _gather(options)
     certificate = _certify(options, material)
     if options.out.exists():
         return _summary(options, _existing(options, certificate, material.key), material.key, skipped=True)
-    layout = parse_layout({"kind": options.format}).build()
     require_free_space(options.out, 3 * _size(options.synthetic))
     with _staging(options.out) as folder:
         export = Export(options.synthetic, material.manifest, folder, material.key.derive("DICOM UID"))

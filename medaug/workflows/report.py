@@ -12,7 +12,7 @@ from medaug.core.errors import DataError
 from medaug.core.gallery import GALLERY, Tile, read_tiles
 from medaug.core.results import AuditReport, ExperimentContext, ExperimentResult, QualityReport, Summary
 from medaug.core.runs import RUN_FILE, Progress, RunRecord
-from medaug.core.storage import require_free_space, write_text_atomic
+from medaug.core.storage import clear_leftovers, require_free_space, write_text_atomic
 from medaug.experiments.run import CELLS, RESULTS, SCOPES
 from medaug.report.html import Evidence, render
 from medaug.report.verdict import verdict
@@ -75,6 +75,7 @@ def report(options: ReportOptions, progress: Progress) -> ReportSummary:
         quality=_assessed(options, assessment / QUALITY, QualityReport),
         audit=_assessed(options, assessment / AUDIT, AuditReport),
     )
+    clear_leftovers(out)
     write_text_atomic(out, render(evidence))
     said = verdict(result)
     return ReportSummary(out=out, verdict=said.sentence, warning=said.warning, complete=result.complete)

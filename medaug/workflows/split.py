@@ -13,7 +13,10 @@ from medaug.core.errors import ConfigError
 from medaug.core.results import Summary
 from medaug.core.runs import Progress
 from medaug.core.splits import Fold, Splits
+from medaug.core.storage import clear_leftovers, require_free_space
 from medaug.ingest.split import make_splits
+
+_NEEDED_BYTES = 1 << 20
 
 
 @final
@@ -79,9 +82,11 @@ def split(options: SplitOptions, progress: Progress) -> SplitSummary:
     progress.start("splitting patients", len(manifest.patient_ids))
     splits, notes = make_splits(manifest, folds=options.folds, seed=options.seed, test_share=options.test)
     path = options.dataset / SPLITS
+    clear_leftovers(path)
     if path.is_file():
         _require_same(Splits.read(path), splits)
     else:
+        require_free_space(options.dataset, _NEEDED_BYTES)
         splits.write(path)
     progress.advance(len(manifest.patient_ids))
     return SplitSummary(

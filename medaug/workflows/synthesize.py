@@ -13,7 +13,7 @@ from pydantic import Field
 
 from medaug.core.case import FINDINGS, RECIPES, CaseRecord, FindingsFile, Manifest, Origin, read_manifest
 from medaug.core.config import Document, Frozen
-from medaug.core.errors import ConfigError, DataError
+from medaug.core.errors import ConfigError, DataError, GeometryError, UnreadableError
 from medaug.core.lesion import Generator
 from medaug.core.plan import PlannedLesion, Recipe, read_lines, write_lines
 from medaug.core.results import Finding, Summary
@@ -21,6 +21,7 @@ from medaug.core.runs import Progress, RunDir, finished, open_run
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, guard_training, read_splits
 from medaug.core.storage import require_free_space
+from medaug.core.wording import counted
 from medaug.generators.base import load_generator
 from medaug.io.dataset import CaseFacts, edit_mask_path, finish_dataset, load_case, write_case
 from medaug.lesions.bank import Bank
@@ -81,9 +82,10 @@ class SynthesizeSummary(Summary):
             head = f"planned only, see {PLAN} in {self.out}; the same call without --dry-run draws it"
             rows = [f"{c.class_name}: {c.wanted} lesions planned" for c in self.classes]
         else:
-            head = f"{sum(c.made for c in self.classes)} lesions by {self.generator}, in {self.out}"
+            made = counted(sum(c.made for c in self.classes), "lesion")
+            head = f"{made} by {self.generator}, in {self.out}"
             rows = [f"{c.class_name}: {c.made} of {c.wanted} lesions" for c in self.classes]
-        where = f"{self.hosts} hosts of {self.patients} patients"
+        where = f"{counted(self.hosts, 'host')} of {counted(self.patients, 'patient')}"
         odd = [
             f"{f.severity}: {f.case_id or 'set'}: {f.message}" for f in self.findings if f.severity != "fixed"
         ]
@@ -221,18 +223,25 @@ def _draw_all(
             outcome.write(notes / f"{lesion.case_id}.json")
             progress.advance(1)
     written = [_Written.read(notes / f"{lesion.case_id}.json") for lesion in planned]
-    findings = (*_few_donors(job, planned), *(f for w in written for f in w.findings))
+    found = (*_few_donors(job, planned), *(f for w in written for f in w.findings))
+    findings = tuple(dict.fromkeys(found))  # a damaged host is met by several lesions
     refused = [f for f in findings if f.severity == "refused"]
     records = tuple(w.record for w in written if w.record is not None)
     if not records or (job.options.strict and refused):
-        raise DataError(
-            f"{len(refused)} of {len(planned)} lesions found no place; first: {refused[0].message}",
-            hint="ask for smaller lesions, or add hosts that show the organ",
-        )
+        raise _refusal(refused, len(planned) - len(records), len(planned))
     made = Manifest(name=f"{job.manifest.name}_synthetic", classes=job.manifest.classes, cases=records)
     finish_dataset(run.path, made, findings, tuple(w.recipe for w in written if w.recipe is not None))
     run.log("synthesis", lesions=len(records), refused=len(refused))
     return findings
+
+
+def _refusal(refused: Sequence[Finding], lost: int, planned: int) -> DataError:
+    """Why there is no set: lesions without a place, or, under --strict, a damaged host."""
+    first = f"first: {refused[0].case_id}: {refused[0].message}"
+    if not lost:
+        return DataError(f"{counted(len(refused), 'refusal')} under --strict, {first}")
+    hint = "ask for smaller lesions, or add hosts that show the organ"
+    return DataError(f"{lost} of {counted(planned, 'lesion')} found no place, {first}", hint=hint)
 
 
 def _few_donors(job: _Job, planned: Sequence[PlannedLesion]) -> tuple[Finding, ...]:
@@ -290,19 +299,24 @@ class _Draw:
         """Place a lesion in the planned host, or in another of the fold where that one has no room."""
         first = self._job.manifest.case(planned.host_case_id)
         reason = ""
+        refused: list[Finding] = []
         for host in chain((first,), self._others(planned)):
             rng = SeedTree(planned.seed).child("place", host.case_id).rng()
             order = Order(planned.class_name, planned.diameter_mm)
             try:
                 prepared = self._job.renderer.prepare(self._host(host), order, rng)
+            except (UnreadableError, GeometryError) as error:
+                refused.append(_unreadable(host, error))
+                reason = reason or "it cannot be read"
+                continue
             except DataError as error:
                 reason = reason or error.what
                 continue
             moved = () if host is first else (_moved(planned, reason),)
-            return _Ready(planned, host, prepared, moved)
+            return _Ready(planned, host, prepared, (*refused, *moved))
         message = f"no place for a {planned.class_name} lesion in {_OTHER_HOSTS + 1} hosts: {reason}"
         finding = Finding(code="no-place", severity="refused", case_id=planned.case_id, message=message)
-        return _Written(record=None, recipe=None, findings=(finding,))
+        return _Written(record=None, recipe=None, findings=(*refused, finding))
 
     def _others(self, planned: PlannedLesion) -> Iterator[CaseRecord]:
         """Hosts for a lesion whose planned host has no room; dealt only when asked for."""
@@ -351,6 +365,17 @@ class _Draw:
             edit_mask=edit_mask_path(planned.case_id),
         )
         return _Written(record=record, recipe=recipe, findings=ready.findings)
+
+
+def _unreadable(host: CaseRecord, error: DataError) -> Finding:
+    """A host of the dataset is damaged; the lesion goes to another one."""
+    bare = DataError(error.what, expected=error.expected, hint=error.hint)
+    return Finding(
+        code="host-unreadable",
+        severity="refused",
+        case_id=host.case_id,
+        message=f"host left out: {bare.line()}",
+    )
 
 
 def _moved(planned: PlannedLesion, reason: str) -> Finding:

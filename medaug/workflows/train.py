@@ -9,7 +9,7 @@ from typing import final
 
 from pydantic import Field
 
-from medaug.core.case import RECIPES, Case, CaseRecord, CaseSource, Manifest, read_manifest
+from medaug.core.case import RECIPES, Case, CaseRecord, CaseSource, Manifest, Origin, read_manifest
 from medaug.core.config import Frozen, load_yaml
 from medaug.core.errors import DataError, LabelError, SplitLeakageError
 from medaug.core.intensity import IntensityScheme
@@ -139,10 +139,15 @@ def _checked_set(folder: Path, manifest: Manifest, fold: Fold) -> Manifest:
     """The manifest of a synthetic set that this fold may be trained on.
 
     Raises:
+        DataError: If it holds real cases.
         LabelError: If its classes are others.
         SplitLeakageError: If it has a host or donor outside the fold's training patients.
     """
     synthetic = read_manifest(folder)
+    real = [record.case_id for record in synthetic.cases if record.origin is not Origin.SYNTHETIC]
+    if real:
+        hint = "name a folder of `medaug synthesize`, or ingest the set with --origin synthetic"
+        raise DataError(f"{folder.name} holds real cases (first: {real[0]})", where="--synthetic", hint=hint)
     if synthetic.classes != manifest.classes:
         found, expected = ", ".join(synthetic.classes), ", ".join(manifest.classes)
         raise LabelError(f"synthetic set has classes {found}", where="--synthetic", expected=expected)

@@ -65,6 +65,18 @@ def test_keys_are_never_replaced(tmp_path: Path) -> None:
     assert (tmp_path / PUBLIC_KEY).read_text() == "mine"
 
 
+def test_a_pair_that_was_stopped_half_way_is_completed_by_its_passphrase(tmp_path: Path) -> None:
+    key = write_key_pair(tmp_path, PASSPHRASE)
+    private = (tmp_path / PRIVATE_KEY).read_bytes()
+    (tmp_path / PUBLIC_KEY).unlink()
+    (tmp_path / f".0a1b.partial.{PUBLIC_KEY}").write_bytes(b"half")
+    with pytest.raises(ConfigError, match="cannot be opened"):
+        write_key_pair(tmp_path, "another passphrase")
+    assert write_key_pair(tmp_path, PASSPHRASE).public.fingerprint == key.public.fingerprint
+    assert (tmp_path / PRIVATE_KEY).read_bytes() == private
+    assert {path.name for path in tmp_path.iterdir()} == {PRIVATE_KEY, PUBLIC_KEY}
+
+
 def test_key_that_others_can_read(folder: Path, tmp_path: Path) -> None:
     (tmp_path / PRIVATE_KEY).write_bytes((folder / PRIVATE_KEY).read_bytes())
     (tmp_path / PRIVATE_KEY).chmod(0o644)

@@ -156,7 +156,7 @@ def test_strict_and_nothing_kept_are_data_errors_that_leave_findings(tmp_path: P
     rows = ct_set(tmp_path / "src", ("a1", "a2"))
     (tmp_path / "src" / "images" / "a2.nii.gz").write_bytes(b"junk")
     write_table(tmp_path / "src", rows)
-    with pytest.raises(DataError, match="a2: 1 refusals and --strict"):
+    with pytest.raises(DataError, match="1 refusal under --strict, the first: a2: image: "):
         _ingest(tmp_path / "src", out=tmp_path / "strict", strict=True)
     assert ("unreadable", "refused", "a2") in _codes(tmp_path / "strict")
     assert not (tmp_path / "strict" / "manifest.json").exists()

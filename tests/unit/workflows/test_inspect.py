@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from medaug.core.errors import UnreadableError
+from medaug.core.errors import DataError
 from medaug.core.runs import NoProgress
 from medaug.workflows.ingest import IngestOptions, ingest
 from medaug.workflows.inspect import SHEET, InspectOptions, inspect
@@ -44,8 +44,15 @@ def test_the_sheet_may_go_elsewhere_and_be_short(dataset: Path, tmp_path: Path) 
     assert not (dataset / SHEET).exists()
 
 
-def test_a_changed_file_is_refused(dataset: Path) -> None:
+def test_changed_files_are_named_and_the_other_cases_are_drawn(dataset: Path) -> None:
     first, second = dataset / "imagesTr" / "a1_0000.nii.gz", dataset / "imagesTr" / "a2_0000.nii.gz"
     first.write_bytes(second.read_bytes())
-    with pytest.raises(UnreadableError, match="a1"):
+    summary = inspect(InspectOptions(dataset=dataset), NoProgress())
+    assert len(summary.damaged) == 1
+    assert summary.damaged[0].startswith("a1: imagesTr/a1_0000.nii.gz is not the file the manifest describes")
+    assert summary.sheet_cases == summary.cases - 1
+    assert f"damaged: {summary.damaged[0]}" in summary.lines()
+    for image in (dataset / "imagesTr").iterdir():
+        image.write_bytes(b"junk")
+    with pytest.raises(DataError, match="no case can be drawn, the first: a1"):
         inspect(InspectOptions(dataset=dataset), NoProgress())

@@ -196,3 +196,18 @@ def test_sizes_follow_the_wish(options):
     sizes = [r.diameter_mm for r in read_lines(options.out / "recipes.jsonl", Recipe)]
     assert len(sizes) == 4
     assert np.all((np.array(sizes) > 6.3) & (np.array(sizes) < 8.8))
+
+
+def test_a_damaged_host_is_refused_by_name_and_another_takes_its_lesions(options):
+    planned = synthesize(changed(options, dry_run=True), NoProgress())
+    assert planned.planned_only
+    host = read_lines(options.out / "plan.jsonl", PlannedLesion)[0].host_case_id
+    (options.dataset / "imagesTr" / f"{host}_0000.nii.gz").write_bytes(b"junk")
+    summary = synthesize(options, NoProgress())
+    assert [(f.code, f.case_id) for f in summary.findings if f.severity == "refused"] == [
+        ("host-unreadable", host)
+    ]
+    assert sum(made.made for made in summary.classes) == 7
+    assert host not in {recipe.host_case_id for recipe in read_lines(options.out / "recipes.jsonl", Recipe)}
+    with pytest.raises(DataError, match=f"1 refusal under --strict, first: {host}: host left out"):
+        synthesize(changed(options, out=options.out.with_name("strict"), strict=True), NoProgress())

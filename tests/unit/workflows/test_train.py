@@ -119,6 +119,12 @@ def test_a_synthetic_set_takes_its_share(tmp_path):
     assert "synthetic" in RunRecord.read(tmp_path / "run" / "run.json").inputs
 
 
+def test_real_cases_are_no_synthetic_set(tmp_path):
+    write_dataset(tmp_path / "set", some_cases())
+    with pytest.raises(DataError, match="--synthetic: set holds real cases"):
+        train(options(tmp_path, synthetic=tmp_path / "set"), NoProgress())
+
+
 @pytest.mark.parametrize(
     ("patient", "donor", "same_scope", "line"),
     [
