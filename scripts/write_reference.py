@@ -38,6 +38,11 @@ DOCUMENTS: Final = (
     ("audit.json", "medaug.core.results:AuditReport", "`medaug assess`"),
     ("the release certificate", "medaug.core.results:ReleaseCertificate", "`medaug release`"),
     ("run.json", "medaug.core.runs:RunRecord", "every step"),
+    (
+        "what a benchmark prints",
+        "scripts.benchmarks.measure:BenchmarkResult",
+        "`scripts/benchmarks/*.py --json`",
+    ),
 )
 
 
@@ -181,6 +186,7 @@ def with_generated(page: str, generated: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or say which are stale."""
+    sys.path.insert(0, str(ROOT))  # the benchmarks are in no installed package
     stale = []
     for name, generate in PAGES.items():
         path = REFERENCE / name
