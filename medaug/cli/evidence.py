@@ -14,6 +14,7 @@ from medaug.cli.options import (
     JsonOption,
     OutOption,
     SeedOption,
+    StrictOption,
 )
 from medaug.cli.render import call
 
@@ -64,6 +65,7 @@ def predict(
         typer.Option("--cases", help="held-out, all, or auto: held-out where SRC is the run's own dataset."),
     ] = "auto",
     device: DeviceOption = "auto",
+    strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Segment scans with a trained run.
@@ -73,8 +75,11 @@ def predict(
     from medaug.workflows import predict as workflow
 
     options = workflow.PredictOptions.model_validate(
-        {"run": run, "source": source, "out": out, "format": output_format, "cases": cases, "device": device}
-    )
+        {
+            "run": run, "source": source, "out": out, "format": output_format, "cases": cases, "device": device,
+            "strict": strict,
+        }
+    )  # fmt: skip
     call(workflow.predict, options, as_json=as_json)
 
 

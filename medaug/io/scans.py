@@ -13,7 +13,7 @@ import numpy as np
 from medaug.core.errors import DataError, GeometryError, UnreadableError
 from medaug.core.geometry import Grid, Reorientation, to_ras
 from medaug.core.storage import sha256_file
-from medaug.core.volume import LabelMap, Labels, Unit, Volume
+from medaug.core.volume import Image, LabelMap, Labels, Unit, Volume
 from medaug.io.dicom import SeriesVolume, read_series
 from medaug.io.headers import scan
 from medaug.io.nifti import is_nifti, read_nifti, stem
@@ -99,9 +99,8 @@ def _nifti_scans(files: Sequence[Path], channels: int) -> tuple[ScanFiles, ...]:
 def _dicom_scans(files: Sequence[Path]) -> tuple[ScanFiles, ...]:
     found = scan(files).images
     if not found:
-        raise DataError(
-            "no NIfTI file and no DICOM image series here", hint="name the folder that holds them"
-        )
+        hint = "name the folder of the images itself; only DICOM is looked for in its subfolders"
+        raise DataError("no NIfTI file and no DICOM image series here", where="SRC", hint=hint)
     return tuple(
         ScanFiles(f"series_{number:03d}", series.files, is_dicom=True)
         for number, series in enumerate(found, start=1)
@@ -112,11 +111,12 @@ def read_scan(files: ScanFiles, channels: tuple[str, ...], unit: Unit) -> Foreig
     """Read a scan; NIfTI files do not say what their values mean, so the channels and unit are the caller's.
 
     Raises:
-        UnreadableError: If a file is damaged, or a value is not finite.
+        UnreadableError: If a file is damaged, a value is not finite, or a channel has one value everywhere.
         GeometryError: If channels lie on different grids, or slices do not form a volume.
     """
     if files.is_dicom:
         series = read_series(files.files, where=files.case_id)
+        _check_values(series.volume.image, files.case_id)
         same = Reorientation((0, 1, 2), (False, False, False))
         return ForeignScan(series.volume, series.volume.grid, same, series)
     images = [read_nifti(path, as_stored=True, where=files.case_id) for path in files.files]
@@ -125,7 +125,15 @@ def read_scan(files: ScanFiles, channels: tuple[str, ...], unit: Unit) -> Foreig
         raise GeometryError("channels lie on different grids", where=files.case_id)
     grid, turn = to_ras(stored)
     image = turn.apply(np.stack([image.array.astype(np.float32) for image in images]))
-    if not np.isfinite(image).all():
-        raise UnreadableError("image holds values that are not finite", where=files.case_id)
+    _check_values(image, files.case_id)
     known = all(image.spacing_known for image in images)
     return ForeignScan(Volume(image, grid, unit, channels, known), stored, turn, None)
+
+
+def _check_values(image: Image, case_id: str) -> None:
+    """Refuse what no scanner makes."""
+    if not np.isfinite(image).all():
+        hint = "replace them at the source"
+        raise UnreadableError("image holds values that are not finite", where=case_id, hint=hint)
+    if any(float(channel.min()) == float(channel.max()) for channel in image):
+        raise UnreadableError("image has one value everywhere", where=case_id, hint="export it again")

@@ -19,6 +19,7 @@ from medaug.core.seeding import SeedTree
 from medaug.core.splits import read_splits
 from medaug.core.storage import clear_leftovers, require_free_space
 from medaug.core.volume import LabelMap
+from medaug.core.wording import counted
 from medaug.experiments.metrics import score_case
 from medaug.experiments.statistics import summarise
 from medaug.io.nifti import is_nifti, read_label, stem
@@ -55,14 +56,16 @@ class EvaluateSummary(Summary):
     def lines(self) -> tuple[str, ...]:
         """Mean Dice a class."""
         rows = tuple(
-            f"{s.class_name}: Dice {s.mean_dice:.3f} ({s.ci_low:.3f} to {s.ci_high:.3f}), {s.n_patients} patients"
+            f"{s.class_name}: Dice {s.mean_dice:.3f} ({s.ci_low:.3f} to {s.ci_high:.3f}), {counted(s.n_patients, 'patient')}"
             for s in self.scores
         )
         missing = (f"{len(self.missing)} missing predictions scored as empty",) if self.missing else ()
         unmatched = (
             (f"{self.unmatched} predictions without a reference were not scored",) if self.unmatched else ()
         )
-        return (f"{self.n_cases} cases scored, {self.out}", *rows, *missing, *unmatched)
+        none = "no reference holds a lesion, so there is no Dice: false positives stand in the file"
+        head = f"{counted(self.n_cases, 'case')} scored, {self.out}"
+        return (head, *(rows or (none,)), *missing, *unmatched)
 
 
 @final

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, cast, final
 
@@ -26,7 +26,7 @@ from medaug.core.results import (
 )
 from medaug.core.runs import NoProgress, Progress, RunDir, RunRecord, finished, open_run
 from medaug.core.seeding import SeedTree
-from medaug.core.splits import Splits, read_splits
+from medaug.core.splits import Fold, Splits, read_splits
 from medaug.core.storage import require_free_space, sha256_text
 from medaug.core.volume import Unit
 from medaug.experiments.cell import Trained
@@ -107,6 +107,7 @@ def experiment(options: ExperimentOptions, progress: Progress) -> ExperimentSumm
     planned = cells(config, splits.outer_folds)
     drawn = classes_to_draw(config, manifest.classes)
     inputs = {"dataset": manifest.content_sha256, "splits": sha256_text(splits.model_dump_json())}
+    _require_lesions(manifest, {cell.fold.index: cell.fold for cell in planned}.values())
     skipped = finished(options.out, STEP, config, inputs)
     if not skipped:
         require_free_space(options.out, len(planned) * _CELL_BYTES)
@@ -125,6 +126,16 @@ def experiment(options: ExperimentOptions, progress: Progress) -> ExperimentSumm
         trainings=result.cells_done,
         skipped=skipped,
     )
+
+
+def _require_lesions(manifest: Manifest, folds: Iterable[Fold]) -> None:
+    """Hours of training would end without one Dice."""
+    if not any(record.lesions for fold in folds for record in scored_records(manifest, fold)):
+        raise DataError(
+            "no held-out patient has a lesion: there would be nothing to score",
+            where="folds",
+            hint="choose other folds, or split the dataset again",
+        )
 
 
 def resolved(config: ExperimentConfig) -> ExperimentConfig:

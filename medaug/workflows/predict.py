@@ -17,6 +17,7 @@ from medaug.core.runs import RUN_FILE, Progress, RunRecord, finished, open_run
 from medaug.core.splits import Fold, read_splits
 from medaug.core.storage import require_free_space, sha256_file, sha256_text
 from medaug.core.volume import Labels, Unit
+from medaug.core.wording import counted
 from medaug.io.dataset import load_case
 from medaug.io.nifti import read_label, write_label
 from medaug.io.scans import ScanFiles, find_scans, read_scan
@@ -54,10 +55,10 @@ class PredictSummary(Summary):
 
     def lines(self) -> tuple[str, ...]:
         """The result in short lines."""
-        which = "held-out cases" if self.held_out else "cases"
+        which = counted(self.n_cases, "held-out case" if self.held_out else "case")
         refused = (f"{self.n_refused} refused, see {PREDICTIONS}",) if self.n_refused else ()
         done = " (done before)" if self.skipped else ""
-        return (f"{self.n_cases} {which} labelled in {self.out}{done}", *refused, *self.notes)
+        return (f"{which} labelled in {self.out}{done}", *refused, *self.notes)
 
 
 @final
@@ -123,7 +124,8 @@ def predict(options: PredictOptions, progress: Progress) -> PredictSummary:
             index.write(options.out / PREDICTIONS)
     index = PredictionIndex.read(options.out / PREDICTIONS)
     if options.strict and index.refused:
-        raise DataError(f"{len(index.refused)} cases refused: {index.refused[0].message}", where="--strict")
+        refusals = counted(len(index.refused), "refusal")
+        raise DataError(f"{refusals} under --strict, the first: {_named(index.refused[0])}")
     return PredictSummary(
         out=options.out,
         n_cases=len(index.cases),
@@ -143,14 +145,17 @@ def _label_all(
         try:
             done.append(cases.label(case_id, model, out))
         except DataError as error:
-            line = error.line()
-            refused.append(Finding(code="not-labelled", severity="refused", case_id=case_id, message=line))
-            progress.say(line if case_id in line else f"{case_id}: {line}")
+            bare = DataError(error.what, expected=error.expected, hint=error.hint).line()
+            refused.append(Finding(code="not-labelled", severity="refused", case_id=case_id, message=bare))
+            progress.say(f"refused: {case_id}: {bare}")
         progress.advance()
     if not done:
-        first = refused[0].message if refused else "the source holds none"
-        raise DataError(f"no case could be labelled: {first}")
+        raise DataError(f"no case could be labelled, the first: {_named(refused[0])}")
     return tuple(done), tuple(refused)
+
+
+def _named(finding: Finding) -> str:
+    return f"{finding.case_id}: {finding.message}"
 
 
 def _open_source(options: PredictOptions, model: Model) -> _Cases:

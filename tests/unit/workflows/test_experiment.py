@@ -94,7 +94,7 @@ def test_from_yaml_to_results_and_not_twice(tmp_path: Path) -> None:
     assert {cost.optimiser_steps for cost in result.costs} == {3}
     samples = read_tiles(tmp_path / "run/scopes/n2_fold0/samples_copy_paste" / GALLERY)
     assert samples
-    assert {tile.facts.class_name for tile in samples} == {"ground_glass"}
+    assert {tile.facts.class_name for tile in samples} == set(CLASSES)
     context = ExperimentContext.read(tmp_path / "run" / CONTEXT)
     assert [count.scored_patients for count in context.classes] == [1, 2]
     assert str(tmp_path) not in (tmp_path / "run/run.json").read_text() + context.model_dump_json()

@@ -108,24 +108,26 @@ def test_one_file_is_enough(tmp_path):
 def test_a_bad_scan_among_good_ones_is_refused_by_name(tmp_path):
     trained(tmp_path)
     good = make_case(8).volume
-    for name in ("a", "b", "c"):
-        write_volume(tmp_path / "scans" / f"{name}.nii.gz", good.image[0], good.grid)
+    for name in ("a", "b", "c", "d"):
+        values = np.zeros_like(good.image[0]) if name == "d" else good.image[0]
+        write_volume(tmp_path / "scans" / f"{name}.nii.gz", values, good.grid)
     (tmp_path / "scans" / "b.nii.gz").write_bytes(gzip.compress(b"nothing"))
     spoilt = good.image[0].copy()
     spoilt[0, 0, 0] = np.nan
     nib.save(nib.Nifti1Image(spoilt, np.eye(4)), tmp_path / "scans" / "c.nii.gz")
     summary = ask(tmp_path, tmp_path / "scans")
-    assert (summary.n_cases, summary.n_refused) == (1, 2)
-    assert [finding.case_id for finding in index(tmp_path).refused] == ["b", "c"]
+    assert (summary.n_cases, summary.n_refused) == (1, 3)
+    assert [finding.case_id for finding in index(tmp_path).refused] == ["b", "c", "d"]
     assert "not finite" in index(tmp_path).refused[1].message
-    with pytest.raises(DataError, match="--strict: 2 cases refused: b: "):
+    assert "one value everywhere" in index(tmp_path).refused[2].message
+    with pytest.raises(DataError, match="3 refusals under --strict, the first: b: file is"):
         ask(tmp_path, tmp_path / "scans", strict=True)
 
 
 def test_nothing_to_label_is_an_error(tmp_path):
     trained(tmp_path)
     (tmp_path / "bad.nii.gz").write_bytes(b"")
-    with pytest.raises(DataError, match="no case could be labelled: bad: file is"):
+    with pytest.raises(DataError, match="no case could be labelled, the first: bad: file is"):
         ask(tmp_path, tmp_path / "bad.nii.gz")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no NIfTI file and no DICOM"):
