@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import traceback
@@ -15,7 +16,7 @@ from medaug import __version__
 from medaug.cli import data, evidence, sharing, synthesis
 from medaug.cli.render import show_error
 from medaug.core.config import explain
-from medaug.core.errors import ConfigError, InterruptedRunError, MedaugError
+from medaug.core.errors import ConfigError, InterruptedRunError, MedaugError, StorageError
 from medaug.core.storage import storage_error
 
 # typer carries click inside or beside it, by version; its public exceptions lead to the usage error of either.
@@ -26,7 +27,7 @@ _KNOWN = (MedaugError, _UsageError, ValidationError, OSError, KeyboardInterrupt,
 app = typer.Typer(
     name="medaug",
     help="Synthetic lesions for medical image segmentation: made, measured, audited and released.\n\n"
-    "Research use, not a medical device.",
+    "Research use, not a medical device. `--debug` behind any command shows the traceback of an error.",
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -80,12 +81,20 @@ def translate(error: BaseException) -> MedaugError:
         case MedaugError():
             return error
         case _UsageError():
-            return ConfigError(error.format_message(), hint="see `medaug COMMAND --help`")
+            return _usage_error(error.format_message())
         case ValidationError():
             return ConfigError(_option_words(explain(error)))
         case OSError():
             return storage_error(error)
     return InterruptedRunError("stopped", hint="run the same command again to go on")
+
+
+def _usage_error(said: str) -> MedaugError:
+    """What typer found wrong; of a path that may not be read it quotes the whole, which may name a patient."""
+    unreadable = re.fullmatch(r"Invalid value for '(.*?)': .*is not readable\.?", said, re.DOTALL)
+    if unreadable:
+        return StorageError("may not be read", where=unreadable.group(1), hint="check its permissions")
+    return ConfigError(said, hint="see `medaug COMMAND --help`")
 
 
 def _option_words(text: str) -> str:

@@ -92,6 +92,14 @@ def sha256_file(path: Path) -> str:
         raise StorageError(f"cannot read {path.name}: {error.strerror}") from error
 
 
+def sha256_if_readable(path: Path) -> str:
+    """The same, or ``unreadable`` where the file is to be refused later, by the case it belongs to."""
+    try:
+        return sha256_file(path)
+    except StorageError:
+        return "unreadable"
+
+
 def sha256_text(text: str) -> str:
     """SHA-256 of a text, in hexadecimal."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 
@@ -14,9 +15,18 @@ State = dict[str, object]
 
 
 def save_checkpoint(path: Path, state: State) -> None:
-    """Write tensors and plain values atomically."""
+    """Write tensors and plain values atomically; the same state gives the same bytes.
+
+    Serialised in memory first: torch's own file writer puts the file's name into the archive, and says
+    nothing a user can act on when the disk is full.
+
+    Raises:
+        StorageError: If the disk is full or the folder cannot be written.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
     with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(path: Path) -> State:

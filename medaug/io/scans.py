@@ -12,7 +12,7 @@ import numpy as np
 
 from medaug.core.errors import DataError, GeometryError, UnreadableError
 from medaug.core.geometry import Grid, Reorientation, to_ras
-from medaug.core.storage import sha256_file
+from medaug.core.storage import sha256_if_readable
 from medaug.core.volume import Image, LabelMap, Labels, Unit, Volume
 from medaug.io.dicom import SeriesVolume, read_series
 from medaug.io.headers import scan
@@ -39,7 +39,7 @@ class ScanFiles:
     @property
     def sha256(self) -> str:
         """Hashes of all files, joined."""
-        return " ".join(sha256_file(path) for path in self.files)
+        return " ".join(sha256_if_readable(path) for path in self.files)
 
 
 @final

@@ -24,7 +24,7 @@ from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.results import Finding, Summary
 from medaug.core.runs import Progress, finished, open_run
-from medaug.core.storage import require_free_space, sha256_file, sha256_text, write_text_atomic
+from medaug.core.storage import require_free_space, sha256_if_readable, sha256_text, write_text_atomic
 from medaug.core.wording import counted
 from medaug.ingest.checks import note_made_up_classes
 from medaug.ingest.classes import class_table, parse_class_map, with_class_names
@@ -215,7 +215,7 @@ def _hash_files(files: Sequence[Path], job: _Job, progress: Progress) -> str:
     progress.start("hashing files", len(files))
     parts = []
     for path in files:
-        parts.append(sha256_file(path))
+        parts.append(sha256_if_readable(path))
         progress.advance()
     # where a file lies does not matter; what it is to its case does
     order = {path: number for number, path in enumerate(files)}

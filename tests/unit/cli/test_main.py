@@ -95,6 +95,11 @@ def test_usage_errors_are_one_line_and_exit_2(
         (KeyboardInterrupt(), 130, "same command again"),
         (typer.Abort(), 130, "same command again"),
         (invalid(), 2, "fold"),
+        (
+            typer.BadParameter("path '/scans/MEIER' is not readable.", param_hint="'SRC'"),
+            7,
+            "SRC: may not be read;",
+        ),
     ],
 )
 def test_failures_are_one_line_with_their_exit_code(

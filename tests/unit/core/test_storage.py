@@ -11,6 +11,7 @@ from medaug.core.storage import (
     clear_leftovers,
     require_free_space,
     sha256_file,
+    sha256_if_readable,
     storage_error,
     write_text_atomic,
 )
@@ -63,3 +64,9 @@ def test_hash_of_a_file(tmp_path: Path) -> None:
     assert sha256_file(tmp_path / "a").startswith("ba7816bf")
     with pytest.raises(StorageError):
         sha256_file(tmp_path / "missing")
+
+
+def test_what_cannot_be_read_has_no_hash_yet(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    assert sha256_if_readable(tmp_path / "a") == sha256_file(tmp_path / "a")
+    assert sha256_if_readable(tmp_path) == "unreadable"
