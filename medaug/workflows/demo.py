@@ -101,7 +101,9 @@ def _bring_in(options: DemoOptions, progress: Progress) -> Path:
     out, dataset = options.out, options.out / "dataset"
     cohort = make_cohort(out / "cohort", PhantomSpec(seed=options.seed), progress)
     ingest(
-        IngestOptions(sources=(cohort.dicom, cohort.nifti), out=dataset, licence=LICENCE, terms=_TERMS),
+        IngestOptions(
+            sources=(cohort.dicom, cohort.nifti), out=dataset, name="phantom", licence=LICENCE, terms=_TERMS
+        ),
         progress,
     )
     inspect(InspectOptions(dataset=dataset), progress)
