@@ -59,3 +59,9 @@ def fold_of(train: Sequence[Case], held_out: Sequence[Case] = ()) -> Fold:
     """A fold with the patients of these cases on its two sides."""
     outside = tuple(case.patient_id for case in held_out) or ("somebody_else",)
     return Fold(index=0, train=tuple(case.patient_id for case in train), held_out=outside)
+
+
+def labels_of(case: Case) -> np.ndarray:
+    """The labels of a case that has some."""
+    assert case.label_map is not None
+    return case.label_map.labels

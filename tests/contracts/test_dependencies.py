@@ -98,11 +98,11 @@ def test_a_cpu_build_brings_no_cuda_package() -> None:
 def imports() -> Iterator[tuple[str, str]]:
     for path in sorted((ROOT / "medaug").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module]
+            if not isinstance(node, ast.Import | ast.ImportFrom):
+                continue
+            names = [alias.name for alias in node.names]
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module] if node.module else []
             for name in names:
                 yield f"{path.relative_to(ROOT).as_posix()}:{node.lineno}", name.split(".")[0]
 

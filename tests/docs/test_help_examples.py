@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from medaug.cli.main import app
@@ -13,8 +14,9 @@ EXAMPLE = re.compile(r"Example: `(medaug [^`]+)`")
 
 
 def test_every_command_shows_an_example_of_itself() -> None:
-    odd = []
-    for name, command in get_command(app).commands.items():
+    odd, group = [], get_command(app)
+    assert isinstance(group, TyperGroup)
+    for name, command in group.commands.items():
         found = EXAMPLE.search(command.help or "")
         words = shlex.split(found[1]) if found else []
         known = {option for parameter in command.params for option in parameter.opts}

@@ -17,7 +17,7 @@ from medaug.lesions.bank import bank_of_cases
 from medaug.lesions.place import Body
 from medaug.synthesis.render import Renderer
 from medaug.synthesis.source import StreamingSource, StreamOptions
-from tests.small_cases import fold_of
+from tests.small_cases import fold_of, labels_of
 
 LUNG = ("solid", "part_solid", "calcified", "ground_glass")
 BRAIN = ("flair_abnormality",)
@@ -66,7 +66,7 @@ def test_nodules_land_in_lung_and_look_like_their_class(medaug_data):
         rim = ndimage.binary_dilation(new, iterations=4) & ~ndimage.binary_dilation(new, iterations=1)
         assert np.median(before[rim]) < -500
         assert np.median(before[new]) < -500
-        inside[LUNG[int(case.label_map.labels[..., 0][new][0]) - 1]].append(
+        inside[LUNG[int(labels_of(case)[..., 0][new][0]) - 1]].append(
             float(case.volume.image[0, ..., 0][new].mean())
         )
     means = {name: np.mean(values) for name, values in inside.items()}

@@ -7,6 +7,9 @@ from hypothesis.extra.numpy import arrays
 
 from medaug.core.geometry import Box, Grid, lps_to_ras, ras_to_lps, to_ras
 
+Voxel = tuple[int, int, int]
+Parts = tuple[list[int], list[float], list[float], list[float], float]
+
 affines = st.tuples(
     st.permutations([0, 1, 2]),
     st.lists(st.sampled_from([-1.0, 1.0]), min_size=3, max_size=3),
@@ -16,7 +19,7 @@ affines = st.tuples(
 )
 
 
-def build(parts: tuple[list[int], list[float], list[float], list[float], float]) -> np.ndarray:
+def build(parts: Parts) -> np.ndarray:
     order, signs, spacing, origin, angle_rad = parts
     turn = np.eye(3)
     turn[:2, :2] = [[np.cos(angle_rad), -np.sin(angle_rad)], [np.sin(angle_rad), np.cos(angle_rad)]]
@@ -26,14 +29,18 @@ def build(parts: tuple[list[int], list[float], list[float], list[float], float])
     return affine
 
 
+def moved(voxel: Voxel, by: Voxel) -> Voxel:
+    return (voxel[0] + by[0], voxel[1] + by[1], voxel[2] + by[2])
+
+
 @given(affines)
-def test_lps_to_ras_is_its_own_inverse(parts: tuple) -> None:
+def test_lps_to_ras_is_its_own_inverse(parts: Parts) -> None:
     affine = build(parts)
     np.testing.assert_array_equal(ras_to_lps(lps_to_ras(affine)), affine)
 
 
 @given(affines, st.tuples(*[st.integers(1, 6)] * 3))
-def test_reorientation_moves_every_voxel_with_its_place(parts: tuple, shape: tuple[int, int, int]) -> None:
+def test_reorientation_moves_every_voxel_with_its_place(parts: Parts, shape: tuple[int, int, int]) -> None:
     grid = Grid(shape, build(parts))
     array = np.arange(float(np.prod(shape))).reshape(shape)
     ras, turn = to_ras(grid)
@@ -41,7 +48,7 @@ def test_reorientation_moves_every_voxel_with_its_place(parts: tuple, shape: tup
     assert turned.shape == ras.shape
     assert np.array_equal(turn.invert(turned), array)
     index = tuple(n // 2 for n in shape)
-    place = np.rint(ras.to_index(grid.to_mm(tuple(float(i) for i in index)))).astype(int)
+    place = np.rint(ras.to_index(grid.to_mm(np.array(index)))).astype(int)
     assert turned[tuple(place)] == array[index]
     assert ras.spacing_mm == tuple(np.array(grid.spacing_mm)[list(turn.order)])
 
@@ -51,9 +58,9 @@ def test_reorientation_moves_every_voxel_with_its_place(parts: tuple, shape: tup
     st.tuples(*[st.integers(-3, 2)] * 3),
     st.tuples(*[st.integers(4, 7)] * 3),
 )
-def test_a_cut_holds_the_image_where_they_meet(image: np.ndarray, start: tuple, size: tuple) -> None:
-    box = Box(start, tuple(s + n for s, n in zip(start, size, strict=True)))
+def test_a_cut_holds_the_image_where_they_meet(image: np.ndarray, start: Voxel, size: Voxel) -> None:
+    box = Box(start, moved(start, size))
     part = box.clipped((4, 5, 3))
-    offset = tuple(p - s for p, s in zip(part.start, box.start, strict=True))
-    inner = Box(offset, tuple(o + n for o, n in zip(offset, part.shape, strict=True)))
+    offset = moved(part.start, (-start[0], -start[1], -start[2]))
+    inner = Box(offset, moved(offset, part.shape))
     assert np.array_equal(box.cut(image)[(0, *inner.slices)], image[(0, *part.slices)])

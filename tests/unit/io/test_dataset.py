@@ -130,7 +130,7 @@ def test_finish_refuses_mixed_channels_and_no_case(tmp_path: Path) -> None:
 def test_changed_missing_and_misplaced_files_are_refused(tmp_path: Path) -> None:
     record = write_case(tmp_path, _case(), FACTS)
     path = tmp_path / record.images[0].path
-    image = nib.load(path)
+    image = nib.Nifti1Image.from_filename(path)
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj) + 1, image.affine), path)
     with pytest.raises(UnreadableError, match="not the file the manifest describes"):
         load_case(tmp_path, record, CLASSES)

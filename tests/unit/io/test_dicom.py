@@ -158,7 +158,11 @@ def _on_slice(number: int, **values: object) -> Edit:
 
 
 def _everywhere(**values: object) -> Edit:
-    return lambda dataset, number: [setattr(dataset, name, value) for name, value in values.items()] and None
+    def edit(dataset: FileDataset, _: int) -> None:
+        for name, value in values.items():
+            setattr(dataset, name, value)
+
+    return edit
 
 
 def _move(shift: np.ndarray, only: int) -> Edit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydicom.uid import UID
 
 from medaug.core.errors import UnreadableError
 from medaug.io.headers import looks_like_dicom, patient_key, read_dataset, read_header, scan
@@ -71,7 +72,7 @@ def test_damaged_files_raise_one_clear_line(tmp_path: Path, caplog: pytest.LogCa
 
 def test_a_dicomdir_is_no_image_and_no_damage(tmp_path: Path) -> None:
     dataset = reread(write_series(tmp_path, stored_values(1))[0])
-    dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    dataset.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.1.3.10")
     del dataset.SOPClassUID, dataset.SeriesInstanceUID
     dataset.save_as(tmp_path / "DICOMDIR")
     assert read_header(tmp_path / "DICOMDIR") is None

@@ -17,7 +17,7 @@ from medaug.quality.background import (
     same_share,
     untouched,
 )
-from tests.small_cases import chest
+from tests.small_cases import chest, labels_of
 
 
 def with_image(case, image):
@@ -45,7 +45,7 @@ def test_identical_voxels_are_counted_outside_the_edit():
 def test_without_an_edit_mask_the_lesions_rim_is_left_out():
     case = chest(2)
     background = untouched(case, None)
-    lesion = case.label_map.labels > 0
+    lesion = labels_of(case) > 0
     assert not (background & lesion).any()
     assert 0 < (~background).sum() - lesion.sum() < 2000
     assert untouched(replace(case, label_map=None), None).all()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -113,18 +115,24 @@ def test_verdicts(counts, verdict):
     assert reasons
 
 
+def calibrated(found: Sequence[Nearest]) -> Calibration:
+    law = Calibration.fitted_on(found)
+    assert law is not None
+    return law
+
+
 def test_threshold_is_stricter_with_fewer_held_out_lesions_and_holds_its_rate():
     rng = np.random.default_rng(3)
 
     def draw(n):
         return [Nearest(0, float(rng.gumbel(2.0, 0.3)), math.log(60)) for _ in range(n)]
 
-    few = np.mean([Calibration.fitted_on(draw(20)).threshold for _ in range(50)])
-    many = np.mean([Calibration.fitted_on(draw(200)).threshold for _ in range(50)])
+    few = np.mean([calibrated(draw(20)).threshold for _ in range(50)])
+    many = np.mean([calibrated(draw(200)).threshold for _ in range(50)])
     assert few > many
     rates = []
     for _ in range(100):
-        law = Calibration.fitted_on(draw(60))
+        law = calibrated(draw(60))
         rates.append(np.mean([law.score(one) >= 1.0 for one in draw(200)]))
     assert np.mean(rates) < 0.01
     assert Calibration.fitted_on(draw(4)) is None
@@ -134,7 +142,7 @@ def test_size_is_taken_into_account():
     rng = np.random.default_rng(4)
     sizes = rng.uniform(3.0, 6.0, 80)
     found = [Nearest(0, 3.0 - 0.4 * s + float(rng.gumbel(0.0, 0.05)), s) for s in sizes]
-    law = Calibration.fitted_on(found)
+    law = calibrated(found)
     assert law.score(Nearest(0, 1.9, 6.0)) > 1.0
     assert law.score(Nearest(0, 1.9, 3.0)) < 1.0
     assert law.score(Nearest(0, 1.9, 0.5)) == law.score(Nearest(0, 1.9, law.smallest))
@@ -145,9 +153,7 @@ def test_specks_are_not_judged():
     small = np.zeros_like(speck.mask)
     small[3:6, 3:6, 2] = True
     assert can_be_judged(speck)
-    assert not can_be_judged(
-        type(speck)(*[getattr(speck, f) if f != "mask" else small for f in speck.__slots__])
-    )
+    assert not can_be_judged(replace(speck, mask=small))
 
 
 def lidc_lesions(folder, count):

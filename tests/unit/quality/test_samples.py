@@ -11,6 +11,7 @@ from medaug.core.errors import DataError
 from medaug.core.volume import LabelMap, Volume
 from medaug.quality.features import feature_names
 from medaug.quality.samples import cut_lesions
+from tests.small_cases import labels_of
 from tests.unit.quality.textured import CLASSES, textured
 
 
@@ -34,7 +35,7 @@ def test_each_component_of_each_class_is_a_lesion():
 def test_intensities_are_normalised_on_the_whole_case():
     case = textured(2)
     sample = cut_lesions(case)[0]
-    inside = case.volume.image[0, case.label_map.mask("solid")]
+    inside = case.volume.image[0][labels_of(case) == CLASSES.index("solid") + 1]
     np.testing.assert_allclose(
         np.sort(sample.image[0, sample.mask]), np.sort((inside + 400) / 500), atol=1e-6
     )
@@ -42,7 +43,7 @@ def test_intensities_are_normalised_on_the_whole_case():
 
 def test_edit_mask_leaves_out_the_hosts_own_lesions():
     case = textured(3)
-    labels = case.label_map.labels.copy()
+    labels = labels_of(case).copy()
     labels[1:4, 1:4, 0:2] = 1
     edit = np.zeros(labels.shape, bool)
     edit[0:5, 0:5, 0:2] = True
@@ -54,7 +55,7 @@ def test_large_lesion_is_averaged_down_and_keeps_its_size():
     case = textured(4)
     image = np.repeat(np.repeat(case.volume.image, 6, axis=1), 6, axis=2)
     grid = type(case.volume.grid)(image.shape[1:], np.diag([0.5, 0.5, 2.0, 1.0]))
-    mask = np.repeat(np.repeat(case.label_map.labels, 6, axis=0), 6, axis=1)
+    mask = np.repeat(np.repeat(labels_of(case), 6, axis=0), 6, axis=1)
     volume = Volume(image, grid, case.volume.unit, case.volume.channels)
     sample = cut_lesions(replace(case, volume=volume, label_map=LabelMap(mask, grid, CLASSES)))[0]
     assert max(sample.mask.any(axis=(1, 2)).sum(), sample.mask.any(axis=(0, 2)).sum()) <= 65

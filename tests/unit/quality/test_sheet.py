@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -16,5 +17,5 @@ def test_sheet_is_written(tmp_path, pairs):
     with Image.open(path) as picture:
         assert picture.format == "PNG"
         assert picture.width > 1000
-        assert len(picture.convert("L").getcolors(256 * 256)) > 3
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 3
     assert [p.name for p in tmp_path.iterdir()] == ["sheet.png"]

@@ -13,7 +13,7 @@ from medaug.generators.copy_paste import Config
 from medaug.lesions.bank import bank_of_cases
 from medaug.synthesis.render import Renderer
 from medaug.synthesis.source import StreamingSource, StreamOptions
-from tests.small_cases import CLASSES, chest, fold_of
+from tests.small_cases import CLASSES, chest, fold_of, labels_of
 
 CASES = [chest(n, (CLASSES[n % 2],)) for n in range(4)]
 FLAT = StreamOptions(dims=2)
@@ -67,7 +67,7 @@ def test_swaps_keep_the_outline():
     for case in drawn:
         changed, k = added(case)
         host = next(c for c in CASES if c.case_id == case.case_id)
-        np.testing.assert_array_equal(changed, host.label_map.labels[..., k] == 1)
+        np.testing.assert_array_equal(changed, labels_of(host)[..., k] == 1)
 
 
 def test_donors_are_bank_and_hosts():

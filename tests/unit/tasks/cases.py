@@ -35,7 +35,7 @@ def make_case(
     for identity in classes:
         start = [int(rng.integers(0, max(1, n - 7))) for n in shape]
         box = tuple(slice(s, s + 5) for s in start)
-        image[(0, *box)] = 2.0 * identity
+        image[0][box] = 2.0 * identity
         labels[box] = identity
     grid = Grid(shape, np.eye(4))
     label_map = LabelMap(labels, grid, CLASSES) if labelled else None

@@ -84,7 +84,9 @@ def test_an_interrupted_training_ends_as_if_it_had_not_stopped(tmp_path, monkeyp
         def say(self, line):
             raise AssertionError(line)
 
-    monkeypatch.setattr(loop.time, "monotonic", lambda: next(clock))  # a checkpoint after every step
+    monkeypatch.setattr(
+        "medaug.engine.loop.time.monotonic", lambda: next(clock)
+    )  # a checkpoint after every step
     data = TrainingData(CASES, CLASSES, SCHEME)
     task, run = SegmentationTask(config, "cpu"), open_folder(tmp_path / "parts")
     with pytest.raises(StopError):

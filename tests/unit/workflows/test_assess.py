@@ -18,6 +18,7 @@ from medaug.core.splits import Fold, Splits
 from medaug.core.volume import LabelMap, Unit, Volume
 from medaug.io.dataset import CaseFacts, finish_dataset, write_case
 from medaug.workflows.assess import AssessOptions, assess
+from tests.small_cases import labels_of
 from tests.unit.quality.textured import CLASSES, textured
 
 TRAIN, HELD_OUT = range(24), range(100, 122)
@@ -60,7 +61,7 @@ def recipe_for(case, host, edit_path, scope, **how) -> Recipe:
 def in_context(number, host_number, texture):
     """A host whose lesion's voxels are drawn anew; with its edit mask."""
     host = textured(host_number)
-    edit = ndimage.binary_dilation(host.label_map.labels > 0, np.ones((3, 3, 1), bool))
+    edit = ndimage.binary_dilation(labels_of(host) > 0, np.ones((3, 3, 1), bool))
     image = host.volume.image.copy()
     image[:, edit] = texture[:, edit]
     volume = Volume(image, host.volume.grid, host.volume.unit, host.volume.channels)
@@ -78,7 +79,7 @@ def make_in_context(real, folder, *, copies: bool, count=10, **how):
         donor = textured(number if copies else 500 + number)
         made, host, edit = in_context(number, number, donor.volume.image)
         if not copies:
-            labels = np.where(donor.label_map.labels > 0, 1, 0) * edit
+            labels = np.where(labels_of(donor) > 0, 1, 0) * edit
             made = replace(made, label_map=LabelMap(labels.astype(np.uint8), host.volume.grid, CLASSES))
         cases.append(made)
         edits[made.case_id] = edit

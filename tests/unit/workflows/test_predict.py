@@ -20,7 +20,7 @@ from medaug.io.dicom import read_series
 from medaug.io.nifti import read_label, write_volume
 from medaug.tasks.base import load_model
 from medaug.workflows.predict import PredictOptions, predict
-from tests.unit.io.series import MR, stored_values, write_series
+from tests.unit.io.series import CT, MR, stored_values, write_series
 from tests.unit.tasks.cases import CLASSES, make_case
 from tests.unit.workflows.trained import PATIENTS, on_grid, some_cases, trained, two_channels, write_dataset
 
@@ -188,8 +188,8 @@ def test_a_run_without_a_model_is_refused(tmp_path):
 @pytest.mark.parametrize("sop_class", ["CT", "MR"])
 def test_a_dicom_series_gets_a_segmentation_that_refers_to_it(tmp_path, sop_class):
     trained(tmp_path, unit=Unit.HU if sop_class == "CT" else Unit.ARBITRARY)
-    kind = {} if sop_class == "CT" else {"sop_class": MR}
-    files = write_series(tmp_path / "scan", stored_values(rows=16, columns=18), **kind)
+    values = stored_values(rows=16, columns=18)
+    files = write_series(tmp_path / "scan", values, sop_class=CT if sop_class == "CT" else MR)
     summary = ask(tmp_path, tmp_path / "scan", format="dicom-seg")
     assert summary.n_cases == 1
     series = read_series(files)

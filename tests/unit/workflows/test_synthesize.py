@@ -16,7 +16,7 @@ from medaug.core.storage import sha256_file
 from medaug.io.dataset import CaseFacts, finish_dataset, load_case, load_edit_mask, write_case
 from medaug.workflows.bank import BankOptions, bank
 from medaug.workflows.synthesize import SynthesizeOptions, synthesize
-from tests.small_cases import CLASSES, chest
+from tests.small_cases import CLASSES, chest, labels_of
 
 LESIONS = (("solid",), ("ground_glass",), (), ("solid", "ground_glass"), ("solid",))
 
@@ -91,10 +91,11 @@ def test_set_is_a_dataset_of_labelled_synthetic_cases(options):
         assert (record.patient_id, record.licence, record.terms) == (host.patient_id, "CC-BY-4.0", "cite us")
         assert case.volume.image[:, ~edited].tobytes() == host.volume.image[:, ~edited].tobytes()
         assert case.volume.grid.agrees_with(host.volume.grid)
-        new = case.label_map.labels != host.label_map.labels
-        assert (case.label_map.labels[new] == CLASSES.index(recipe.class_name) + 1).all()
-        assert (host.label_map.labels[new] == 0).all()
+        new = labels_of(case) != labels_of(host)
+        assert (labels_of(case)[new] == CLASSES.index(recipe.class_name) + 1).all()
+        assert (labels_of(host)[new] == 0).all()
         assert new.any()
+        assert record.edit_mask is not None
         assert recipe.edit_mask == record.edit_mask.path
         assert "patient_004" not in {recipe.host_patient_id, *recipe.donor_patient_ids}
     assert not (options.out / "written").exists()

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from medaug.core.case import RECIPES, Origin
-from medaug.core.config import read_json
 from medaug.core.errors import ConfigError, DataError, LabelError, SplitLeakageError
 from medaug.core.plan import Recipe, write_lines
 from medaug.core.runs import NoProgress, RunRecord
 from medaug.core.splits import Fold, read_splits
+from medaug.tasks._segmentation.planning import TrainingPlan
 from medaug.tasks.base import PLAN
 from medaug.workflows.train import train
 from tests.unit.tasks.cases import make_case
@@ -21,7 +21,7 @@ from tests.unit.workflows.trained import CONFIG, PATIENTS, options, some_cases, 
 def test_trains_on_the_training_patients_of_the_fold_alone(tmp_path):
     summary = trained(tmp_path)
     assert (summary.n_cases, summary.n_patients, summary.report.steps, summary.skipped) == (4, 4, 2, False)
-    assert read_json(tmp_path / "run" / PLAN)["fingerprint"]["patients"] == 4
+    assert TrainingPlan.read(tmp_path / "run" / PLAN).fingerprint.patients == 4
     assert any("not scored yet" in line for line in summary.lines())
 
 
