@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from medaug.core.case import CaseRecord, Manifest, Origin
+from medaug.core.case import Case, CaseRecord, Manifest, Origin
 from medaug.core.errors import DataError, SplitLeakageError, UnreadableError
 from medaug.core.geometry import Box
 from medaug.core.intensity import IntensityScheme
@@ -18,7 +20,7 @@ from medaug.lesions.bank import INDEX, Bank, bank_of_cases, build_bank, cut_lesi
 from tests.small_cases import CLASSES, chest, fold_of, head
 
 
-def stored(folder, cases) -> Manifest:
+def stored(folder: Path, cases: Sequence[Case]) -> Manifest:
     records: list[CaseRecord] = [write_case(folder, case, CaseFacts(modality="CT")) for case in cases]
     return Manifest(name="small", classes=CLASSES, cases=tuple(records))
 

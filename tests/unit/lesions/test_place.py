@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from medaug.core.case import Case
 from medaug.core.errors import DataError
 from medaug.core.geometry import Box
 from medaug.core.intensity import IntensityScheme
@@ -17,7 +19,7 @@ from medaug.lesions.place import Body, TissuePrior, find_site, map_tissue, requi
 from tests.small_cases import SHAPE, chest, fold_of, head
 
 
-def prior(cases=None) -> TissuePrior:
+def prior(cases: Sequence[Case] | None = None) -> TissuePrior:
     cases = cases or [chest(1), chest(2), chest(3)]
     return TissuePrior.learn(bank_of_cases(cases, fold_of(cases)).entries("solid"))
 
@@ -27,9 +29,9 @@ def tissue_of(case, learnt=None):
     return map_tissue(case, scale, Body.of(case.volume), learnt or prior())
 
 
-def ball(radius: float, slices: int = 3):
+def ball(radius: float, slices: int = 3) -> np.ndarray:
     i, j, _ = np.indices((48, 48, slices))
-    return np.hypot(i - 24, j - 24) < radius
+    return np.asarray(np.hypot(i - 24, j - 24) < radius)
 
 
 def lungs():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ FILE = StoredFile(path="x.nii.gz", sha256="0" * 64)
 CLASSES = ("solid", "ground_glass")
 
 
-def record(number, patient, **how) -> CaseRecord:
+def record(number: int, patient: str, **how: Any) -> CaseRecord:
     facts = {"label": FILE, "origin": Origin.REAL} | how
     return CaseRecord(
         case_id=f"case_{number}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from medaug.synthesis.source import slab_of
 from tests.small_cases import CLASSES, chest, fold_of, head
 
 
-def renderer(cases) -> Renderer:
+def renderer(cases: Sequence[Case]) -> Renderer:
     return Renderer(bank_of_cases(cases, fold_of(cases)), Config().build())
 
 

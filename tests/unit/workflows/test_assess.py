@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from medaug.core.case import RECIPES, SPLITS, Manifest, Origin, read_manifest
+from medaug.core.case import RECIPES, SPLITS, Case, Manifest, Origin, read_manifest
 from medaug.core.errors import ConfigError, DataError, LabelError, SplitLeakageError, UnreadableError
 from medaug.core.plan import Recipe, read_lines, write_lines
 from medaug.core.results import AuditReport, QualityReport
@@ -25,7 +28,12 @@ TRAIN, HELD_OUT = range(24), range(100, 122)
 HASH = "0" * 64
 
 
-def write_set(folder, cases, recipes=(), edits=None) -> Manifest:
+def write_set(
+    folder: Path,
+    cases: Sequence[Case],
+    recipes: Sequence[Recipe] = (),
+    edits: Mapping[str, np.ndarray] | None = None,
+) -> Manifest:
     records = tuple(
         write_case(folder, case, CaseFacts("CT"), (edits or {}).get(case.case_id)) for case in cases
     )
@@ -48,7 +56,7 @@ def real(tmp_path_factory):
     return folder
 
 
-def recipe_for(case, host, edit_path, scope, **how) -> Recipe:
+def recipe_for(case: Case, host: Case, edit_path: str, scope: str, **how: Any) -> Recipe:
     facts = {
         "case_id": case.case_id, "host_case_id": host.case_id, "host_patient_id": host.patient_id,
         "donor_patient_ids": (host.patient_id,), "generator": "copy_paste", "generator_sha256": HASH,
@@ -73,8 +81,10 @@ def scope_of(real):
     return Splits.read(real / SPLITS).fold(0).scope_sha256
 
 
-def make_in_context(real, folder, *, copies: bool, count=10, **how):
-    cases, recipes, edits = [], [], {}
+def make_in_context(real: Path, folder: Path, *, copies: bool, count: int = 10, **how: Any) -> Path:
+    cases: list[Case] = []
+    recipes: list[Recipe] = []
+    edits: dict[str, np.ndarray] = {}
     for number in range(count):
         donor = textured(number if copies else 500 + number)
         made, host, edit = in_context(number, number, donor.volume.image)
