@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medaug.core.errors import DataError
 from medaug.core.geometry import Grid, lps_to_ras, to_ras
 from scripts.benchmarks.measure import (
     BenchmarkResult,
@@ -104,6 +105,8 @@ def compare(source: Path, repeats: int, threads: int) -> BenchmarkResult:
     """Compare what both sides read, then time them and measure their memory."""
     sides = {"medaug": read_medaug}
     ours, notes, names = read_medaug(source), [], ["pydicom"]
+    if not ours:
+        sys.exit(f"no DICOM image series below {source}")
     if importlib.util.find_spec("SimpleITK"):
         import SimpleITK
 
@@ -142,7 +145,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         if asked.source is None:
             write_phantoms(Path(folder), asked.patients, tuple(asked.shape))
-        show(compare(asked.source or Path(folder), asked.repeats, asked.threads), as_json=asked.json)
+        try:
+            result = compare(asked.source or Path(folder), asked.repeats, asked.threads)
+        except DataError as error:
+            sys.exit(f"a series is not one that medaug reads: {error.line()}")
+    show(result, as_json=asked.json)
     return 0
 
 

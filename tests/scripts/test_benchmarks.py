@@ -65,6 +65,14 @@ def test_bad_options_are_refused() -> None:
     assert "'0' is no whole number of at least 1" in done.stderr
 
 
+def test_a_folder_without_series_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image", encoding="utf-8")
+    done = run("ingest.py", "--json", "--source", str(tmp_path))
+    assert done.returncode == 1
+    assert "no DICOM image series below" in done.stderr
+    assert not done.stdout
+
+
 def test_sides_take_turns_after_a_warm_up() -> None:
     order: list[str] = []
     seconds = alternate({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, repeats=2)
