@@ -38,6 +38,7 @@ from medaug.experiments.design import (
     cells,
     classes_to_draw,
     scored_records,
+    training_subset,
 )
 from medaug.experiments.run import RESULTS, Ground, Sample, run_experiment
 from medaug.generators.base import GeneratorConfig, TrainableConfig, load_generator, parse_generator
@@ -106,6 +107,8 @@ def experiment(options: ExperimentOptions, progress: Progress) -> ExperimentSumm
     splits = read_splits(options.dataset, manifest)
     planned = cells(config, splits.outer_folds)
     drawn = classes_to_draw(config, manifest.classes)
+    for cell in planned:  # what cannot be trained is said before a folder is made
+        training_subset(manifest, cell.fold, config.limit_class, cell.n_annotated)
     inputs = {"dataset": manifest.content_sha256, "splits": sha256_text(splits.model_dump_json())}
     _require_lesions(manifest, {cell.fold.index: cell.fold for cell in planned}.values())
     skipped = finished(options.out, STEP, config, inputs)
