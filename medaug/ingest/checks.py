@@ -12,6 +12,7 @@ from medaug.core.errors import DataError, GeometryError, LabelError, UnreadableE
 from medaug.core.geometry import Grid
 from medaug.core.results import Finding, Severity
 from medaug.core.volume import Volume
+from medaug.core.wording import counted
 
 _SUSPECT_ANISOTROPY = 4.0
 _GRID_TOLERANCE = 0.05
@@ -34,9 +35,9 @@ def check_finite(volume: Volume, case_id: str) -> Finding | None:
     count = int(volume.image.size - np.count_nonzero(np.isfinite(volume.image)))
     if not count:
         return None
-    return _finding(
-        "not-finite", "refused", case_id, f"{count} voxels are not finite; replace them at the source"
-    )
+    held = counted(count, "value")
+    message = f"image holds {held} that {'is' if count == 1 else 'are'} not finite; replace at the source"
+    return _finding("not-finite", "refused", case_id, message)
 
 
 def check_constant(volume: Volume, case_id: str) -> Finding | None:
@@ -189,7 +190,7 @@ def check_channels(case_id: str, found: Sequence[str], expected: Sequence[str]) 
 
 def note_guessed_modality(count: int, modality: str, unit: str) -> Finding:
     """``modality-guessed``: nothing says what the intensities mean."""
-    message = f"modality of {count} cases is not stated; taken as {modality} in {unit}; say --modality if that is wrong"
+    message = f"modality of {counted(count, 'case')} is not stated; taken as {modality} in {unit}; say --modality if that is wrong"
     return _finding("modality-guessed", "flagged", None, message)
 
 

@@ -135,6 +135,8 @@ def _image(text: str, column: str, roots: tuple[Path, ...], channel: str) -> Ima
     if path.is_dir():
         files = tuple(sorted(p for p in path.rglob("*") if p.is_file() and looks_like_dicom(p)))
         return ImageSource("dicom", files, channel)
+    if not is_nifti(path) and not looks_like_dicom(path):
+        raise UnreadableError(f"the file of column {column} is neither NIfTI nor DICOM, or may not be read")
     return ImageSource("nifti" if is_nifti(path) else "dicom", (path,), channel)
 
 

@@ -89,7 +89,12 @@ class ExperimentSummary(Summary):
         """The verdict, and where to read on."""
         done = "done before, nothing to do" if self.skipped else f"{self.trainings} trainings done"
         warning = (self.warning,) if self.warning else ()
-        return (self.verdict, *warning, f"{done}; figures in {self.results}", "next: `medaug report RUN`")
+        return (
+            self.verdict,
+            *warning,
+            f"{done}; figures in {self.results}",
+            f"next: `medaug report {self.out}`",
+        )
 
 
 def experiment(options: ExperimentOptions, progress: Progress) -> ExperimentSummary:

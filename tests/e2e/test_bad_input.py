@@ -189,7 +189,7 @@ BAD_SOURCES = {
     "image without label": "image has no label and labels are required",
     "label on another grid": "label map lies on another grid than its image (another affine); resample it onto the image first",
     "label id not in the table": "label id 7 is not in the class table; name it in lesion_classes and label_ids, or with --class-map",
-    "NaN": "1 voxels are not finite; replace them at the source",
+    "NaN": "image holds 1 value that is not finite; replace at the source",
     "empty image": "image has one value everywhere; export it again",
 }
 
