@@ -87,7 +87,8 @@ def read_splits(dataset: Path, manifest: Manifest) -> Splits:
     splits = Splits.read(dataset / SPLITS)
     if splits.dataset_sha256 != manifest.content_sha256:
         raise DataError(
-            f"{SPLITS} belongs to another state of {dataset.name}", hint="run `medaug split DATASET` again"
+            f"{SPLITS} belongs to another state of {dataset.name}",
+            hint="delete it and run `medaug split DATASET` again",
         )
     return splits
 

@@ -46,13 +46,16 @@ def make_splits(
 
     Raises:
         ConfigError: If there are fewer labelled patients than folds.
-        DataError: If the dataset is synthetic, or a patient is stated to be on both sides.
+        DataError: If the dataset is synthetic, nobody has a label, or a patient is stated to be on both sides.
     """
     if any(record.origin is Origin.SYNTHETIC for record in manifest.cases):
         raise DataError("synthetic cases are never split", where=manifest.name, hint="split the real dataset")
     rng = SeedTree(seed).child("split").rng()
     patients, unlabelled = _patients(manifest.cases)
     patients = [patients[n] for n in rng.permutation(len(patients))]
+    if not patients:
+        hint = "ingest the labels with the images; what has none can be neither learnt from nor scored"
+        raise DataError("no patient has a label", where=manifest.name, hint=hint)
     stated = _stated_test(manifest.cases)
     notes = [f"{len(unlabelled)} patients have no label and are trained on only"] if unlabelled else []
     if stated:

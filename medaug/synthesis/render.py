@@ -188,6 +188,7 @@ class Renderer:
         Raises:
             SplitLeakageError: If the host is no real case of a training patient of the bank.
             LabelError: If the host has no label map; a lesion might hide in it.
+            UnreadableError: If the bank is damaged.
             DataError: If no place was found; the line names the constraint.
         """
         self.require_class(order.class_name)
@@ -198,9 +199,10 @@ class Renderer:
         failure: DataError | None = None
         for attempt in range(_SHAPES):
             entry, wanted = self._pick(order, attempt, rng)
+            crop = self._bank.crop(entry.lesion_id)  # a damaged bank is no lack of room
             try:
                 require_room(tissue, wanted)
-                outline = draw_outline(self._bank.crop(entry.lesion_id), self._target(host.case, wanted), rng)
+                outline = draw_outline(crop, self._target(host.case, wanted), rng)
                 site = find_site(tissue, outline.mask, rng)
             except DataError as error:
                 failure = error

@@ -14,6 +14,7 @@ from medaug.core.results import Summary
 from medaug.core.runs import Progress
 from medaug.core.splits import Fold, Splits
 from medaug.core.storage import clear_leftovers, require_free_space
+from medaug.core.wording import counted
 from medaug.ingest.split import make_splits
 
 _NEEDED_BYTES = 1 << 20
@@ -100,12 +101,22 @@ def split(options: SplitOptions, progress: Progress) -> SplitSummary:
 
 def _require_same(before: Splits, now: Splits) -> None:
     """Folds are never changed under the feet of what was fitted on them; those of another dataset state are no folds."""
-    if before != now:
-        raise ConfigError(
-            f"{SPLITS} holds {len(before.folds)} folds of seed {before.seed}, or of another state of the dataset",
-            where="DATASET",
-            hint=f"delete {SPLITS} to split anew; banks and models of the old folds are then void",
-        )
+    if before == now:
+        return
+    same_state = before.dataset_sha256 == now.dataset_sha256
+    raise ConfigError(
+        f"{SPLITS} holds {_words(before)}"
+        if same_state
+        else f"{SPLITS} belongs to another state of the dataset",
+        where="DATASET",
+        expected=_words(now) if same_state else "",
+        hint=f"delete {SPLITS} to split anew; banks and models of the old folds are then void",
+    )
+
+
+def _words(splits: Splits) -> str:
+    test = f" and {counted(len(splits.test), 'test patient')}" if splits.test else ""
+    return f"{len(splits.folds)} folds of seed {splits.seed}{test}"
 
 
 def _total(fold: Fold, manifest: Manifest) -> FoldTotal:

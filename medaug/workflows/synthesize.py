@@ -13,7 +13,7 @@ from pydantic import Field
 
 from medaug.core.case import FINDINGS, RECIPES, CaseRecord, FindingsFile, Manifest, Origin, read_manifest
 from medaug.core.config import Document, Frozen
-from medaug.core.errors import ConfigError, DataError, GeometryError, UnreadableError
+from medaug.core.errors import ConfigError, DataError, UnreadableError
 from medaug.core.lesion import Generator
 from medaug.core.plan import PlannedLesion, Recipe, read_lines, write_lines
 from medaug.core.results import Finding, Summary
@@ -304,11 +304,15 @@ class _Draw:
             rng = SeedTree(planned.seed).child("place", host.case_id).rng()
             order = Order(planned.class_name, planned.diameter_mm)
             try:
-                prepared = self._job.renderer.prepare(self._host(host), order, rng)
-            except (UnreadableError, GeometryError) as error:
+                view = self._host(host)
+            except DataError as error:
                 refused.append(_unreadable(host, error))
                 reason = reason or "it cannot be read"
                 continue
+            try:
+                prepared = self._job.renderer.prepare(view, order, rng)
+            except UnreadableError:  # of the bank: no other host helps
+                raise
             except DataError as error:
                 reason = reason or error.what
                 continue

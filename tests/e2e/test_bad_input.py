@@ -284,6 +284,36 @@ def test_stations_that_can_go_on_name_the_damaged_case(
     assert f"refused: {held_out}: " in labelled.line
 
 
+def test_a_damaged_bank_is_not_blamed_on_its_hosts(place: Path, tmp_path: Path, ask: Ask) -> None:
+    bank = shutil.copytree(place / "bank", tmp_path / "bank")
+    for crop in (bank / "crops").iterdir():
+        crop.write_bytes(b"no crop")
+    call = STATIONS["synthesize"](place, tmp_path / "out")
+    answer = ask(*(bank if part == place / "bank" else part for part in call))
+    assert answer.code == 3
+    assert "crop is missing or damaged; make the bank again" in answer.line
+
+
+def test_images_without_any_label_cannot_be_split(place: Path, tmp_path: Path, ask: Ask) -> None:
+    said = ask("ingest", place / "cohort/nifti/images", "--out", tmp_path / "set").said
+    assert said["labelled"] == 0
+    answer = ask("split", tmp_path / "set")
+    assert (answer.code, answer.line.split(";")[0]) == (3, "set: no patient has a label")
+
+
+def test_folds_of_another_state_of_the_dataset_are_void(place: Path, tmp_path: Path, ask: Ask) -> None:
+    folder = shutil.copytree(dataset(place), tmp_path / "set")
+    manifest = read_manifest(folder)
+    manifest.model_copy(update={"cases": manifest.cases[1:]}).write(folder / "manifest.json")
+    assert ask("split", folder, "--folds", 2).line.startswith(
+        "DATASET: splits.json belongs to another state of the dataset; delete splits.json"
+    )
+    answer = ask("bank", folder, "--out", tmp_path / "bank")
+    assert (answer.code, answer.line) == (
+        3, "splits.json belongs to another state of set; delete it and run `medaug split DATASET` again",
+    )  # fmt: skip
+
+
 def test_scans_from_elsewhere_are_refused_by_name_at_prediction(
     place: Path, tmp_path: Path, ask: Ask
 ) -> None:
@@ -521,6 +551,16 @@ WRONG: dict[str, tuple[Callable[[Path], tuple[object, ...]], int, str]] = {
                    "--per-class", "solid=1", "--out", "x"),
         3,
         "split holds no finished bank",
+    ),
+    "other folds": (
+        lambda p: ("split", p / "split", "--folds", 3),
+        2,
+        "DATASET: splits.json holds 2 folds of seed 0; expected 3 folds of seed 0; delete splits.json",
+    ),
+    "file below a file": (
+        lambda p: ("evaluate", p / "predict", dataset(p), "--out", p / "passphrase/scores.json"),
+        7,
+        "cannot read or write scores.json",
     ),
     "too many folds": (lambda p: ("split", p / "ingest", "--folds", 40), 2, "--folds: 8 labelled patients for 40"),
     "no such fold": (lambda p: ("train", dataset(p), "--config", p / "train.yaml", "--fold", 7, "--out", "x"), 2,
