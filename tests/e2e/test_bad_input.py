@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -454,8 +454,12 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
 
 
 @pytest.fixture
-def ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Arm Ctrl-C: the signal comes at that call of the progress bar, once."""
+def ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Arm Ctrl-C: the signal comes at that call of the progress bar, once.
+
+    A shell starts background jobs with the signal ignored, and Python then leaves it so; the tests must not care.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     advance, left = TerminalBar.advance, [0]
 
     def stopping(bar: TerminalBar, units: int = 1, note: str = "") -> None:
@@ -469,7 +473,8 @@ def ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def arm(calls: int) -> None:
         left[0] = calls
 
-    return arm
+    yield arm
+    signal.signal(signal.SIGINT, before)
 
 
 STOPS = {"split": 1, "inspect": 3, "bank": 2, "fit": 3, "experiment": 12, "evaluate": 2, "report": 1}
