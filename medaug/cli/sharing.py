@@ -14,7 +14,10 @@ from medaug.core.errors import ConfigError
 
 PassphraseOption = Annotated[
     Path | None,
-    typer.Option("--passphrase-file", help="File with the key's passphrase; asked for where missing."),
+    typer.Option(
+        "--passphrase-file",
+        help="File with the key's passphrase; else it is asked for, or read from standard input.",
+    ),
 ]
 
 
@@ -34,15 +37,18 @@ def _first_line(file: Path) -> str:
 
 
 def _passphrase(file: Path | None, *, confirm: bool) -> str:
-    """The passphrase from a file's first line, or asked for without echo."""
+    """The passphrase from a file's first line, from standard input, or asked for without echo."""
     if file is not None:
         return _first_line(file)
     if not sys.stdin.isatty():
-        raise ConfigError(
-            "there is no terminal to ask for the passphrase on",
-            where="--passphrase-file",
-            expected="a file that holds it",
-        )
+        piped = sys.stdin.readline().rstrip("\r\n")
+        if not piped:
+            raise ConfigError(
+                "there is no terminal to ask for the passphrase on",
+                where="--passphrase-file",
+                expected="a file that holds it, or a line on standard input",
+            )
+        return piped
     return str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True))
 
 

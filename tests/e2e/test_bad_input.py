@@ -612,7 +612,6 @@ WRONG: dict[str, tuple[Callable[[Path], tuple[object, ...]], int, str]] = {
                       "there is no copying audit"),
     "wrong passphrase": (lambda p: (*STATIONS["release"](p, p / "x5"), "--passphrase-file", p / "train.yaml"), 2,
                          "--key: signing.key cannot be opened with this passphrase"),
-    "no passphrase": (lambda p: ("keygen", "--out", p / "x6"), 2, "--passphrase-file: there is no terminal"),
     "keys are there": (lambda p: STATIONS["keygen"](p, p / "keygen"), 2, "keys are never replaced"),
     "wrong public key": (lambda p: ("verify", p / "release", "--public-key", p / "passphrase"), 2, "is no public key"),
     "no release": (lambda p: ("verify", p / "bank", "--public-key", p / "keygen/signing.pub"), 6, "certificate"),
