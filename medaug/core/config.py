@@ -79,6 +79,18 @@ def load_yaml(path: Path, model: type[T]) -> T:
         ConfigError: If the file is missing, is not YAML, or a key is unknown, missing or out of range.
     """
     try:
+        return model.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise ConfigError(explain(error, model), where=path.name) from error
+
+
+def read_yaml(path: Path) -> dict[str, object]:
+    """The keys of a YAML file; none for an empty one.
+
+    Raises:
+        ConfigError: If the file is missing, is not YAML, or holds no mapping.
+    """
+    try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"configuration {path.name} cannot be read: {error.strerror}") from error
@@ -87,10 +99,7 @@ def load_yaml(path: Path, model: type[T]) -> T:
         raise ConfigError(f"configuration {path.name} is not valid YAML: {reason}") from error
     if not isinstance(raw, dict | None):
         raise ConfigError("not a mapping", where=path.name, expected="lines of KEY: VALUE")
-    try:
-        return model.model_validate(raw if raw is not None else {})
-    except ValidationError as error:
-        raise ConfigError(explain(error, model), where=path.name) from error
+    return dict(raw or {})
 
 
 def _yaml_reason(error: Exception) -> str:

@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, cast, final, runtime_checkable
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from medaug.core.config import Document, explain
+from medaug.core.config import Document, explain, read_yaml
 from medaug.core.errors import CheckpointError, ConfigError
 from medaug.core.intensity import IntensityScheme
 from medaug.core.lesion import BankIndex, Generator, LesionCrop, LesionEntry
@@ -132,16 +131,7 @@ def read_generator_config(path: Path) -> GeneratorConfig:
     Raises:
         ConfigError: If the file is missing, is not YAML, or does not describe a generator.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"configuration {path.name} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"configuration {path.name} is not valid YAML: {reason}") from error
-    if not isinstance(raw, dict):
-        raise ConfigError("not a mapping", where=path.name, expected="keys such as kind: cgan")
-    return parse_generator(raw, where=path.name)
+    return parse_generator(read_yaml(path), where=path.name)
 
 
 def load_generator(name_or_run: str, fold: Fold | None = None) -> Generator:
