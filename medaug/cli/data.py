@@ -70,6 +70,27 @@ def ingest(
         bool,
         typer.Option("--keep-ids", help="Keep case ids of file names; they may tell who the patient is."),
     ] = False,
+    frames: Annotated[
+        str | None,
+        typer.Option("--frames", help="A fourth axis: channels, cases, or the number of one frame."),
+    ] = None,
+    tilt: Annotated[
+        str, typer.Option("--tilt", help="resample a tilted gantry upright, or refuse it.")
+    ] = "resample",
+    fraction_threshold: Annotated[
+        float,
+        typer.Option("--fraction-threshold", help="From which fraction on a fractional SEG counts."),
+    ] = 0.5,
+    priority: Annotated[
+        str, typer.Option("--priority", help='Classes that win an overlap, strongest first: "a,b".')
+    ] = "",
+    resample_labels: Annotated[
+        bool,
+        typer.Option("--resample-labels", help="Put label maps on their image's grid (nearest neighbour)."),
+    ] = False,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes that scan headers; 0: one a core.")
+    ] = 0,
     strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -83,7 +104,9 @@ def ingest(
         {
             "sources": tuple(sources), "out": out, "labels": labels, "name": name, "origin": origin,
             "class_map": class_map, "modality": modality, "spacing": spacing, "licence": licence, "terms": terms,
-            "require_labels": require_labels, "keep_ids": keep_ids, "strict": strict,
+            "require_labels": require_labels, "keep_ids": keep_ids, "strict": strict, "frames": frames, "tilt": tilt,
+            "fraction_threshold": fraction_threshold, "priority": priority, "resample_labels": resample_labels,
+            "workers": workers,
         }
     )  # fmt: skip
     call(workflow.ingest, options, as_json=as_json)

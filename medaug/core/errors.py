@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, final
+from typing import Any, ClassVar, Self, final
 
 
 class MedaugError(Exception):
@@ -13,12 +13,15 @@ class MedaugError(Exception):
         where: Pseudonymous case id or configuration key it concerns.
         expected: What was expected against what was found.
         hint: What the user can do next.
+        code: Code of the finding it becomes where one case is refused and the others go on (:mod:`medaug.core.findings`).
     """
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, what: str, *, where: str = "", expected: str = "", hint: str = "") -> None:
-        self.what, self.where, self.expected, self.hint = what, where, expected, hint
+    def __init__(
+        self, what: str, *, where: str = "", expected: str = "", hint: str = "", code: str = ""
+    ) -> None:
+        self.what, self.where, self.expected, self.hint, self.code = what, where, expected, hint, code
         super().__init__(self.line())
 
     def line(self) -> str:
@@ -28,13 +31,20 @@ class MedaugError(Exception):
         parts += [self.hint] if self.hint else []
         return "; ".join(part.strip().rstrip(".") for part in parts).replace("\n", " ")
 
+    def located(self, where: str, *, part: str = "", hint: str = "") -> Self:
+        """The same error, said of a place: ``part`` goes before what is wrong, ``hint`` replaces the old one."""
+        what = f"{part}: {self.what}" if part else self.what
+        return type(self)(what, where=where, expected=self.expected, hint=hint or self.hint, code=self.code)
+
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle with the keyword arguments, so that worker processes can raise it."""
-        return (_rebuild, (type(self), self.what, self.where, self.expected, self.hint))
+        return (_rebuild, (type(self), self.what, self.where, self.expected, self.hint, self.code))
 
 
-def _rebuild(kind: type[MedaugError], what: str, where: str, expected: str, hint: str) -> MedaugError:
-    return kind(what, where=where, expected=expected, hint=hint)
+def _rebuild(*parts: Any) -> MedaugError:  # noqa: ANN401
+    kind, what, where, expected, hint, code = parts
+    error: MedaugError = kind(what, where=where, expected=expected, hint=hint, code=code)
+    return error
 
 
 @final

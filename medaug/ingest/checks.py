@@ -9,6 +9,7 @@ import numpy as np
 
 from medaug.core.case import CaseRecord
 from medaug.core.errors import DataError, GeometryError, LabelError, UnreadableError
+from medaug.core.findings import Code, finding
 from medaug.core.geometry import Grid
 from medaug.core.results import Finding, Severity
 from medaug.core.volume import Volume
@@ -19,15 +20,15 @@ _GRID_TOLERANCE = 0.05
 
 
 def check_readable(error: DataError, case_id: str) -> Finding:
-    """``unreadable``, ``geometry``, ``label`` or ``data``: what a reader refused, in its own words."""
-    kinds = {UnreadableError: "unreadable", GeometryError: "geometry", LabelError: "label"}
-    bare = DataError(error.what, expected=error.expected, hint=error.hint)
-    return _finding(kinds.get(type(error), "data"), "refused", case_id, bare.line())
+    """What a reader refused, in its own words: the code it gave, else ``unreadable``, ``geometry``, ``label`` or ``data``."""
+    kinds = {UnreadableError: Code.UNREADABLE, GeometryError: Code.GEOMETRY, LabelError: Code.LABEL}
+    code = Code(error.code) if error.code else kinds.get(type(error), Code.DATA)
+    return _finding(code, "refused", case_id, error.located("").line())
 
 
 def check_stated(problem: str, case_id: str) -> Finding | None:
     """``source-row``: what the source says of the case makes no sense."""
-    return _finding("source-row", "refused", case_id, problem) if problem else None
+    return _finding(Code.SOURCE_ROW, "refused", case_id, problem) if problem else None
 
 
 def check_finite(volume: Volume, case_id: str) -> Finding | None:
@@ -37,7 +38,7 @@ def check_finite(volume: Volume, case_id: str) -> Finding | None:
         return None
     held = counted(count, "value")
     message = f"image holds {held} that {'is' if count == 1 else 'are'} not finite; replace at the source"
-    return _finding("not-finite", "refused", case_id, message)
+    return _finding(Code.NOT_FINITE, "refused", case_id, message)
 
 
 def check_constant(volume: Volume, case_id: str) -> Finding | None:
@@ -46,7 +47,7 @@ def check_constant(volume: Volume, case_id: str) -> Finding | None:
         if float(channel.min()) == float(channel.max()):
             which = f"channel {name}" if len(volume.channels) > 1 else "image"
             return _finding(
-                "constant-image", "refused", case_id, f"{which} has one value everywhere; export it again"
+                Code.CONSTANT_IMAGE, "refused", case_id, f"{which} has one value everywhere; export it again"
             )
     return None
 
@@ -61,7 +62,7 @@ def check_channel_grids(grids: Sequence[Grid], case_id: str) -> Finding | None:
     if all(same_grid(grids[0], other) for other in grids[1:]):
         return None
     return _finding(
-        "channel-grid", "refused", case_id, "channels lie on different grids; resample them onto one first"
+        Code.CHANNEL_GRID, "refused", case_id, "channels lie on different grids; resample them onto one first"
     )
 
 
@@ -71,7 +72,7 @@ def check_label_grid(image: Grid, label: Grid, case_id: str) -> Finding | None:
         return None
     what = f"shape {label.shape} against {image.shape}" if label.shape != image.shape else "another affine"
     message = f"label map lies on another grid than its image ({what}); resample it onto the image first"
-    return _finding("label-grid", "refused", case_id, message)
+    return _finding(Code.LABEL_GRID, "refused", case_id, message)
 
 
 def check_label_ids(present: Iterable[int], named: Iterable[int], case_id: str) -> Finding | None:
@@ -81,7 +82,7 @@ def check_label_ids(present: Iterable[int], named: Iterable[int], case_id: str) 
         return None
     shown = ", ".join(str(number) for number in unknown[:5])
     message = f"label id {shown} is not in the class table; name it in lesion_classes and label_ids, or with --class-map"
-    return _finding("label-id-unknown", "refused", case_id, message)
+    return _finding(Code.LABEL_ID_UNKNOWN, "refused", case_id, message)
 
 
 def check_label_missing(case_id: str, *, required: bool) -> Finding:
@@ -89,7 +90,7 @@ def check_label_missing(case_id: str, *, required: bool) -> Finding:
     message = "image has no label" + (
         " and labels are required" if required else "; kept as an unlabelled case"
     )
-    return _finding("label-missing", "refused" if required else "flagged", case_id, message)
+    return _finding(Code.LABEL_MISSING, "refused" if required else "flagged", case_id, message)
 
 
 def check_lesion_free(labels: np.ndarray, case_id: str, *, lesion_free: bool) -> Finding | None:
@@ -97,11 +98,11 @@ def check_lesion_free(labels: np.ndarray, case_id: str, *, lesion_free: bool) ->
     drawn = bool(labels.any())
     if lesion_free and drawn:
         return _finding(
-            "lesion-free-labelled", "refused", case_id, "said to be lesion-free and has a labelled lesion"
+            Code.LESION_FREE_LABELLED, "refused", case_id, "said to be lesion-free and has a labelled lesion"
         )
     if not lesion_free and not drawn:
         message = "label map is empty though the case is not said to be lesion-free"
-        return _finding("label-empty", "flagged", case_id, message)
+        return _finding(Code.LABEL_EMPTY, "flagged", case_id, message)
     return None
 
 
@@ -111,7 +112,10 @@ def check_classes_found(stated: Iterable[str], present: Iterable[str], case_id: 
     if not lost:
         return None
     return _finding(
-        "class-not-found", "flagged", case_id, f"label map holds no {', '.join(lost)}, which the table names"
+        Code.CLASS_NOT_FOUND,
+        "flagged",
+        case_id,
+        f"label map holds no {', '.join(lost)}, which the table names",
     )
 
 
@@ -124,11 +128,11 @@ def check_spacing(grid: Grid, case_id: str, *, known: bool, stated: bool) -> Fin
         return None
     if not known and not stated:
         message = "header gives no spacing; the 1 mm of its affine are nominal"
-        return _finding("spacing-nominal", "flagged", case_id, message)
+        return _finding(Code.SPACING_NOMINAL, "flagged", case_id, message)
     thin = max(grid.shape) > _SUSPECT_ANISOTROPY * min(grid.shape)
     if known and not stated and thin and np.allclose(grid.spacing_mm, 1.0, atol=1e-6):
         message = "spacing is exactly 1 x 1 x 1 mm for a thin stack; if it is nominal, say --spacing nominal"
-        return _finding("spacing-suspect", "flagged", case_id, message)
+        return _finding(Code.SPACING_SUSPECT, "flagged", case_id, message)
     return None
 
 
@@ -136,10 +140,10 @@ def check_duplicate_image(same_as: str, case_id: str, *, same_patient: bool) -> 
     """``duplicate-image``: two cases have identical voxels; refused under two patients, since splits would leak."""
     if same_patient:
         return _finding(
-            "duplicate-image", "flagged", case_id, f"same voxels as {same_as} of the same patient"
+            Code.DUPLICATE_IMAGE, "flagged", case_id, f"same voxels as {same_as} of the same patient"
         )
     message = f"same voxels as {same_as}, which is said to be another patient"
-    return _finding("duplicate-image", "refused", case_id, message)
+    return _finding(Code.DUPLICATE_IMAGE, "refused", case_id, message)
 
 
 def check_patient_sources(appearances: Iterable[tuple[str, int]]) -> tuple[Finding, ...]:
@@ -149,7 +153,7 @@ def check_patient_sources(appearances: Iterable[tuple[str, int]]) -> tuple[Findi
         sources.setdefault(patient_id, set()).add(source)
     return tuple(
         _finding(
-            "patient-in-several-sources",
+            Code.PATIENT_IN_SEVERAL_SOURCES,
             "flagged",
             None,
             f"{patient_id} stands in {len(numbers)} sources and is kept as one patient",
@@ -168,9 +172,9 @@ def check_single_lesions(records: Sequence[CaseRecord], classes: Sequence[str]) 
     for name in classes:
         if counts[name] == 1:
             message = f"class {name} has one lesion only: no split can both train on it and test it"
-            found.append(_finding("single-lesion-class", "flagged", None, message))
+            found.append(_finding(Code.SINGLE_LESION_CLASS, "flagged", None, message))
         elif not counts[name]:
-            found.append(_finding("class-without-lesion", "flagged", None, f"class {name} has no lesion"))
+            found.append(_finding(Code.CLASS_WITHOUT_LESION, "flagged", None, f"class {name} has no lesion"))
     return tuple(found)
 
 
@@ -179,26 +183,26 @@ def check_unit(case_id: str, found: str, expected: str) -> Finding:
     message = (
         f"intensities are {found}; expected {expected} as in most cases; ingest apart, or say --modality"
     )
-    return _finding("unit-differs", "refused", case_id, message)
+    return _finding(Code.UNIT_DIFFERS, "refused", case_id, message)
 
 
 def check_channels(case_id: str, found: Sequence[str], expected: Sequence[str]) -> Finding:
     """``channels-differ``: other channels than most cases have."""
     message = f"channels are {', '.join(found)}; expected {', '.join(expected)} as in most cases"
-    return _finding("channels-differ", "refused", case_id, message)
+    return _finding(Code.CHANNELS_DIFFER, "refused", case_id, message)
 
 
 def note_guessed_modality(count: int, modality: str, unit: str) -> Finding:
     """``modality-guessed``: nothing says what the intensities mean."""
     message = f"modality of {counted(count, 'case')} is not stated; taken as {modality} in {unit}; say --modality if that is wrong"
-    return _finding("modality-guessed", "flagged", None, message)
+    return _finding(Code.MODALITY_GUESSED, "flagged", None, message)
 
 
 def note_made_up_classes() -> Finding:
     """``class-names-missing``: nothing names the label ids."""
     message = "label ids have no names and are called class_1, class_2, ...; name them with --class-map"
-    return _finding("class-names-missing", "flagged", None, message)
+    return _finding(Code.CLASS_NAMES_MISSING, "flagged", None, message)
 
 
-def _finding(code: str, severity: Severity, case_id: str | None, message: str) -> Finding:
-    return Finding(code=code, severity=severity, case_id=case_id, message=message)
+def _finding(code: Code, severity: Severity, case_id: str | None, message: str) -> Finding:
+    return finding(code, severity, message, case_id)

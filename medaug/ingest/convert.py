@@ -110,8 +110,7 @@ def _told(part: str, *kinds: type[DataError]) -> Iterator[None]:
     try:
         yield
     except kinds as error:
-        what = f"{part}: {error.what}"
-        raise type(error)(what, where=error.where, expected=error.expected, hint=error.hint) from error
+        raise error.located(error.where, part=part) from error
 
 
 def _refuse(finding: Finding | None) -> None:

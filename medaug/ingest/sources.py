@@ -12,7 +12,7 @@ from medaug.core.case import Origin
 from medaug.core.config import Document, Frozen
 from medaug.core.results import Severity
 
-Kind = Literal["nifti", "dicom"]
+Kind = Literal["nifti", "dicom", "nrrd", "metaimage", "picture"]
 
 
 @final
@@ -126,6 +126,27 @@ class Discovery:
 
 @final
 @dataclass(frozen=True, slots=True)
+class Choices:
+    """How the command line wants files to be read where more than one way is right.
+
+    Attributes:
+        frames: The fourth axis of an image: None asks (NIfTI is refused, a DICOM series becomes channels), ``channels``,
+            ``cases`` (each frame a case of the same patient), or the number of the frame to take, counted from 0.
+        tilt: A tilted gantry is resampled upright with a finding, or refused.
+        fraction_threshold: From which fraction on a voxel of a FRACTIONAL SEG belongs to its segment.
+        priority: Classes that win where segments overlap, the strongest first; empty refuses overlaps.
+        resample_labels: Put label maps on the grid of their image with nearest neighbour instead of refusing them.
+    """
+
+    frames: Literal["channels", "cases"] | int | None = None
+    tilt: Literal["resample", "refuse"] = "resample"
+    fraction_threshold: float = 0.5
+    priority: tuple[str, ...] = ()
+    resample_labels: bool = False
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Policy:
     """What the command line says of all cases; it wins over the files."""
 
@@ -135,6 +156,7 @@ class Policy:
     licence: str | None = None
     terms: str | None = None
     require_labels: bool = False
+    choices: Choices = Choices()
 
 
 @final

@@ -234,8 +234,7 @@ def _read(dataset: Path, stored: StoredFile, record: CaseRecord, *, label: bool)
     try:
         file = reader(dataset / stored.path, as_stored=True, where=record.case_id)
     except DataError as error:
-        what = f"{stored.path}: {error.what}"
-        raise type(error)(what, where=record.case_id, expected=error.expected, hint=_RESTORE) from error
+        raise error.located(record.case_id, part=stored.path, hint=_RESTORE) from error
     if file.sha256 != stored.sha256:
         what = f"{stored.path} is not the file the manifest describes"
         raise UnreadableError(what, where=record.case_id, hint=_RESTORE)

@@ -106,7 +106,7 @@ def read_series(files: Sequence[Path], *, where: str = "") -> SeriesVolume:
         slices = [_read_slice(path) for path in files]
         return _assemble(slices)
     except DataError as error:
-        raise type(error)(error.what, where=where, expected=error.expected, hint=error.hint) from error
+        raise error.located(where) from error
 
 
 def _finding(code: str, message: str, *, fixed: bool = False) -> Finding:

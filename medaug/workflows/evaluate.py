@@ -145,7 +145,7 @@ def _score(item: _Reference, prediction: Path | None, classes: tuple[str, ...]) 
     try:
         scored = score_case(answer, reference, spacing_known=item.spacing_known)
     except DataError as error:
-        raise type(error)(error.what, where=item.case_id, expected=error.expected, hint=error.hint) from error
+        raise error.located(item.case_id) from error
     return [
         DiceRow(
             arm=ARM,

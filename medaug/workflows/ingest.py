@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, final
+from typing import Annotated, Literal, final
 
 from pydantic import Field, field_validator
 
@@ -31,7 +31,7 @@ from medaug.ingest.classes import class_table, parse_class_map, with_class_names
 from medaug.ingest.discover import Identified, discover, identify
 from medaug.ingest.reading import RESUME, ReadingPlan, read_cases, record_paths
 from medaug.ingest.settle import ReadCase, Settled, settle
-from medaug.ingest.sources import Policy, PrivateCase, PrivateSource, SourcesPrivate, Stray
+from medaug.ingest.sources import Choices, Policy, PrivateCase, PrivateSource, SourcesPrivate, Stray
 from medaug.io.dataset import finish_dataset
 
 
@@ -54,6 +54,33 @@ class IngestOptions(Frozen):
         default=False, description="show file names as case ids; they may hold identifiers"
     )
     strict: bool = False
+    frames: Literal["channels", "cases"] | Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="the fourth axis: channels, cases, or the number of one frame"
+    )
+    tilt: Literal["resample", "refuse"] = "resample"
+    fraction_threshold: float = Field(default=0.5, gt=0, le=1, description="of a FRACTIONAL SEG")
+    priority: tuple[str, ...] = Field(default=(), description="classes that win an overlap, strongest first")
+    resample_labels: bool = False
+    workers: int = Field(default=0, ge=0, description="processes that scan headers; 0 takes one a core")
+
+    @field_validator("frames", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        """The command line hands over text."""
+        return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+    @field_validator("priority", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """``"a,b"`` is two classes."""
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @property
+    def choices(self) -> Choices:
+        """How files are read where more than one way is right."""
+        return Choices(self.frames, self.tilt, self.fraction_threshold, self.priority, self.resample_labels)
 
     @field_validator("modality", mode="before")
     @classmethod
@@ -80,6 +107,7 @@ class _Asked(Frozen):
     require_labels: bool
     keep_ids: bool
     strict: bool
+    choices: Choices
 
 
 @final
@@ -189,6 +217,7 @@ def _prepare(options: IngestOptions, progress: Progress) -> _Job:
         options.licence,
         options.terms,
         options.require_labels,
+        options.choices,
     )
     notes = (note_made_up_classes(),) if made_up else ()
     name = options.name or options.out.absolute().name or "dataset"
@@ -207,6 +236,7 @@ def _asked(options: IngestOptions, name: str) -> _Asked:
         require_labels=options.require_labels,
         keep_ids=options.keep_ids,
         strict=options.strict,
+        choices=options.choices,
     )
 
 

@@ -127,7 +127,7 @@ def test_classes_with_one_lesion_or_none() -> None:
 
 
 def test_codes_are_used_by_one_function_each() -> None:
-    codes = re.findall(r"_finding\(\s*\"([a-z-]+)\"", inspect.getsource(checks))
-    in_one_function = {"duplicate-image"}
+    codes = re.findall(r"_finding\(\s*Code\.([A-Z_]+)", inspect.getsource(checks))
+    in_one_function = {"DUPLICATE_IMAGE"}
     assert {code for code in codes if codes.count(code) > 1} <= in_one_function
     assert len(set(codes)) >= 18

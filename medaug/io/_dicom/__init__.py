@@ -1,0 +1,1 @@
+"""How :mod:`medaug.io.dicom` reads: frames, stacks of frames, and the pixels of both."""
