@@ -22,7 +22,8 @@ from nibabel.wrapstruct import WrapStructError
 from medaug.core.errors import GeometryError, LabelError, UnreadableError
 from medaug.core.geometry import Grid, Reorientation, to_ras
 from medaug.core.storage import write_bytes_atomic
-from medaug.core.volume import Labels, Mask
+from medaug.core.volume import Image, Labels, Mask
+from medaug.core.wording import counted
 
 SUFFIXES = (".nii.gz", ".nii")
 _AGAIN = "copy or export it again"
@@ -40,7 +41,8 @@ class NiftiImage:
     """One file, as stored or turned to RAS+ order.
 
     Attributes:
-        array: (I, J, K); integers as stored where the header scales nothing, else floats after scaling.
+        array: (I, J, K), or (C, I, J, K) where channels were asked for; integers as stored where the header scales nothing,
+            else floats after scaling.
         grid: Where the voxels are, RAS+ mm.
         turn: How the stored axes became those of ``array``; its ``invert`` gives the stored order back.
         spacing_known: False where the header carries neither sform nor qform and says 1 x 1 x 1.
@@ -83,6 +85,23 @@ def read_nifti(path: Path, *, as_stored: bool = False, where: str = "") -> Nifti
         UnreadableError: If the file is missing, truncated, damaged or no NIfTI image.
         GeometryError: If it has four or more axes, or an affine that places no voxels.
     """
+    return _read(path, None, as_stored=as_stored, where=where)
+
+
+def read_channels(path: Path, count: int, *, as_stored: bool = False, where: str = "") -> NiftiImage:
+    """Read an image whose fourth axis holds ``count`` channels, as the Decathlon's files do; as :func:`read_nifti`.
+
+    Returns:
+        The image; its array is (C, I, J, K).
+
+    Raises:
+        UnreadableError: If the file is missing, truncated, damaged or no NIfTI image.
+        GeometryError: If it holds another number of channels, or an affine that places no voxels.
+    """
+    return _read(path, count, as_stored=as_stored, where=where)
+
+
+def _read(path: Path, channels: int | None, *, as_stored: bool, where: str) -> NiftiImage:
     try:
         content = path.read_bytes()
         raw = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
@@ -93,8 +112,8 @@ def read_nifti(path: Path, *, as_stored: bool = False, where: str = "") -> Nifti
     except (OSError, EOFError, zlib.error) as error:
         raise UnreadableError("file is cut short or damaged", where=where, hint=_AGAIN) from error
     image = _parse(raw, where)
-    array = _values(image, where)
-    grid = Grid(array.shape, _affine_mm(image, where))
+    array = _values(image, channels, where)
+    grid = Grid(array.shape[-3:], _affine_mm(image, where))
     same = Reorientation((0, 1, 2), (False, False, False))
     grid, turn = (grid, same) if as_stored else to_ras(grid)
     turned = array if turn == same else turn.apply(array)
@@ -132,16 +151,33 @@ def _drop(_: logging.LogRecord) -> bool:
     return False
 
 
-def _values(image: nib.Nifti1Image | nib.Nifti2Image, where: str) -> np.ndarray:
-    """The voxels after the header's scaling, in native byte order, as (I, J, K)."""
+def _values(image: nib.Nifti1Image | nib.Nifti2Image, channels: int | None, where: str) -> np.ndarray:
+    """The voxels after the header's scaling, in native byte order, as (I, J, K), or (C, I, J, K) for stated channels."""
     shape = tuple(int(n) for n in image.shape)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     shape += (1,) * (3 - len(shape))
+    if channels is not None:
+        return _channels_first(image, shape, channels, where)
     if len(shape) != 3:
         raise GeometryError(
             f"image is {len(shape)}D", where=where, expected="3D", hint="take one frame or channel out"
         )
+    return _decoded(image, shape, where)
+
+
+def _channels_first(
+    image: nib.Nifti1Image | nib.Nifti2Image, shape: tuple[int, ...], channels: int, where: str
+) -> np.ndarray:
+    if len(shape) == 3:
+        shape = (*shape, 1)
+    if len(shape) != 4 or shape[3] != channels:
+        held = counted(shape[3], "channel") if len(shape) == 4 else f"{len(shape)} axes"
+        raise GeometryError(f"image holds {held}", where=where, expected=f"{channels} channels as stated")
+    return np.moveaxis(_decoded(image, shape, where), 3, 0)
+
+
+def _decoded(image: nib.Nifti1Image | nib.Nifti2Image, shape: tuple[int, ...], where: str) -> np.ndarray:
     if min(shape) < 1 or np.prod(shape, dtype=np.float64) > _MAX_VOXELS:
         raise GeometryError(f"image shape is {shape}", where=where, expected=f"1 to {_MAX_VOXELS} voxels")
     if image.header.get_data_dtype().kind not in "iuf":
@@ -202,6 +238,16 @@ def write_volume(path: Path, array: np.ndarray, grid: Grid) -> str:
     return _write(path, _as_int16(array), grid)
 
 
+def write_channels(path: Path, image: Image, grid: Grid) -> str:
+    """Write all channels, (C, I, J, K), into one file with the channels as its fourth axis; as :func:`write_volume`.
+
+    Raises:
+        GeometryError: If image and grid do not agree.
+        StorageError: If the file cannot be written.
+    """
+    return _write(path, np.moveaxis(_as_int16(image), 0, 3), grid)
+
+
 def write_label(path: Path, labels: Labels | Mask, grid: Grid) -> str:
     """Write a label map or mask, (I, J, K), as uint8 (uint16 above 255); returns the SHA-256 of the file.
 
@@ -231,7 +277,7 @@ def _as_int16(array: np.ndarray) -> np.ndarray:
 
 
 def _write(path: Path, array: np.ndarray, grid: Grid) -> str:
-    if array.shape != grid.shape:
+    if array.shape[:3] != grid.shape:
         raise GeometryError(f"array is {array.shape}", expected=f"{grid.shape}")
     # the header holds float32: rounding first (and turning -0 into 0) makes a file that is read and written
     # again the same file

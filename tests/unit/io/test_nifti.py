@@ -11,7 +11,16 @@ import pytest
 
 from medaug.core.errors import DataError, GeometryError, LabelError, UnreadableError
 from medaug.core.geometry import Grid
-from medaug.io.nifti import is_nifti, read_label, read_nifti, stem, write_label, write_volume
+from medaug.io.nifti import (
+    is_nifti,
+    read_channels,
+    read_label,
+    read_nifti,
+    stem,
+    write_channels,
+    write_label,
+    write_volume,
+)
 
 AFFINE = np.array([[0.8, 0, 0, -20.5], [0, 0.9, 0.1, 11], [0, -0.1, 2.5, 3], [0, 0, 0, 1.0]])
 
@@ -227,3 +236,33 @@ def test_odd_files_are_read_or_refused_as_their_table_says(medaug_data: Path) ->
             read_nifti(files / name)
     with pytest.raises(LabelError):
         read_label(files / "sct_testing_data/mt/mt1_gmseg.nii.gz")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_channels_on_the_fourth_axis_come_back_exactly(
+    tmp_path: Path, rng: np.random.Generator, *, whole: bool
+) -> None:
+    first = _array(rng)
+    image = np.stack([first, first + (1 if whole else 0.25)])
+    digest = write_channels(tmp_path / "a.nii.gz", image, Grid((5, 6, 4), AFFINE))
+    assert nib.Nifti1Image.from_filename(tmp_path / "a.nii.gz").shape == (5, 6, 4, 2)
+    back = read_channels(tmp_path / "a.nii.gz", 2)
+    assert np.array_equal(back.array, image)
+    assert back.array.dtype == (np.int16 if whole else np.float32)
+    assert back.grid.agrees_with(Grid((5, 6, 4), AFFINE))
+    assert back.sha256 == digest
+
+
+def test_channels_are_turned_as_images_are(tmp_path: Path, rng: np.random.Generator) -> None:
+    image = np.stack([_array(rng), _array(rng)])
+    write_channels(tmp_path / "a.nii.gz", image, Grid((5, 6, 4), np.diag([-1.0, -1.0, 2.0, 1.0])))
+    assert np.array_equal(read_channels(tmp_path / "a.nii.gz", 2).array, image[:, ::-1, ::-1])
+
+
+def test_another_number_of_channels_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+    write_channels(tmp_path / "a.nii.gz", np.stack([_array(rng)] * 2), Grid((5, 6, 4), AFFINE))
+    with pytest.raises(GeometryError, match="holds 2 channels; expected 3 channels"):
+        read_channels(tmp_path / "a.nii.gz", 3)
+    write_volume(tmp_path / "b.nii.gz", _array(rng), Grid((5, 6, 4), AFFINE))
+    with pytest.raises(GeometryError, match="holds 1 channel;"):
+        read_channels(tmp_path / "b.nii.gz", 2)
