@@ -244,6 +244,11 @@ CATALOGUE: Final[dict[Code, Entry]] = {
         "Reading the file needs a package that is not installed.",
         "Install the extra that the message names and ingest again.",
     ),
+    Code.FILE_CHANGED: Entry(
+        ("refused",),
+        "A file is not the one that the manifest beside it describes.",
+        "Restore it; or take manifest.json away, so that the folder is read without what it knew of the cases.",
+    ),
     Code.NOT_FINITE: Entry(
         ("refused",),
         "The image holds NaN or infinite values.",

@@ -59,6 +59,7 @@ class Code(StrEnum):
     TRANSFORM_CONFLICT = "transform-conflict"
     UNSUPPORTED_FORMAT = "unsupported-format"
     DEPENDENCY_MISSING = "dependency-missing"
+    FILE_CHANGED = "file-changed"
     # images of a case
     NOT_FINITE = "not-finite"
     CONSTANT_IMAGE = "constant-image"

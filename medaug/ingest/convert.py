@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 
-from medaug.core.case import Case
+from medaug.core.case import Case, Origin
 from medaug.core.errors import DataError, GeometryError, UnreadableError
+from medaug.core.findings import Code
 from medaug.core.geometry import Grid
 from medaug.core.results import Finding
-from medaug.core.volume import LabelMap, Unit, Volume
+from medaug.core.volume import LabelMap, Mask, Unit, Volume
 from medaug.ingest import checks
 from medaug.ingest.classes import present_ids, to_class_ids
 from medaug.ingest.discover import Identified
 from medaug.ingest.folders import modality_of
-from medaug.ingest.sources import ImageSource, Policy, SourceCase
+from medaug.ingest.sources import ImageSource, LabelSource, Policy, SourceCase
 from medaug.io.annotations import combine, read_seg
 from medaug.io.dataset import CaseFacts
 from medaug.io.dicom import SeriesVolume, read_series
-from medaug.io.nifti import read_label, read_nifti
+from medaug.io.nifti import read_channels, read_label, read_nifti
 
 UNSTATED = "OT"
 _HU_FLOOR = -500.0
@@ -38,6 +39,7 @@ class Converted:
         case: None where it is refused.
         facts: For the manifest.
         findings: Everything odd, refusals too.
+        edit_mask: (I, J, K), where a synthetic case differs from its host.
         pixels_sha256: Of the voxels, to find one image under two patients.
         looks_like_hu: Whole numbers that reach air in HU, in one channel.
         is_guessed: Nothing says what the intensities mean.
@@ -49,6 +51,7 @@ class Converted:
     pixels_sha256: str = ""
     looks_like_hu: bool = False
     is_guessed: bool = False
+    edit_mask: Mask | None = None
 
 
 @final
@@ -122,7 +125,7 @@ def _convert(
     found: Identified, class_names: tuple[str, ...], policy: Policy, *, labels_expected: bool
 ) -> Converted:
     source, case_id = found.source, found.case_id
-    channels = [_read_channel(image, case_id) for image in source.images]
+    channels = [channel for image in source.images for channel in _read_channels(image, case_id)]
     volume, modality, is_guessed = _volume(source, channels, case_id, policy)
     _refuse(checks.check_finite(volume, case_id))
     _refuse(checks.check_constant(volume, case_id))
@@ -140,12 +143,52 @@ def _convert(
         lesion_free=source.stated.lesion_free,
         licence=policy.licence or source.stated.licence,
         terms=policy.terms or source.stated.terms,
-        source_sha256=tuple(digest for channel in channels for digest in channel.sha256) + label_sha256,
+        source_sha256=source.stated.source_sha256 or _digests(channels) + label_sha256,
         findings=tuple(dict.fromkeys(finding.code for finding in findings)),
     )
     digest = hashlib.sha256(volume.image.tobytes()).hexdigest()
-    case = Case(case_id, found.patient_id, volume, label_map, policy.origin)
-    return Converted(case, facts, findings, digest, is_guessed and _looks_like_hu(volume), is_guessed)
+    synthetic = Origin.SYNTHETIC in (policy.origin, source.stated.origin)
+    origin = Origin.SYNTHETIC if synthetic else Origin.REAL
+    case = Case(case_id, found.patient_id, volume, label_map, origin)
+    edit = _edit_mask(source.edit_mask, volume.grid, case_id)
+    return Converted(case, facts, findings, digest, is_guessed and _looks_like_hu(volume), is_guessed, edit)
+
+
+def _digests(channels: Sequence[_Channel]) -> tuple[str, ...]:
+    """The hashes of all files, each once."""
+    return tuple(dict.fromkeys(digest for channel in channels for digest in channel.sha256))
+
+
+def _edit_mask(source: LabelSource | None, grid: Grid, case_id: str) -> Mask | None:
+    if source is None:
+        return None
+    with _told("edit mask", UnreadableError, GeometryError):
+        file = read_label(source.files[0], where=case_id)
+        _require_same_file(source.sha256, file.sha256)
+    _refuse(checks.check_label_grid(grid, file.grid, case_id))
+    return np.asarray(file.array > 0)
+
+
+def _require_same_file(stated: str, found: str) -> None:
+    """Refuse a file that changed since its manifest was written."""
+    if stated and stated != found:
+        raise UnreadableError("file is not the one the manifest describes", code=Code.FILE_CHANGED)
+
+
+def _read_channels(source: ImageSource, case_id: str) -> list[_Channel]:
+    if source.frames:
+        return _read_frames(source, case_id)
+    return [_read_channel(source, case_id)]
+
+
+def _read_frames(source: ImageSource, case_id: str) -> list[_Channel]:
+    """The channels of one file whose source names them along its fourth axis."""
+    with _told("image", UnreadableError, GeometryError):
+        image = read_channels(source.files[0], len(source.frames), where=case_id)
+        _require_same_file(source.sha256, image.sha256)
+    with np.errstate(over="ignore"):
+        values = image.array.astype(np.float32, copy=False)
+    return [_Channel(channel, image.grid, image.spacing_known, (image.sha256,)) for channel in values]
 
 
 def _read_channel(source: ImageSource, case_id: str) -> _Channel:
@@ -163,6 +206,7 @@ def _read_channel(source: ImageSource, case_id: str) -> _Channel:
         )
     with _told("image", UnreadableError):
         image = read_nifti(source.files[0], where=case_id)
+        _require_same_file(source.sha256, image.sha256)
     with np.errstate(over="ignore"):
         # what float32 cannot hold becomes infinite, and is refused as such
         values = image.array.astype(np.float32, copy=False)
@@ -174,10 +218,10 @@ def _volume(
 ) -> tuple[Volume, str, bool]:
     """The channels as one volume, its modality, and whether that is only a guess."""
     _refuse(checks.check_channel_grids([channel.grid for channel in channels], case_id))
-    names = tuple(image.channel for image in source.images)
+    names = source.channels
     modality = policy.modality or source.stated.modality or channels[0].modality or modality_of(names)
     # a series says its own unit; a file of another kind means HU where its modality is CT
-    unit = channels[0].unit if policy.modality is None else None
+    unit = channels[0].unit or source.stated.unit if policy.modality is None else None
     if unit is None:
         unit = Unit.HU if modality == "CT" else Unit.ARBITRARY
     # one slice has no neighbour to measure a distance to
@@ -210,6 +254,7 @@ def _label(
     else:
         with _told("label", UnreadableError, GeometryError):
             file = read_label(source.label.files[0], where=case_id)
+            _require_same_file(source.label.sha256, file.sha256)
         _refuse(checks.check_label_grid(image.grid, file.grid, case_id))
         named = [pair.label_id for pair in source.classes]
         _refuse(checks.check_label_ids(present_ids(file.array), named, case_id))

@@ -83,7 +83,7 @@ def read_cases(dataset: Path, plan: ReadingPlan, progress: Progress) -> list[Rea
                 done[position] = _logged(log, position, _entry(found, None, read))
                 progress.advance()
                 continue
-            record = pool.submit(write_case, dataset, read.case, read.facts)
+            record = pool.submit(write_case, dataset, read.case, read.facts, read.edit_mask)
             waiting.append(_Writing(position, found, read, record))
             while sum(item.waiting_bytes for item in waiting) > _WAITING_BYTES or len(waiting) > 2 * _WRITERS:
                 done |= _landed(waiting.popleft(), log, progress)
@@ -137,4 +137,5 @@ def _resumed(dataset: Path, plan: ReadingPlan) -> dict[int, ReadCase]:
 
 def record_paths(record: CaseRecord) -> tuple[str, ...]:
     """The files of a case, relative to the dataset folder."""
-    return tuple(file.path for file in (*record.images, *([record.label] if record.label else [])))
+    stored = (*record.images, record.label, record.edit_mask)
+    return tuple(file.path for file in stored if file is not None)

@@ -11,6 +11,7 @@ from pydantic import Field
 from medaug.core.case import Origin
 from medaug.core.config import Document, Frozen
 from medaug.core.results import Severity
+from medaug.core.volume import Unit
 
 Kind = Literal["nifti", "dicom", "nrrd", "metaimage", "picture"]
 
@@ -27,20 +28,27 @@ class ClassId:
 @final
 @dataclass(frozen=True, slots=True)
 class ImageSource:
-    """One channel: a NIfTI file, or the files of a DICOM series; ``channel`` is empty where nothing names it."""
+    """One channel: a NIfTI file, or the files of a DICOM series; ``channel`` is empty where nothing names it.
+
+    ``frames`` names the channels along the fourth axis of a file whose source states them; ``sha256`` is what its manifest
+    says of the file.
+    """
 
     kind: Kind
     files: tuple[Path, ...]
     channel: str = ""
+    frames: tuple[str, ...] = ()
+    sha256: str = ""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class LabelSource:
-    """A NIfTI label map, or DICOM SEG files."""
+    """A NIfTI label map, or DICOM SEG files; ``sha256`` is what its manifest says of the file."""
 
     kind: Kind
     files: tuple[Path, ...]
+    sha256: str = ""
 
 
 @final
@@ -55,6 +63,9 @@ class Stated:
     licence: str | None = None
     terms: str | None = None
     classes: tuple[str, ...] = ()
+    unit: Unit | None = None
+    origin: Origin | None = None
+    source_sha256: tuple[str, ...] = ()
 
 
 @final
@@ -80,6 +91,7 @@ class SourceCase:
         label: None for an unlabelled case.
         classes: Names of the label ids of this case; empty where its source names none.
         problem: Why the case is refused before it is read; empty where it is not.
+        edit_mask: Where a synthetic case differs from its host, as its manifest says.
     """
 
     source: int
@@ -92,12 +104,19 @@ class SourceCase:
     stated: Stated = Stated()
     attributes: tuple[Attribute, ...] = ()
     problem: str = ""
+    edit_mask: LabelSource | None = None
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The name of every channel, empty where nothing names it."""
+        return tuple(name for image in self.images for name in image.frames or (image.channel,))
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file the case is made of."""
         images = tuple(path for image in self.images for path in image.files)
-        return images + (self.label.files if self.label is not None else ())
+        masks = tuple(mask for mask in (self.label, self.edit_mask) if mask is not None)
+        return images + tuple(path for mask in masks for path in mask.files)
 
 
 @final
