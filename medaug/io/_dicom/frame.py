@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from medaug.core.results import Finding
+
 Vector = tuple[float, float, float]
 
 
@@ -38,6 +40,9 @@ class PixelFormat:
     """How stored values are laid out (PS3.3 C.7.6.3).
 
     Attributes:
+        rows: Of the frame; of one tile for a mosaic.
+        columns: Of the frame; of one tile for a mosaic.
+        high_bit: HighBit: what stands above it is no part of the value.
         photometric: MONOCHROME1, MONOCHROME2, RGB, YBR_FULL, PALETTE COLOR, ...
     """
 
@@ -46,6 +51,7 @@ class PixelFormat:
     samples: int
     bits_allocated: int
     bits_stored: int
+    high_bit: int
     is_signed: bool
     photometric: str
     transfer_syntax: str
@@ -58,7 +64,8 @@ class Rescale:
 
     Attributes:
         is_stated: Whether the header gives slope and intercept; 1 and 0 where it does not.
-        kind: RescaleType, or Units for PET; upper case, empty where the header is silent.
+        kind: RescaleType, or Units for PET (``SUV`` where slope and intercept lead to SUVbw); upper case, empty where
+            the header is silent.
     """
 
     slope: float
@@ -97,7 +104,8 @@ class Frame:
         is_scout: Whether ImageType says LOCALIZER.
         traits: By which it may differ from frames at the same place, the most telling first.
         pixel_offset: Byte at which the uncompressed, little-endian pixel data of the file begin; None where they must be
-            decoded.
+            decoded (another syntax, colour, a look-up table, odd bytes).
+        notes: What was odd in the header of the frame, for the findings of its case.
     """
 
     path: Path
@@ -115,3 +123,4 @@ class Frame:
     is_scout: bool
     traits: tuple[Trait, ...]
     pixel_offset: int | None
+    notes: tuple[Finding, ...] = ()
