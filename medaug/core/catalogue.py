@@ -234,6 +234,16 @@ CATALOGUE: Final[dict[Code, Entry]] = {
         "The sform and the qform of a NIfTI header put the voxels at different places; the sform was used.",
         "Check on an overlay that image and label agree, and correct the header.",
     ),
+    Code.SHEARED_GRID: Entry(
+        ("refused",),
+        "The axes of the grid are not perpendicular, so no distance or size along them is right.",
+        "Resample the image and its label onto a grid of perpendicular axes.",
+    ),
+    Code.PICTURE_TURNED: Entry(
+        ("flagged",),
+        "The orientation tag of a picture (EXIF) turned its pixels.",
+        "Check that the mask was drawn on the picture as it is shown.",
+    ),
     Code.UNSUPPORTED_FORMAT: Entry(
         ("refused",),
         "The file is of a format that is not read.",

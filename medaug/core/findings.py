@@ -57,6 +57,8 @@ class Code(StrEnum):
     DATA = "data"
     FOUR_AXES = "four-axes"
     TRANSFORM_CONFLICT = "transform-conflict"
+    SHEARED_GRID = "sheared-grid"
+    PICTURE_TURNED = "picture-turned"
     UNSUPPORTED_FORMAT = "unsupported-format"
     DEPENDENCY_MISSING = "dependency-missing"
     FILE_CHANGED = "file-changed"

@@ -26,9 +26,9 @@ def check_readable(error: DataError, case_id: str) -> Finding:
     return _finding(code, "refused", case_id, error.located("").line())
 
 
-def check_stated(problem: str, case_id: str) -> Finding | None:
-    """``source-row``: what the source says of the case makes no sense."""
-    return _finding(Code.SOURCE_ROW, "refused", case_id, problem) if problem else None
+def check_stated(problem: str, case_id: str, code: str = "") -> Finding | None:
+    """``source-row``, or the code given: what the source says of the case makes no sense."""
+    return _finding(Code(code or Code.SOURCE_ROW), "refused", case_id, problem) if problem else None
 
 
 def check_finite(volume: Volume, case_id: str) -> Finding | None:

@@ -99,7 +99,7 @@ def convert(
     if any(finding.severity == "refused" for finding in found.findings):
         return Converted(None, facts, found.findings)
     try:
-        _refuse(checks.check_stated(found.source.problem, found.case_id))
+        _refuse(checks.check_stated(found.source.problem, found.case_id, found.source.problem_code))
         return _convert(found, class_names, policy, labels_expected=labels_expected)
     except _RefusedError as refusal:
         return Converted(None, facts, (*found.findings, refusal.finding))

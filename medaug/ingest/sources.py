@@ -31,7 +31,7 @@ class ImageSource:
     """One channel: a NIfTI file, or the files of a DICOM series; ``channel`` is empty where nothing names it.
 
     ``frames`` names the channels along the fourth axis of a file whose source states them; ``sha256`` is what its manifest
-    says of the file.
+    says of the file. ``frame`` is the one frame of the fourth axis to take, where each became a case of its own.
     """
 
     kind: Kind
@@ -39,16 +39,21 @@ class ImageSource:
     channel: str = ""
     frames: tuple[str, ...] = ()
     sha256: str = ""
+    frame: int | None = None
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class LabelSource:
-    """A NIfTI label map, or DICOM SEG files; ``sha256`` is what its manifest says of the file."""
+    """A label map, DICOM SEG files, or mask files to be merged; ``sha256`` is what its manifest says of the file.
+
+    ``names`` holds the class of each file, where its folder tells it and its values do not.
+    """
 
     kind: Kind
     files: tuple[Path, ...]
     sha256: str = ""
+    names: tuple[str, ...] = ()
 
 
 @final
@@ -91,6 +96,7 @@ class SourceCase:
         label: None for an unlabelled case.
         classes: Names of the label ids of this case; empty where its source names none.
         problem: Why the case is refused before it is read; empty where it is not.
+        problem_code: Code of that refusal; empty for ``source-row``.
         edit_mask: Where a synthetic case differs from its host, as its manifest says.
     """
 
@@ -104,6 +110,7 @@ class SourceCase:
     stated: Stated = Stated()
     attributes: tuple[Attribute, ...] = ()
     problem: str = ""
+    problem_code: str = ""
     edit_mask: LabelSource | None = None
 
     @property
