@@ -170,6 +170,22 @@ def to_ras(grid: Grid) -> tuple[Grid, Reorientation]:
     return Grid(shape, affine), turn
 
 
+def planar_grid(rows: int, columns: int, spacing_mm: tuple[float, float]) -> Grid:
+    """The grid of a picture that lies nowhere in the patient (radiograph, ultrasound, photograph), index (column, row, 0).
+
+    The picture lies as it is viewed, like an axial slice on a screen: columns run to the patient's left, rows to the back
+    (LPS+), the first pixel is the origin and the third axis is 1 mm thick. One rule for DICOM, PNG and TIFF puts one picture
+    on one grid, whatever file it came in; :func:`to_ras` then turns it, as any other volume, so that index (0, 0, 0) is the
+    last pixel of the last row.
+
+    Args:
+        rows: Of the picture.
+        columns: Of the picture.
+        spacing_mm: Distance between rows, distance between columns.
+    """
+    return Grid((columns, rows, 1), lps_to_ras(np.diag([spacing_mm[1], spacing_mm[0], 1.0, 1.0])))
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Box:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from pydantic import Field
 
 from medaug.core.config import Frozen
@@ -15,6 +15,15 @@ from medaug.core.volume import Unit, Volume
 Intensities = Float[np.ndarray, "C *S"]
 
 _CT_WINDOW_HU = (-1024.0, 1500.0)
+# ITU-R BT.601 section 2.5.1, in thousandths: whole numbers keep grey pixels exact
+_LUMINANCE = (299, 587, 114)
+
+
+def luminance(colours: Real[np.ndarray, "*S 3"]) -> Float[np.ndarray, "*S"]:
+    """Luminance of red, green and blue (ITU-R BT.601), float32; a pixel with R = G = B keeps exactly its value."""
+    # 32 bits times a thousand do not fit the type they came in; a double holds them exactly
+    red, green, blue = (colours[..., n].astype(np.float64) * weight for n, weight in enumerate(_LUMINANCE))
+    return np.asarray((red + green + blue) / sum(_LUMINANCE), dtype=np.float32)
 
 
 @final
