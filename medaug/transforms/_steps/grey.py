@@ -1,0 +1,161 @@
+"""Steps of grey values that any modality bears: contrast, brightness, gamma and noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, Self, final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from medaug.core.volume import Unit
+from medaug.transforms._steps.step import Facts, GreyStep, Images
+
+# Hounsfield units name the tissue: ground glass and solid differ by 600 HU, one normalised unit is 500 HU. What a grey
+# value may change by is therefore a fifth of what it may in arbitrary units.
+_HU_SHARE = 0.2
+
+
+def strength(magnitude: float, facts: Facts) -> float:
+    """The magnitude, or a fifth of it where grey values are Hounsfield units."""
+    return magnitude * (_HU_SHARE if facts.unit is Unit.HU else 1.0)
+
+
+def column(values: Sequence[float], images: Images) -> Float[Tensor, "B ..."]:
+    """One number an image, shaped to multiply a batch."""
+    numbers = torch.tensor(values, device=images.device, dtype=images.dtype)
+    return numbers.view(-1, *([1] * (images.dim() - 1)))
+
+
+def extremes(images: Images) -> tuple[Tensor, Tensor]:
+    """Smallest and largest value of each channel, shaped to broadcast."""
+    axes = tuple(range(2, images.dim()))
+    return images.amin(axes, keepdim=True), images.amax(axes, keepdim=True)
+
+
+@final
+class Gamma(GreyStep):
+    """Bend the grey scale between the channel's own extremes; 1 = exponents from 0.6 to 1.67, HU 0.9 to 1.1.
+
+    ``((x - min) / (max - min)) ** exponent``, on the negative image where inverted.
+    """
+
+    rank = 1
+    kind: Literal["gamma"] = "gamma"
+    exponent: float = Field(gt=0)
+    is_inverted: bool = False
+
+    @classmethod
+    def draw(cls, magnitude: float, rng: np.random.Generator, facts: Facts) -> Self:
+        """Uniform in the logarithm; inverted every other time."""
+        limit = math.log(1 / 0.6) * strength(magnitude, facts)
+        return cls(exponent=math.exp(rng.uniform(-limit, limit)), is_inverted=bool(rng.random() < 0.5))
+
+    @property
+    def is_identity(self) -> bool:
+        """An exponent of 1."""
+        return self.exponent == 1
+
+    @classmethod
+    def apply(cls, images: Images, steps: Sequence[Self], facts: Sequence[Facts]) -> Images:
+        """Power of the distance to the lower (inverted: upper) extreme; a constant channel stays as it is."""
+        low, high = extremes(images)
+        size = high - low
+        safe = torch.where(size > 0, size, torch.ones_like(size))
+        sign = column([-1.0 if step.is_inverted else 1.0 for step in steps], images)
+        start = torch.where(sign > 0, low, high)
+        share = ((images - start) * (sign / safe)).clamp_(0, 1)
+        bent = share.pow(column([step.exponent for step in steps], images))
+        return bent * (sign * size) + start
+
+
+@final
+class Brightness(GreyStep):
+    """Add a constant; 1 = by up to 0.3 normalised units, HU 0.06 (30 HU)."""
+
+    rank = 1
+    kind: Literal["brightness"] = "brightness"
+    shift: float
+
+    @classmethod
+    def draw(cls, magnitude: float, rng: np.random.Generator, facts: Facts) -> Self:
+        """Uniform within the limit."""
+        limit = 0.3 * strength(magnitude, facts)
+        return cls(shift=float(rng.uniform(-limit, limit)))
+
+    @property
+    def is_identity(self) -> bool:
+        """No shift."""
+        return self.shift == 0
+
+    @classmethod
+    def apply(cls, images: Images, steps: Sequence[Self], facts: Sequence[Facts]) -> Images:
+        """One sum."""
+        return images + column([step.shift for step in steps], images)
+
+
+@final
+class Contrast(GreyStep):
+    """Stretch about the channel's mean; 1 = by up to 1.35, HU 1.06."""
+
+    rank = 1
+    kind: Literal["contrast"] = "contrast"
+    factor: float = Field(gt=0)
+
+    @classmethod
+    def draw(cls, magnitude: float, rng: np.random.Generator, facts: Facts) -> Self:
+        """Uniform in the logarithm."""
+        limit = math.log(1.35) * strength(magnitude, facts)
+        return cls(factor=math.exp(rng.uniform(-limit, limit)))
+
+    @property
+    def is_identity(self) -> bool:
+        """A factor of 1."""
+        return self.factor == 1
+
+    @classmethod
+    def apply(cls, images: Images, steps: Sequence[Self], facts: Sequence[Facts]) -> Images:
+        """``mean + factor * (x - mean)``."""
+        factor = column([step.factor for step in steps], images)
+        mean = images.mean(tuple(range(2, images.dim())), keepdim=True)
+        return torch.addcmul(mean * (1 - factor), images, factor)
+
+
+@final
+class GaussianNoise(GreyStep):
+    """Add white noise; 1 = a standard deviation of 0.25 normalised units, HU 0.05 (25 HU)."""
+
+    rank = 5
+    kind: Literal["gaussian_noise"] = "gaussian_noise"
+    sigma: float = Field(ge=0)
+    seed: int = Field(ge=0)
+
+    @classmethod
+    def draw(cls, magnitude: float, rng: np.random.Generator, facts: Facts) -> Self:
+        """Uniform up to the limit."""
+        return cls(
+            sigma=float(rng.uniform(0, 0.25 * strength(magnitude, facts))), seed=int(rng.integers(1 << 62))
+        )
+
+    @property
+    def is_identity(self) -> bool:
+        """No noise."""
+        return self.sigma == 0
+
+    @classmethod
+    def apply(cls, images: Images, steps: Sequence[Self], facts: Sequence[Facts]) -> Images:
+        """Each image from its own seed, whatever stands beside it in the batch."""
+        noise = white_noise(images, [step.seed for step in steps])
+        return torch.addcmul(images, noise, column([step.sigma for step in steps], images))
+
+
+def white_noise(images: Images, seeds: Sequence[int]) -> Images:
+    """Standard normal noise of the images' shape, each image from its own seed."""
+    noise = torch.empty_like(images)
+    for one, seed in zip(noise, seeds, strict=True):
+        one.normal_(generator=torch.Generator(images.device).manual_seed(seed))
+    return noise
