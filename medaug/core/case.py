@@ -84,7 +84,9 @@ class CaseRecord(Frozen):
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     spacing: Literal["known", "nominal"] = "known"
-    images: tuple[StoredFile, ...] = Field(description="one file a channel")
+    images: tuple[StoredFile, ...] = Field(
+        description="one file a channel, or one file whose fourth axis holds the channels"
+    )
     label: StoredFile | None = Field(description="null for an unlabelled case, which lives in imagesTs")
     edit_mask: StoredFile | None = Field(
         default=None, description="synthetic cases: voxels that were changed"
@@ -96,6 +98,11 @@ class CaseRecord(Frozen):
     findings: tuple[str, ...] = Field(default=(), description="codes; the texts stand in findings.json")
     licence: str | None = None
     terms: str | None = None
+
+    @property
+    def holds_channels_in_one_file(self) -> bool:
+        """Whether the fourth axis of the one image file holds the channels."""
+        return len(self.images) == 1 and len(self.channels) > 1
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -349,6 +349,31 @@ CATALOGUE: Final[dict[Code, Entry]] = {
         "A contour lies on no slice of the image, or is not planar.",
         "Add the missing slices, or export the contours on the image's own slices.",
     ),
+    Code.CONTOURS_CROSS: Entry(
+        ("flagged", "refused"),
+        "Contours of one region overlap in part on a slice, so that what they share cannot be told from a hole.",
+        "Redraw them, or export the structure set as a segmentation.",
+    ),
+    Code.CONTOUR_CUT: Entry(
+        ("flagged",),
+        "A contour reaches outside the image; what lies outside is cut off.",
+        "Nothing, unless a lesion is cut.",
+    ),
+    Code.CONTOUR_IGNORED: Entry(
+        ("flagged",),
+        "Points, open curves or contours of fewer than three points enclose nothing and were left out.",
+        "Nothing, unless they mark lesions.",
+    ),
+    Code.SEGMENT_EMPTY: Entry(
+        ("flagged",),
+        "A segment or region holds no voxel.",
+        "Nothing, unless something was drawn there.",
+    ),
+    Code.FRACTIONS_THRESHOLDED: Entry(
+        ("fixed",),
+        "The fractions of a soft segmentation became a mask at a threshold.",
+        "Choose another with --fraction-threshold.",
+    ),
     Code.MASKS_MERGED: Entry(
         ("fixed",),
         "Several mask files of one image were merged into one label map.",
@@ -408,6 +433,11 @@ CATALOGUE: Final[dict[Code, Entry]] = {
         ("refused",),
         "A label has no image.",
         "Add the image it was drawn on, or rename the files so that they pair.",
+    ),
+    Code.DESCRIPTION_DIFFERS: Entry(
+        ("flagged",),
+        "The description beside the files (dataset.json, participants.tsv) speaks of other cases than were found.",
+        "Look whether files were lost, and correct the description.",
     ),
     Code.NOT_AN_IMAGE: Entry(
         ("flagged",),

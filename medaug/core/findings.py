@@ -82,6 +82,11 @@ class Code(StrEnum):
     OVERLAPPING_SEGMENTS = "overlapping-segments"
     REFERENCE_MISSING = "reference-missing"
     CONTOUR_OFF_SLICE = "contour-off-slice"
+    CONTOURS_CROSS = "contours-cross"
+    CONTOUR_CUT = "contour-cut"
+    CONTOUR_IGNORED = "contour-ignored"
+    SEGMENT_EMPTY = "segment-empty"
+    FRACTIONS_THRESHOLDED = "fractions-thresholded"
     MASKS_MERGED = "masks-merged"
     # the set as a whole
     DUPLICATE_CASE_ID = "duplicate-case-id"
@@ -96,6 +101,7 @@ class Code(StrEnum):
     CLASS_NAMES_MISSING = "class-names-missing"
     # files that became no case
     IMAGE_MISSING = "image-missing"
+    DESCRIPTION_DIFFERS = "description-differs"
     NOT_AN_IMAGE = "not-an-image"
     UNSUPPORTED_MODALITY = "unsupported-modality"
     ARCHIVE_UNSAFE = "archive-unsafe"

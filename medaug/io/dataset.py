@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal, final
+from typing import Literal, Protocol, final
 
 import numpy as np
 from pydantic import Field
@@ -28,8 +29,8 @@ from medaug.core.geometry import Grid
 from medaug.core.plan import Recipe, write_lines
 from medaug.core.results import Finding
 from medaug.core.storage import write_text_atomic
-from medaug.core.volume import LabelMap, Mask, Volume
-from medaug.io.nifti import NiftiImage, read_label, read_nifti, write_label, write_volume
+from medaug.core.volume import Image, LabelMap, Mask, Volume
+from medaug.io.nifti import NiftiImage, read_channels, read_label, read_nifti, write_label, write_volume
 
 DATASET_JSON = "dataset.json"
 _RESTORE = "restore it, or make the dataset again in a new folder"
@@ -162,6 +163,22 @@ def count_lesions(label_map: LabelMap, *, spacing_known: bool = True) -> tuple[L
     return tuple(counts)
 
 
+def write_description(dataset: Path, manifest: Manifest) -> None:
+    """Write ``dataset.json`` as nnU-Net v2 reads it; the channels are those of the first case.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    channels = manifest.cases[0].channels if manifest.cases else ()
+    description = _DatasetJson(
+        name=manifest.name,
+        channel_names={str(n): name for n, name in enumerate(channels)},
+        labels={"background": 0} | {name: n for n, name in enumerate(manifest.classes, start=1)},
+        num_training=sum(record.label is not None for record in manifest.cases),
+    )
+    write_text_atomic(dataset / DATASET_JSON, description.model_dump_json(indent=1, by_alias=True) + "\n")
+
+
 def finish_dataset(
     dataset: Path, manifest: Manifest, findings: Sequence[Finding], recipes: Sequence[Recipe] = ()
 ) -> None:
@@ -177,13 +194,7 @@ def finish_dataset(
         raise DataError(
             f"dataset {manifest.name} holds {found}", expected="one list of channels for all cases"
         )
-    description = _DatasetJson(
-        name=manifest.name,
-        channel_names={str(n): name for n, name in enumerate(channels.pop())},
-        labels={"background": 0} | {name: n for n, name in enumerate(manifest.classes, start=1)},
-        num_training=sum(record.label is not None for record in manifest.cases),
-    )
-    write_text_atomic(dataset / DATASET_JSON, description.model_dump_json(indent=1, by_alias=True) + "\n")
+    write_description(dataset, manifest)
     FindingsFile(findings=tuple(findings)).write(dataset / FINDINGS)
     if recipes:
         write_lines(dataset / RECIPES, tuple(recipes))
@@ -191,7 +202,7 @@ def finish_dataset(
 
 
 def load_case(dataset: Path, record: CaseRecord, classes: tuple[str, ...]) -> Case:
-    """Read a case of a dataset folder back, bit-identical to what was written.
+    """Read a case of a dataset folder, or of one that was converted to another layout, bit-identical to what was written.
 
     Args:
         dataset: The dataset folder.
@@ -205,14 +216,24 @@ def load_case(dataset: Path, record: CaseRecord, classes: tuple[str, ...]) -> Ca
         UnreadableError: If a file is missing, damaged or not the one the manifest describes.
         GeometryError: If a file lies on another grid.
     """
-    files = [_read(dataset, stored, record, label=False) for stored in record.images]
-    grid = files[0].grid
-    image = np.stack([file.array.astype(np.float32, copy=False) for file in files])
+    image, grid = _load_image(dataset, record)
     volume = Volume(image, grid, record.unit, record.channels, record.spacing == "known")
     label_map = None
     if record.label is not None:
-        label_map = LabelMap(_read(dataset, record.label, record, label=True).array, grid, classes)
+        label_map = LabelMap(_read(dataset, record.label, record, read_label).array, grid, classes)
     return Case(record.case_id, record.patient_id, volume, label_map, record.origin)
+
+
+def _load_image(dataset: Path, record: CaseRecord) -> tuple[Image, Grid]:
+    """The channels, (C, I, J, K) float32: a file each, or one file whose fourth axis holds them all."""
+    if not record.images:
+        raise DataError("manifest names no image", where=record.case_id, hint="ingest the folder again")
+    if record.holds_channels_in_one_file:
+        count = len(record.channels)
+        file = _read(dataset, record.images[0], record, partial(read_channels, count=count))
+        return np.ascontiguousarray(file.array, dtype=np.float32), file.grid
+    files = [_read(dataset, stored, record, read_nifti) for stored in record.images]
+    return np.stack([file.array.astype(np.float32, copy=False) for file in files]), files[0].grid
 
 
 def load_edit_mask(dataset: Path, record: CaseRecord) -> Mask:
@@ -226,11 +247,18 @@ def load_edit_mask(dataset: Path, record: CaseRecord) -> Mask:
         raise DataError(
             "case has no edit mask", where=record.case_id, hint="sets made by other tools carry none"
         )
-    return np.asarray(_read(dataset, record.edit_mask, record, label=True).array > 0)
+    return np.asarray(_read(dataset, record.edit_mask, record, read_label).array > 0)
 
 
-def _read(dataset: Path, stored: StoredFile, record: CaseRecord, *, label: bool) -> NiftiImage:
-    reader = read_label if label else read_nifti
+class _Reader(Protocol):
+    """Reads one file, as stored."""
+
+    def __call__(self, path: Path, /, *, as_stored: bool, where: str) -> NiftiImage:
+        """The file."""
+        ...
+
+
+def _read(dataset: Path, stored: StoredFile, record: CaseRecord, reader: _Reader) -> NiftiImage:
     try:
         file = reader(dataset / stored.path, as_stored=True, where=record.case_id)
     except DataError as error:
