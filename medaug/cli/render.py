@@ -70,10 +70,14 @@ class TerminalBar:
         """Stop drawing, whatever happened."""
         self._bar.stop()
 
-    def start(self, label: str, total: int) -> None:
+    def start(self, label: str, total: int | None) -> None:
         """A new bar of ``total`` units begins below the finished ones; a line where nothing can be redrawn."""
+        if self._task is not None and self._bar.tasks[self._task].total is None:
+            # a bar of unknown length is full where the next one begins
+            self._bar.update(self._task, total=self._bar.tasks[self._task].completed)
         if not self._console.is_terminal:
-            self._console.print(f"{escape(label)} ({total})", highlight=False, soft_wrap=True)
+            shown = label if total is None else f"{label} ({total})"
+            self._console.print(escape(shown), highlight=False, soft_wrap=True)
         self._task = self._bar.add_task(escape(label), total=total, note="")
 
     def advance(self, units: int = 1, note: str = "") -> None:

@@ -20,14 +20,16 @@ from medaug.core.errors import ConfigError
 from medaug.core.storage import storage_error
 
 RUN_FILE = "run.json"
+# A private folder for what a step only needs while it runs; whoever makes it removes it.
+WORKING = ".unpacked"
 _PACKAGES = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom", "scikit-image", "highdicom")
 
 
 class Progress(Protocol):
     """Where a long step says how far it is; the CLI gives it a bar, tests give it nothing."""
 
-    def start(self, label: str, total: int) -> None:
-        """A new bar of ``total`` units begins."""
+    def start(self, label: str, total: int | None) -> None:
+        """A new bar of ``total`` units begins; None where nobody knows how many there will be."""
         ...
 
     def advance(self, units: int = 1, note: str = "") -> None:
@@ -43,7 +45,7 @@ class Progress(Protocol):
 class NoProgress:
     """Progress that nobody watches."""
 
-    def start(self, label: str, total: int) -> None:
+    def start(self, label: str, total: int | None) -> None:
         """Ignore."""
 
     def advance(self, units: int = 1, note: str = "") -> None:
@@ -58,7 +60,7 @@ class RunRecord(Document):
     """``run.json``: what a step was asked, on what, where, and whether it finished."""
 
     step: str
-    status: Literal["running", "done"]
+    status: Literal["running", "done", "refused"]
     config: dict[str, object]
     inputs: dict[str, str]
     medaug: str = __version__
@@ -91,6 +93,24 @@ class RunDir:
         with self.log_path.open("a", encoding="utf-8") as handle:
             handle.write(line + "\n")
 
+    def refuse(self) -> None:
+        """The step found nothing to keep and cleared what it wrote: any other call may take the folder over."""
+        self.record.model_copy(update={"status": "refused"}).write(self.path / RUN_FILE)
+
+
+def require_run_folder(path: Path) -> None:
+    """Refuse an --out that holds something else than a run.
+
+    Raises:
+        ConfigError: If it is a file, or a folder with other things in it.
+    """
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"{path.name} is a file", where="--out", expected="a new folder")
+    if not path.exists() or (path / RUN_FILE).is_file():
+        return
+    if any(p for p in path.iterdir() if ".partial." not in p.name and p.name != WORKING):
+        raise ConfigError(f"{path.name} exists and is no run folder", where="--out", hint="name a new folder")
+
 
 def finished(path: Path, step: str, config: Frozen, inputs: Mapping[str, str]) -> bool:
     """Whether this very step already ran to its end here.
@@ -98,16 +118,12 @@ def finished(path: Path, step: str, config: Frozen, inputs: Mapping[str, str]) -
     Raises:
         ConfigError: If the folder holds another step, or the same step with another configuration or inputs.
     """
-    record_path = path / RUN_FILE
-    if path.exists() and not path.is_dir():
-        raise ConfigError(f"{path.name} is a file", where="--out", expected="a new folder")
-    if not record_path.is_file():
-        if path.exists() and any(p for p in path.iterdir() if ".partial." not in p.name):
-            raise ConfigError(
-                f"{path.name} exists and is no run folder", where="--out", hint="name a new folder"
-            )
+    require_run_folder(path)
+    if not (path / RUN_FILE).is_file():
         return False
-    before, now = RunRecord.read(record_path), _record(step, config, inputs)
+    before, now = RunRecord.read(path / RUN_FILE), _record(step, config, inputs)
+    if before.status == "refused" and before.step == step:
+        return False
     if not before.asks_the_same(now):
         raise ConfigError(
             f"{path.name} holds {_difference(before, now)}",

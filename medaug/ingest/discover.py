@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
@@ -15,10 +16,11 @@ from medaug.ingest.folders import pair_niftis
 from medaug.ingest.series import pair_series
 from medaug.ingest.sources import Discovery, SourceCase
 from medaug.ingest.table import TABLE, read_table
+from medaug.ingest.unpack import Opened, out_within
+from medaug.ingest.walk import walk
 from medaug.io.dataset import DATASET_JSON
 from medaug.io.nifti import is_nifti
 
-_SYSTEM_FOLDERS = frozenset({"__MACOSX"})
 _ID_LENGTH = 64
 
 
@@ -27,8 +29,8 @@ def discover(
     labels: Path | None,
     tick: Callable[[], None] = lambda: None,
     *,
-    out: Path | None = None,
     keep_ids: bool = False,
+    opened: Opened | None = None,
 ) -> Discovery:
     """Find the cases of all sources.
 
@@ -41,8 +43,8 @@ def discover(
         sources: Folders or files.
         labels: A table in the form of ``cases.csv``, or None.
         tick: Called once a file that is looked at.
-        out: A folder that is never looked into: that of the dataset to be.
         keep_ids: Show the file names of NIfTI cases as case ids.
+        opened: How their archives were unpacked; the dataset to be, which it names, is never looked into.
 
     Raises:
         DataError: If a source is missing or holds nothing, or a table or ``dataset.json`` cannot be used.
@@ -53,10 +55,12 @@ def discover(
             raise DataError(
                 f"source {number} does not exist", where="SRC", expected="a folder or file of scans"
             )
+    known = Discovery((), () if opened is None else tuple(opened.strays))
     if labels is not None:
-        return read_table(labels, 0, [source for source in sources if source.is_dir()])
-    found = Discovery(())
-    look = _Look(tick, None if out is None else out.resolve(), keep_ids)
+        folders = [source for source in sources if source.is_dir()]
+        return known.joined(read_table(labels, 0, folders))
+    found = known
+    look = _Look(tick, opened, keep_ids)
     for number, source in enumerate(sources):
         found = found.joined(_one(source, number, look))
     if not found.cases and not found.strays:
@@ -70,57 +74,53 @@ class _Look:
     """How sources are looked through."""
 
     tick: Callable[[], None]
-    out: Path | None
+    opened: Opened | None
     keep_ids: bool
 
-    def skipped_in(self, source: Path) -> list[Path]:
+    def skipped_in(self, source: Path) -> frozenset[Path]:
         """The dataset to be, where it lies in this source."""
-        real = source.resolve()
-        return (
-            [source / self.out.relative_to(real)]
-            if self.out is not None and self.out.is_relative_to(real)
-            else []
-        )
+        return out_within(source, None if self.opened is None else self.opened.working.parent)
+
+    def table(self, path: Path, number: int) -> Discovery:
+        """A table; one out of an archive names nothing outside it."""
+        inside = path.parent if self.opened is not None and self.opened.is_unpacked(path) else None
+        return read_table(path, number, inside=inside)
 
 
 def _one(source: Path, number: int, look: _Look) -> Discovery:
-    if source.is_file():
-        if source.suffix.lower() == ".csv":
-            return read_table(source, number)
-        return _pair(source.parent, [source], number, look)
+    if not source.is_dir():
+        return _file(source, number, look)
     if (source / TABLE).is_file():
-        return read_table(source / TABLE, number)
+        return look.table(source / TABLE, number)
     skip = look.skipped_in(source)
-    if (source / DATASET_JSON).is_file():
-        return _pair(source, _files(source, skip), number, look)
-    own = _own_sources(source)
+    own = () if (source / DATASET_JSON).is_file() else _own_sources(source, skip)
     found = Discovery(())
     for folder in own:
-        if folder not in skip:
-            found = found.joined(_one(folder, number, look))
-    return found.joined(_pair(source, _files(source, [*own, *skip]), number, look))
+        found = found.joined(_one(folder, number, look))
+    tree = walk(source, without={*own, *skip})
+    return found.joined(Discovery((), tuple(tree.strays))).joined(_pair(source, tree.files, number, look))
 
 
-def _own_sources(folder: Path) -> list[Path]:
+def _file(source: Path, number: int, look: _Look) -> Discovery:
+    """A source that is one file."""
+    if not source.is_file():
+        raise DataError(
+            "a source is no file and no folder", where="SRC", expected="a folder or file of scans"
+        )
+    if source.suffix.lower() == ".csv":
+        return read_table(source, number)
+    return _pair(source.parent, [source], number, look)
+
+
+def _own_sources(folder: Path, skip: Container[Path]) -> list[Path]:
     """Folders directly below that have a table or a description of their own."""
     try:
-        return sorted(p for p in folder.iterdir() if (p / TABLE).is_file() or (p / DATASET_JSON).is_file())
+        inside = sorted(
+            path for path in folder.iterdir() if path not in skip and not path.name.startswith(".")
+        )
+        return [p for p in inside if (p / TABLE).is_file() or (p / DATASET_JSON).is_file()]
     except OSError as error:
         raise StorageError(f"a source folder cannot be read: {error.strerror}", where="SRC") from error
-
-
-def _files(folder: Path, without: Sequence[Path]) -> list[Path]:
-    """All files below a folder in a fixed order, without hidden ones and those of some subfolders."""
-    files = []
-    try:
-        for path in sorted(folder.rglob("*")):
-            parts = path.relative_to(folder).parts
-            hidden = any(part.startswith(".") or part in _SYSTEM_FOLDERS for part in parts)
-            if not hidden and path.is_file() and not any(path.is_relative_to(other) for other in without):
-                files.append(path)
-    except OSError as error:
-        raise StorageError(f"a source folder cannot be read: {error.strerror}", where="SRC") from error
-    return files
 
 
 def _pair(folder: Path, files: list[Path], number: int, look: _Look) -> Discovery:
@@ -184,16 +184,15 @@ def _id_findings(case: SourceCase, case_id: str, *, twice: bool) -> tuple[Findin
 def _patient_ids(cases: Sequence[SourceCase]) -> dict[str, str]:
     """Private patient key to the id that may be shown."""
     ids: dict[str, str] = {}
+    taken: set[str] = set()
     for case in cases:
         if case.ids_are_pseudonyms and case.patient_key not in ids:
-            ids[case.patient_key] = _free(_clean(case.patient_key), set(ids.values()))
-    number = 0
+            ids[case.patient_key] = _free(_clean(case.patient_key), taken)
+            taken.add(ids[case.patient_key])
+    names = (f"patient_{number:04d}" for number in itertools.count(1))
     for case in cases:
-        while case.patient_key not in ids:
-            number += 1
-            name = f"patient_{number:04d}"
-            if name not in ids.values():
-                ids[case.patient_key] = name
+        if case.patient_key not in ids:
+            ids[case.patient_key] = next(name for name in names if name not in taken)
     return ids
 
 

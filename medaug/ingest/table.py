@@ -12,6 +12,7 @@ from typing import Literal, final
 from medaug.core.errors import DataError, LabelError, UnreadableError
 from medaug.ingest.series import segment_table
 from medaug.ingest.sources import Attribute, ClassId, Discovery, ImageSource, LabelSource, SourceCase, Stated
+from medaug.ingest.walk import walk
 from medaug.io.headers import looks_like_dicom
 from medaug.io.nifti import is_nifti
 
@@ -49,13 +50,28 @@ class _Row:
         return self.cells[self.columns.index(name)] if name in self.columns else ""
 
 
-def read_table(path: Path, source: int, folders: Sequence[Path] = ()) -> Discovery:
+@final
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where the paths of a table are looked for, one folder after the other.
+
+    ``inside`` is the folder that none may leave: that of an unpacked archive, which nobody chose by hand.
+    """
+
+    roots: tuple[Path, ...]
+    inside: Path | None
+
+
+def read_table(
+    path: Path, source: int, folders: Sequence[Path] = (), *, inside: Path | None = None
+) -> Discovery:
     """Read a table; a row that makes no sense becomes a refused case, and the others go on.
 
     Args:
         path: The table.
         source: Index of the SRC it stands for.
         folders: Where paths are also looked for, after the folder of the table.
+        inside: A folder that no path may leave, for a table out of an archive.
 
     Raises:
         UnreadableError: If the file is missing or no CSV in UTF-8.
@@ -67,8 +83,9 @@ def read_table(path: Path, source: int, folders: Sequence[Path] = ()) -> Discove
         raise DataError(
             f"{path.name} has no column image or image_<CHANNEL>", expected=", ".join(sorted(_KNOWN))
         )
-    roots = tuple(dict.fromkeys((path.parent, *folders)))
-    return Discovery(tuple(_case(row, source, roots) for row in rows))
+    # a table may be seen through a link (ingest.unpack): its paths mean the folder it really lies in, too
+    places = _Places(tuple(dict.fromkeys((path.parent, path.resolve().parent, *folders))), inside)
+    return Discovery(tuple(_case(row, source, places) for row in rows))
 
 
 def _rows(path: Path) -> list[_Row]:
@@ -96,7 +113,7 @@ def _is_channel(column: str) -> bool:
     return column.startswith(_CHANNEL) and len(column) > len(_CHANNEL)
 
 
-def _case(row: _Row, source: int, roots: tuple[Path, ...]) -> SourceCase:
+def _case(row: _Row, source: int, places: _Places) -> SourceCase:
     case = SourceCase(
         source=source,
         case_key=row["case_id"] or f"row {row.number}",
@@ -111,7 +128,7 @@ def _case(row: _Row, source: int, roots: tuple[Path, ...]) -> SourceCase:
         ),
     )
     try:
-        images, label = _images(row, roots), _label(row, roots)
+        images, label = _images(row, places), _label(row, places)
         # the segments of a SEG object carry their own names
         drawn = label is not None and label.kind == "dicom"
         classes = tuple(segment_table(label.files[0])) if label is not None and drawn else _classes(row)
@@ -121,39 +138,48 @@ def _case(row: _Row, source: int, roots: tuple[Path, ...]) -> SourceCase:
         return replace(case, problem=error.line())
 
 
-def _images(row: _Row, roots: tuple[Path, ...]) -> tuple[ImageSource, ...]:
+def _images(row: _Row, places: _Places) -> tuple[ImageSource, ...]:
     named = [c for c in row.columns if _is_channel(c) and row[c]]
     if named:
-        return tuple(_image(row[c], c, roots, c.removeprefix(_CHANNEL)) for c in named)
+        return tuple(_image(row[c], c, places, c.removeprefix(_CHANNEL)) for c in named)
     if not row["image"]:
         raise DataError("row names no image")
-    return (_image(row["image"], "image", roots, ""),)
+    return (_image(row["image"], "image", places, ""),)
 
 
-def _image(text: str, column: str, roots: tuple[Path, ...], channel: str) -> ImageSource:
-    path = _find(text, column, roots)
+def _image(text: str, column: str, places: _Places, channel: str) -> ImageSource:
+    path = _find(text, column, places)
     if path.is_dir():
-        files = tuple(sorted(p for p in path.rglob("*") if p.is_file() and looks_like_dicom(p)))
+        files = tuple(file for file in walk(path).files if looks_like_dicom(file))
         return ImageSource("dicom", files, channel)
     if not is_nifti(path) and not looks_like_dicom(path):
         raise UnreadableError(f"the file of column {column} is neither NIfTI nor DICOM, or may not be read")
     return ImageSource("nifti" if is_nifti(path) else "dicom", (path,), channel)
 
 
-def _label(row: _Row, roots: tuple[Path, ...]) -> LabelSource | None:
+def _label(row: _Row, places: _Places) -> LabelSource | None:
     if not row["label"]:
         return None
-    path = _find(row["label"], "label", roots)
+    path = _find(row["label"], "label", places)
     return LabelSource("nifti" if is_nifti(path) else "dicom", (path,))
 
 
-def _find(text: str, column: str, roots: tuple[Path, ...]) -> Path:
-    for root in roots:
-        if (root / text).exists():
-            return root / text
-    raise UnreadableError(
-        f"the file of column {column} does not exist", hint="paths are relative to the table"
-    )
+def _find(text: str, column: str, places: _Places) -> Path:
+    for root in places.roots:
+        try:
+            found = root / text
+            if found.is_file() or found.is_dir():
+                break
+        except (OSError, ValueError):
+            # a name that no file can have
+            continue
+    else:
+        what = f"the file of column {column} does not exist"
+        raise UnreadableError(what, hint="paths are relative to the table")
+    if places.inside is not None and not found.resolve().is_relative_to(places.inside.resolve()):
+        what = f"the file of column {column} lies outside the archive"
+        raise UnreadableError(what, hint="paths are relative to the table")
+    return found
 
 
 def _classes(row: _Row) -> tuple[ClassId, ...]:

@@ -23,7 +23,7 @@ from medaug.core.case import (
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.results import Finding, Summary
-from medaug.core.runs import Progress, finished, open_run
+from medaug.core.runs import Progress, RunDir, finished, open_run, require_run_folder
 from medaug.core.storage import require_free_space, sha256_if_readable, sha256_text, write_text_atomic
 from medaug.core.wording import counted
 from medaug.ingest.checks import note_made_up_classes
@@ -32,6 +32,7 @@ from medaug.ingest.discover import Identified, discover, identify
 from medaug.ingest.reading import RESUME, ReadingPlan, read_cases, record_paths
 from medaug.ingest.settle import ReadCase, Settled, settle
 from medaug.ingest.sources import Choices, Policy, PrivateCase, PrivateSource, SourcesPrivate, Stray
+from medaug.ingest.unpack import Opened, opened
 from medaug.io.dataset import finish_dataset
 
 
@@ -171,6 +172,7 @@ class _Job:
     strays: tuple[Stray, ...]
     notes: tuple[Finding, ...]
     name: str
+    sources: Opened
 
 
 def ingest(options: IngestOptions, progress: Progress) -> IngestSummary:
@@ -182,7 +184,15 @@ def ingest(options: IngestOptions, progress: Progress) -> IngestSummary:
         DependencyError: If a file needs a package that is not installed.
         StorageError: If the disk is too small, or a folder cannot be read or written.
     """
-    job = _prepare(options, progress)
+    if any(source.resolve() == options.out.resolve() for source in options.sources):
+        raise ConfigError("a source is also --out", where="--out", expected="a new folder")
+    require_run_folder(options.out)
+    progress.start("finding files", None)
+    with opened(options.sources, options.out, progress.advance) as sources:
+        return _ingest(options, _prepare(options, sources, progress), progress)
+
+
+def _ingest(options: IngestOptions, job: _Job, progress: Progress) -> IngestSummary:
     files = sorted(
         {path for found in job.plan.cases for path in found.source.files}
         | {p for s in job.strays for p in s.files}
@@ -195,19 +205,16 @@ def ingest(options: IngestOptions, progress: Progress) -> IngestSummary:
     with open_run(options.out, "ingest", asked, inputs) as run:
         read = read_cases(options.out, job.plan, progress)
         settled = settle(read, job.plan.class_names, (*job.notes, *_stray_findings(job.strays)))
-        _finish(options, job, read, settled)
+        _finish(options, job, read, settled, run)
         run.log("ingested", cases=len(settled.records), findings=len(settled.findings))
     return _summary(options.out)
 
 
-def _prepare(options: IngestOptions, progress: Progress) -> _Job:
-    if any(source.resolve() == options.out.resolve() for source in options.sources):
-        raise ConfigError("a source is also --out", where="--out", expected="a new folder")
+def _prepare(options: IngestOptions, sources: Opened, progress: Progress) -> _Job:
     class_map = parse_class_map(options.class_map) if options.class_map else ()
-    count = sum(1 for source in options.sources if source.is_dir() for _ in source.rglob("*"))
-    progress.start("looking at files", count)
+    progress.start("looking at files", sources.count)
     found = discover(
-        options.sources, options.labels, progress.advance, out=options.out, keep_ids=options.keep_ids
+        sources.sources, options.labels, progress.advance, keep_ids=options.keep_ids, opened=sources
     )
     cases, made_up = with_class_names(found.cases, class_map)
     policy = Policy(
@@ -221,7 +228,8 @@ def _prepare(options: IngestOptions, progress: Progress) -> _Job:
     )
     notes = (note_made_up_classes(),) if made_up else ()
     name = options.name or options.out.absolute().name or "dataset"
-    return _Job(ReadingPlan(identify(cases), class_table(cases), policy), found.strays, notes, name)
+    plan = ReadingPlan(identify(cases), class_table(cases), policy)
+    return _Job(plan, found.strays, notes, name, sources)
 
 
 def _asked(options: IngestOptions, name: str) -> _Asked:
@@ -268,17 +276,22 @@ def _stray_findings(strays: Iterable[Stray]) -> tuple[Finding, ...]:
     )
 
 
-def _finish(options: IngestOptions, job: _Job, read: Sequence[ReadCase], settled: Settled) -> None:
+def _finish(
+    options: IngestOptions, job: _Job, read: Sequence[ReadCase], settled: Settled, run: RunDir
+) -> None:
     """Take away what was refused late, then write what describes the set; the manifest comes last."""
+    refused = [finding for finding in settled.findings if finding.severity == "refused"]
+    fails = not settled.records or (options.strict and bool(refused))
     kept = {record.case_id: record for record in settled.records}
     for entry in read:
-        if entry.record is not None and entry.case_id not in kept:
+        if entry.record is not None and (fails or entry.case_id not in kept):
             for path in record_paths(entry.record):
                 (options.out / path).unlink(missing_ok=True)
     _write_private(options.out, job, kept)
-    refused = [finding for finding in settled.findings if finding.severity == "refused"]
-    if not kept or (options.strict and refused):
+    if fails:
         FindingsFile(findings=settled.findings).write(options.out / FINDINGS)
+        (options.out / RESUME).unlink(missing_ok=True)
+        run.refuse()
         raise _refusal(refused, len(job.plan.cases), strict=bool(kept))
     manifest = Manifest(name=job.name, classes=job.plan.class_names, cases=settled.records)
     finish_dataset(options.out, manifest, settled.findings)
@@ -302,26 +315,34 @@ def _write_private(dataset: Path, job: _Job, kept: dict[str, CaseRecord]) -> Non
     seen: set[str] = set()
     cases = []
     for found in job.plan.cases:
-        cases.append(_private_case(found, refused=found.case_id not in kept or found.case_id in seen))
+        refused = found.case_id not in kept or found.case_id in seen
+        cases.append(_private_case(found, job.sources, refused=refused))
         seen.add(found.case_id)
     others = tuple(
-        PrivateSource(source_id=_stray_id(n), files=tuple(str(path.resolve()) for path in stray.files))
+        PrivateSource(
+            source_id=_stray_id(n), files=tuple(_text(job.sources.origin(path)) for path in stray.files)
+        )
         for n, stray in enumerate(job.strays, start=1)
     )
     text = SourcesPrivate(cases=tuple(cases), others=others).model_dump_json(indent=1)
     write_text_atomic(dataset / SOURCES_PRIVATE, text + "\n", mode=0o600)
 
 
-def _private_case(found: Identified, *, refused: bool) -> PrivateCase:
+def _private_case(found: Identified, sources: Opened, *, refused: bool) -> PrivateCase:
     return PrivateCase(
         case_id=found.case_id,
         patient_id=found.patient_id,
-        case_key=found.source.case_key,
-        patient_key=found.source.patient_key,
-        files=tuple(str(path.resolve()) for path in found.source.files),
+        case_key=_text(found.source.case_key),
+        patient_key=_text(found.source.patient_key),
+        files=tuple(_text(sources.origin(path)) for path in found.source.files),
         attributes={attribute.name: attribute.value for attribute in found.source.attributes},
         refused=refused,
     )
+
+
+def _text(name: str) -> str:
+    """A name that may hold bytes of another encoding than UTF-8, as text that can be written."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _summary(dataset: Path) -> IngestSummary:

@@ -151,7 +151,7 @@ class Lines:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def start(self, label: str, total: int) -> None:
+    def start(self, label: str, total: int | None) -> None:
         pass
 
     def advance(self, units: int = 1, note: str = "") -> None:

@@ -27,7 +27,7 @@ class _Said:
         self.lines: list[str] = []
         self.left = stop_after
 
-    def start(self, label: str, total: int) -> None:
+    def start(self, label: str, total: int | None) -> None:
         pass
 
     def say(self, line: str) -> None:

@@ -117,7 +117,7 @@ class CountingProgress:
     units: int = 0
     stop_at: tuple[str, int] | None = None
 
-    def start(self, label: str, total: int) -> None:
+    def start(self, label: str, total: int | None) -> None:
         self.started.append(label)
         self.units = 0
 

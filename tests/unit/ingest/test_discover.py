@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from medaug.core.errors import DataError
+from medaug.core.runs import WORKING
 from medaug.ingest.discover import discover, identify
 from medaug.ingest.sources import ImageSource, SourceCase
+from medaug.ingest.unpack import Opened
 from tests.unit.ingest.material import ct_set, ct_values, row, save, write_table
 from tests.unit.io.series import stored_values, write_series
 
@@ -58,8 +60,8 @@ def test_the_dataset_to_be_hidden_files_and_archives_of_a_mac_are_not_sources(tm
     save(tmp_path / "deep" / "out" / "w.nii.gz", ct_values(4))
     save(tmp_path / "__MACOSX" / "z.nii.gz", ct_values(3))
     (tmp_path / ".DS_Store").write_text("x")
-    assert len(discover([tmp_path], None, out=tmp_path / "out").cases) == 3
-    found = discover([tmp_path / "deep"], None, out=tmp_path / "deep" / "out")
+    assert len(discover([tmp_path], None, opened=Opened(tmp_path / "out" / WORKING)).cases) == 3
+    found = discover([tmp_path / "deep"], None, opened=Opened(tmp_path / "deep" / "out" / WORKING))
     assert (len(found.cases), found.strays) == (1, ())
 
 
