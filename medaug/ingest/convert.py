@@ -21,10 +21,11 @@ from medaug.ingest.classes import present_ids, to_class_ids
 from medaug.ingest.discover import Identified
 from medaug.ingest.folders import modality_of
 from medaug.ingest.sources import ImageSource, LabelSource, Policy, SourceCase
-from medaug.io.annotations import combine, read_seg
+from medaug.io.annotations import combine, target_of
 from medaug.io.dataset import CaseFacts
 from medaug.io.dicom import SeriesVolume, read_series
 from medaug.io.nifti import read_channels, read_label, read_nifti
+from medaug.io.segmentation import read_seg
 
 UNSTATED = "OT"
 _HU_FLOOR = -500.0
@@ -280,7 +281,10 @@ def _segments(
             "a DICOM SEG is tied to an image that is no DICOM series", hint="use a NIfTI label map"
         )
     objects = [
-        read_seg(path, image.series, where=case_id) for path in (source.label.files if source.label else ())
+        read_seg(path, target_of(image.series), where=case_id)
+        for path in (source.label.files if source.label else ())
     ]
-    labels = combine([segment for item in objects for segment in item.segments], class_names, where=case_id)
+    labels = combine(
+        [segment for item in objects for segment in item.segments], class_names, where=case_id
+    ).labels
     return labels, tuple(item.sha256 for item in objects)

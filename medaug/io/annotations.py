@@ -1,142 +1,198 @@
-"""DICOM segmentations (SEG) on the grid of their source image."""
+"""What a person drew on an image: segments on its grid, whatever file they came in, and one label map out of them."""
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import Self, final
 
 import numpy as np
+import pydicom
+from pydicom.dataset import FileDataset
 
-from medaug.core.errors import DependencyError, GeometryError, LabelError, UnreadableError
-from medaug.core.volume import Mask
+from medaug.core.errors import GeometryError, LabelError, UnreadableError
+from medaug.core.findings import Code, finding
+from medaug.core.geometry import Affine, Box, Grid
+from medaug.core.results import Finding
+from medaug.core.volume import Labels, Mask
+from medaug.core.wording import counted
 from medaug.io.dicom import SeriesVolume
-from medaug.io.headers import PYDICOM_ERRORS, quiet_pydicom
+from medaug.io.headers import PYDICOM_ERRORS, looks_like_dicom, quiet_pydicom
 
-if TYPE_CHECKING:
-    from highdicom.seg import Segmentation
+_MOST_CLASSES = np.iinfo(np.uint16).max
 
-_FRACTION_THRESHOLD = 0.5
-# highdicom keeps the index of frames in a small database in memory
-_SEG_ERRORS = (*PYDICOM_ERRORS, sqlite3.Error)
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """The image that an annotation is put on.
+
+    Attributes:
+        grid: RAS+ order.
+        frame_of_reference_uid: Or empty, where it is not known.
+        instance_uids: Of its slices as stored, once a slice; empty where it is no DICOM series.
+        affine_lps: (column, row, slice) index as stored to LPS+ mm; None where it is no DICOM series.
+    """
+
+    grid: Grid
+    frame_of_reference_uid: str = ""
+    instance_uids: tuple[str, ...] = ()
+    affine_lps: Affine | None = None
+
+
+def target_of(series: SeriesVolume) -> Target:
+    """A series as the target of its annotations."""
+    return Target(series.volume.grid, series.frame_of_reference_uid, series.instance_uids, series.affine_lps)
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Segment:
-    """One segment on the grid of its source image.
+    """One segment (SEG) or region (RTSTRUCT) on the grid of its image; only the box that holds it is kept.
 
     Attributes:
-        name: SegmentLabel, stripped.
-        mask: (I, J, K) bool, RAS+ order, the grid of the source volume.
+        number: SegmentNumber or ROINumber.
+        name: SegmentLabel or ROIName, stripped.
+        inside: Which voxels of the box belong to it; one voxel of background where it is empty.
+        box: Where it lies on the grid.
+        shape: Of the grid.
     """
 
+    number: int
     name: str
-    mask: Mask
+    inside: Mask
+    box: Box
+    shape: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, number: int, name: str, mask: Mask) -> Self:
+        """The segment that a whole mask shows."""
+        box = Box.around(mask) if mask.any() else Box((0, 0, 0), (1, 1, 1))
+        shape = (mask.shape[0], mask.shape[1], mask.shape[2])
+        return cls(number, name, mask[box.slices].copy(), box, shape)
+
+    @property
+    def mask(self) -> Mask:
+        """(I, J, K) bool on the whole grid."""
+        mask = np.zeros(self.shape, dtype=bool)
+        mask[self.box.slices] = self.inside
+        return mask
+
+    @property
+    def voxels(self) -> int:
+        """How many voxels it holds."""
+        return int(np.count_nonzero(self.inside))
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class SegmentationObject:
-    """What one SEG file holds."""
+class Annotation:
+    """What one annotation file holds; overlapping segments stay apart.
+
+    Attributes:
+        segments: In the order of their numbers.
+        sha256: Of the file.
+        findings: What was odd, without case id.
+    """
 
     segments: tuple[Segment, ...]
     sha256: str
+    findings: tuple[Finding, ...] = ()
 
 
-def read_seg(path: Path, source: SeriesVolume, *, where: str = "") -> SegmentationObject:
-    """Put every segment of a SEG object on the grid of its source series, without resampling.
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Combined:
+    """Segments as one label map: (I, J, K) uint8, uint16 above 255 classes; and what was odd about it."""
 
-    BINARY, FRACTIONAL (0.5 and above) and LABELMAP objects (PS3.3 C.8.20); frames that the object leaves out are
-    empty. Overlapping segments stay apart here; :func:`combine` refuses them.
+    labels: Labels
+    findings: tuple[Finding, ...] = ()
 
-    Args:
-        path: The SEG file.
-        source: The series it was drawn on.
-        where: Pseudonymous id for error lines.
+
+def open_dicom(path: Path, *, where: str = "") -> tuple[FileDataset, str]:
+    """A DICOM file read once and parsed, and its SHA-256.
 
     Raises:
-        DependencyError: If highdicom is not installed.
-        UnreadableError: If the file is damaged or no SEG object.
-        GeometryError: If the object lies in another frame of reference, or its voxels do not fall on those of the source.
+        UnreadableError: If the file is missing, damaged or no DICOM.
     """
-    try:
-        import highdicom
-    except ImportError as error:
-        hint = "install it with `pip install medaug[dicom]`"
-        raise DependencyError("reading DICOM SEG needs highdicom", where=where, hint=hint) from error
+    if not looks_like_dicom(path):
+        raise UnreadableError("annotation is no DICOM file", where=where, code=Code.UNREADABLE)
     try:
         content = path.read_bytes()
         with quiet_pydicom():
-            seg = highdicom.seg.segread(path)
-            frame = str(seg.get("FrameOfReferenceUID") or "")
-            names = {
-                n: str(seg.get_segment_description(n).segment_label).strip()
-                for n in seg.segment_numbers
-                if n > 0
-            }
-    except _SEG_ERRORS as error:
-        raise UnreadableError("DICOM SEG is cut short or damaged", where=where) from error
-    if frame and source.frame_of_reference_uid and frame != source.frame_of_reference_uid:
-        raise GeometryError("segmentation lies in another frame of reference than the image", where=where)
-    segments = [Segment(name, _on_source(seg, number, source, where)) for number, name in names.items()]
-    return SegmentationObject(tuple(segments), hashlib.sha256(content).hexdigest())
-
-
-def _on_source(seg: Segmentation, number: int, source: SeriesVolume, where: str) -> Mask:
-    from highdicom import VolumeGeometry
-
-    columns, rows, slices = source.turn.invert(source.volume.image[0]).shape
-    # highdicom orders voxels as (slice, row, column)
-    affine = source.affine_lps[:, [2, 1, 0, 3]]
-    geometry = VolumeGeometry(affine, (slices, rows, columns), "PATIENT")
-    try:
-        with quiet_pydicom():
-            drawn = seg.get_volume(segment_numbers=[number], combine_segments=False, rtol=0.02)
-            _require_inside(drawn.affine, drawn.spatial_shape, geometry.affine, geometry.spatial_shape)
-            placed = drawn.match_geometry(geometry, tol=1e-3)
-    except _SEG_ERRORS as error:
-        hint = "resample the segmentation onto its image first"
-        raise GeometryError(
-            "segmentation lies on another grid than the image", where=where, hint=hint
+            dataset = pydicom.dcmread(io.BytesIO(content), force=content[128:132] != b"DICM")
+    except PYDICOM_ERRORS as error:
+        hint = "copy or export it again"
+        raise UnreadableError(
+            "annotation is cut short or damaged", where=where, hint=hint, code=Code.TRUNCATED_FILE
         ) from error
-    values = placed.array[..., 0] if placed.array.ndim == 4 else placed.array
-    mask = values >= _FRACTION_THRESHOLD
-    return source.turn.apply(np.ascontiguousarray(mask.transpose(2, 1, 0)))
+    return dataset, hashlib.sha256(content).hexdigest()
 
 
-def _require_inside(
-    affine: np.ndarray, shape: Sequence[int], onto: np.ndarray, onto_shape: Sequence[int]
-) -> None:
-    """Refuse a segmentation that reaches outside its image: matching would cut it off silently."""
-    corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=np.float64)
-    corners[:, :3] *= np.array(shape[:3]) - 1
-    index = np.linalg.solve(onto, affine @ corners.T)[:3].T
-    if index.min() < -0.5 or (index > np.array(onto_shape[:3]) - 0.5).any():
-        raise ValueError("segmentation reaches outside the image")
-
-
-def combine(segments: Sequence[Segment], class_names: Sequence[str], *, where: str = "") -> np.ndarray:
+def combine(
+    segments: Sequence[Segment],
+    class_names: Sequence[str],
+    *,
+    priority: Sequence[str] = (),
+    where: str = "",
+) -> Combined:
     """One label map out of segments: id 1 for the first class name, and so on.
 
-    Segments of one name are joined.
-
-    Returns:
-        (I, J, K) uint8.
+    Segments of one name are joined. Where two classes share a voxel, the one that stands first in ``priority`` wins; a
+    class that stands there wins over all that do not.
 
     Raises:
-        LabelError: If segments of two classes share a voxel, or a segment's name is not among the classes.
+        LabelError: If a segment's name is not among the classes, or classes that no priority orders share a voxel.
     """
-    labels = np.zeros(segments[0].mask.shape, dtype=np.uint8)
-    for segment in segments:
-        if segment.name not in class_names:
-            raise LabelError("a segment has no name in the class table", where=where)
-        number = list(class_names).index(segment.name) + 1
-        if ((labels != 0) & (labels != number) & segment.mask).any():
-            hint = "a label map holds one class a voxel; take one of the segments out"
-            raise LabelError("segments of two classes overlap", where=where, hint=hint)
-        labels[segment.mask] = number
-    return labels
+    names = list(class_names)
+    if any(segment.name not in names for segment in segments):
+        raise LabelError(
+            "a segment has no name in the class table", where=where, code=Code.LABEL_NAME_UNKNOWN
+        )
+    if len(names) > _MOST_CLASSES:
+        raise LabelError(f"{len(names)} classes", where=where, expected=f"at most {_MOST_CLASSES}")
+    rank = {name: number for number, name in enumerate(priority)}
+    labels = np.zeros(segments[0].shape, dtype=np.uint8 if len(names) < 256 else np.uint16)
+    shared = 0
+    # the strongest last, so that it stays
+    for segment in sorted(segments, key=lambda s: -rank.get(s.name, len(rank))):
+        number = names.index(segment.name) + 1
+        part = labels[segment.box.slices]
+        overlap = (part != 0) & (part != number) & segment.inside
+        if overlap.any() and segment.name not in rank:
+            _refuse_overlap(int(overlap.sum()), where)
+        shared += int(overlap.sum())
+        part[segment.inside] = number
+    if not shared:
+        return Combined(labels)
+    message = f"classes share {counted(shared, 'voxel')}, which the one first in --priority took"
+    return Combined(labels, (finding(Code.OVERLAPPING_SEGMENTS, "fixed", message),))
+
+
+def _refuse_overlap(voxels: int, where: str) -> None:
+    raise LabelError(
+        f"segments of two classes overlap in {counted(voxels, 'voxel')}",
+        where=where,
+        hint="say --priority with the class that wins first, or take one of the segments out",
+        code=Code.OVERLAPPING_SEGMENTS,
+    )
+
+
+def reference_note(referred: set[str], target: Target, *, same_space: bool) -> Finding | None:
+    """What to say of the images that an annotation refers to and that its target does not hold.
+
+    Raises:
+        GeometryError: If it holds none of them, and no common frame of reference ties the annotation to it either.
+    """
+    if not target.instance_uids or not referred:
+        return None
+    missing = len(referred - set(target.instance_uids))
+    message = (
+        f"{missing} of the {counted(len(referred), 'image')} that the annotation refers to are not there"
+    )
+    if missing == len(referred) and not same_space:
+        raise GeometryError(message, hint="add the images it was drawn on", code=Code.REFERENCE_MISSING)
+    return finding(Code.REFERENCE_MISSING, "flagged", f"{message}; add them") if missing else None

@@ -53,6 +53,7 @@ class SeriesVolume:
         affine_lps: 4 x 4, (column, row, slice) index as stored to LPS+ mm, for what refers to the series.
         turn: From (column, row, slice) order to that of ``volume``.
         frame_of_reference_uid: Of the series, or empty.
+        instance_uids: SOPInstanceUIDs of the files used, in slice order.
     """
 
     volume: Volume
@@ -62,6 +63,7 @@ class SeriesVolume:
     affine_lps: Affine
     turn: Reorientation
     frame_of_reference_uid: str
+    instance_uids: tuple[str, ...] = ()
 
 
 @final
@@ -315,6 +317,7 @@ def _assemble(slices: list[_Slice]) -> SeriesVolume:
         affine_lps=affine,
         turn=turn,
         frame_of_reference_uid=first.frame_of_reference_uid,
+        instance_uids=tuple(s.instance_uid for s in ordered),
     )
 
 

@@ -11,9 +11,10 @@ from medaug.core.errors import GeometryError, LabelError, UnreadableError
 from medaug.core.runs import Progress
 from medaug.core.storage import sha256_file
 from medaug.core.volume import Unit
-from medaug.io.annotations import combine, read_seg
+from medaug.io.annotations import combine, target_of
 from medaug.io.dataset import edit_mask_path, load_case
 from medaug.io.dicom import SeriesVolume, read_series
+from medaug.io.segmentation import read_seg
 from medaug.layouts._dicom.identity import Modality, SeriesIdentity, Uids
 from medaug.layouts._dicom.prediction import write_prediction
 from medaug.layouts._dicom.segmentation import write_seg
@@ -111,7 +112,7 @@ def _require_same_labels(export: Export, record: CaseRecord, case: Case, series:
         if case.label_map is not None and case.label_map.labels.any():
             raise LabelError("segmentation was not written", where=case.case_id)
         return
-    seg = read_seg(export.out / record.label.path, series, where=case.case_id)
-    labels = combine(seg.segments, export.manifest.classes, where=case.case_id)
+    seg = read_seg(export.out / record.label.path, target_of(series), where=case.case_id)
+    labels = combine(seg.segments, export.manifest.classes, where=case.case_id).labels
     if case.label_map is None or not np.array_equal(labels, case.label_map.labels):
         raise LabelError("segmentation differs from the label map", where=case.case_id)

@@ -12,8 +12,9 @@ import pytest
 from medaug.core.errors import DependencyError, GeometryError, LabelError
 from medaug.core.geometry import Grid
 from medaug.core.volume import LabelMap, Unit, Volume
-from medaug.io.annotations import combine, read_seg
+from medaug.io.annotations import combine, target_of
 from medaug.io.dicom import read_series
+from medaug.io.segmentation import read_seg
 from medaug.layouts.dicom import SeriesIdentity, Uids, write_seg, write_series
 
 CLASSES = ("solid", "odd class", "ground_glass")
@@ -119,9 +120,9 @@ def test_segmentation_round_trip(tmp_path: Path) -> None:
     slices = write_series(volume(grid), identity(), tmp_path / "ct")
     write_seg(label_map(grid), slices, identity(), tmp_path / "seg.dcm")
     series = read_series(sorted((tmp_path / "ct").iterdir()))
-    seg = read_seg(tmp_path / "seg.dcm", series)
+    seg = read_seg(tmp_path / "seg.dcm", target_of(series))
     assert [segment.name for segment in seg.segments] == ["solid", "ground_glass"]
-    assert np.array_equal(combine(seg.segments, CLASSES), label_map(grid).labels)
+    assert np.array_equal(combine(seg.segments, CLASSES).labels, label_map(grid).labels)
 
 
 def test_segments_are_coded(tmp_path: Path) -> None:

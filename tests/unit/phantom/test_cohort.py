@@ -13,9 +13,10 @@ import pytest
 from pydantic import ValidationError
 
 from medaug.core.runs import NoProgress
-from medaug.io.annotations import combine, read_seg
+from medaug.io.annotations import combine, target_of
 from medaug.io.dicom import read_series
 from medaug.io.nifti import read_label, read_nifti
+from medaug.io.segmentation import read_seg
 from medaug.phantom.cohort import Cohort, PhantomSpec, draw_patient, list_patients, make_cohort
 from medaug.phantom.growth import CLASSES
 
@@ -66,8 +67,8 @@ def test_dicom_half_reads_back_as_drawn(cohort: Cohort) -> None:
         series = read_series(sorted((folder / "ct").iterdir()))
         assert np.array_equal(series.volume.image, scan.volume.image)
         assert series.volume.grid.agrees_with(scan.volume.grid)
-        seg = read_seg(folder / "seg.dcm", series)
-        assert np.array_equal(combine(seg.segments, CLASSES), scan.label_map.labels)
+        seg = read_seg(folder / "seg.dcm", target_of(series))
+        assert np.array_equal(combine(seg.segments, CLASSES).labels, scan.label_map.labels)
 
 
 def test_nifti_half_reads_back_as_drawn(cohort: Cohort) -> None:

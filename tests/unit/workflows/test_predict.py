@@ -15,9 +15,10 @@ from medaug.core.results import PredictionIndex
 from medaug.core.runs import NoProgress, RunRecord
 from medaug.core.splits import Fold, Splits
 from medaug.core.volume import Unit
-from medaug.io.annotations import read_seg
+from medaug.io.annotations import target_of
 from medaug.io.dicom import read_series
 from medaug.io.nifti import read_label, write_volume
+from medaug.io.segmentation import read_seg
 from medaug.tasks.base import load_model
 from medaug.workflows.predict import PredictOptions, predict
 from tests.unit.io.series import CT, MR, stored_values, write_series
@@ -197,7 +198,8 @@ def test_a_dicom_series_gets_a_segmentation_that_refers_to_it(tmp_path, sop_clas
     case = index(tmp_path).cases[0]
     assert case.file == "series_001.dcm"
     found = {
-        segment.name: segment.mask for segment in read_seg(tmp_path / "out" / case.file, series).segments
+        segment.name: segment.mask
+        for segment in read_seg(tmp_path / "out" / case.file, target_of(series)).segments
     }
     present = {name for name in CLASSES if expected.mask(name).any()}
     assert set(found) == present

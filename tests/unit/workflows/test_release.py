@@ -15,9 +15,10 @@ from medaug.core.case import Manifest, read_manifest
 from medaug.core.errors import ConfigError, DataError, GateRefusedError, MedaugError, UnreadableError
 from medaug.core.runs import NoProgress, Progress
 from medaug.core.volume import Unit
-from medaug.io.annotations import combine, read_seg
+from medaug.io.annotations import combine, target_of
 from medaug.io.dataset import load_case, load_edit_mask
 from medaug.io.dicom import read_series
+from medaug.io.segmentation import read_seg
 from medaug.layouts.base import Export
 from medaug.layouts.nnunet import NnunetLayout
 from medaug.privacy.keys import PRIVATE_KEY, PUBLIC_KEY, SigningKey, write_key_pair
@@ -204,9 +205,9 @@ def test_dicom_layout(material: Material, keys: Path, tmp_path: Path) -> None:
     edited = load_edit_mask(material.dataset, material.manifest.cases[1])
     assert np.array_equal(series.volume.image[0][~edited], original.volume.image[0][~edited])
     assert np.abs(series.volume.image - original.volume.image).max() <= 0.5
-    seg = read_seg(out / "dicom" / "syn_1" / "seg.dcm", series)
+    seg = read_seg(out / "dicom" / "syn_1" / "seg.dcm", target_of(series))
     assert original.label_map is not None
-    assert np.array_equal(combine(seg.segments, CLASSES), original.label_map.labels)
+    assert np.array_equal(combine(seg.segments, CLASSES).labels, original.label_map.labels)
     for path in out.rglob("*.dcm"):
         dataset = pydicom.dcmread(path)
         assert dataset.SyntheticData == "YES"

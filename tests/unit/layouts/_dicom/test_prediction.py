@@ -11,8 +11,9 @@ from pydicom.dataset import FileDataset
 
 from medaug.core.errors import DataError
 from medaug.core.volume import LabelMap
-from medaug.io.annotations import read_seg
+from medaug.io.annotations import target_of
 from medaug.io.dicom import read_series
+from medaug.io.segmentation import read_seg
 from medaug.layouts.dicom import write_prediction
 from tests.unit.io.series import stored_values, write_series
 
@@ -31,7 +32,9 @@ def test_every_class_lies_where_it_was_predicted(tmp_path: Path) -> None:
     files, label_map = labelled(tmp_path)
     series = read_series(files)
     assert write_prediction(label_map, series, files[::-1], tmp_path / "seg.dcm")
-    found = {segment.name: segment.mask for segment in read_seg(tmp_path / "seg.dcm", series).segments}
+    found = {
+        segment.name: segment.mask for segment in read_seg(tmp_path / "seg.dcm", target_of(series)).segments
+    }
     assert set(found) == {"solid", "ground_glass"}
     assert all(np.array_equal(mask, label_map.mask(name)) for name, mask in found.items())
 
