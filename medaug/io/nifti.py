@@ -4,35 +4,49 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import logging
-import zlib
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import nibabel as nib
 import numpy as np
+from nibabel import nifti1, nifti2
 from nibabel.filebasedimages import ImageFileError
 from nibabel.imageglobals import logger as nibabel_logger
 from nibabel.spatialimages import HeaderDataError
+from nibabel.volumeutils import apply_read_scaling
 from nibabel.wrapstruct import WrapStructError
 
-from medaug.core.errors import GeometryError, LabelError, UnreadableError
-from medaug.core.geometry import Grid, Reorientation, to_ras
+from medaug.core.errors import DataError, GeometryError, LabelError, UnreadableError
+from medaug.core.findings import Code, finding
+from medaug.core.geometry import Affine, Grid, Reorientation, to_ras
+from medaug.core.intensity import luminance
+from medaug.core.results import Finding
 from medaug.core.storage import write_bytes_atomic
 from medaug.core.volume import Image, Labels, Mask
 from medaug.core.wording import counted
+from medaug.io.stored import StoredImage, channels_first, spatial_shape
+from medaug.io.stream import AGAIN, Stream, open_stream, require_sane_size, take_whole
 
 SUFFIXES = (".nii.gz", ".nii")
-_AGAIN = "copy or export it again"
-_MAX_VOXELS = 1 << 31
 _MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 _MAGIC_1, _MAGIC_2 = b"n+1\0", b"n+2\0"
+_PAIR_1, _PAIR_2 = b"ni1\0", b"ni2\0"
+_HEADER_1, _HEADER_2 = 348, 540
+# extensions stand before the voxels; the largest in use hold a few megabytes
+_MAX_OFFSET = 64 << 20
 _LAST_FORM_CODE = 5
+_CONFLICT_VOXELS = 0.1
 _HEADER_ERRORS = (HeaderDataError, ImageFileError, KeyError, OverflowError, ValueError, WrapStructError)
 _CIFTI_INTENTS = range(3000, 3100)
+# matrices, displacements and vectors a voxel (nifti1.h, NIFTI_INTENT_GENMATRIX to NIFTI_INTENT_VECTOR)
+_VECTOR_INTENTS = range(1004, 1008)
+_RGB, _RGBA = ("R", "G", "B"), ("R", "G", "B", "A")
 
 
 @final
@@ -82,7 +96,7 @@ def read_nifti(path: Path, *, as_stored: bool = False, where: str = "") -> Nifti
         where: Pseudonymous id for error lines, which never name the path.
 
     Raises:
-        UnreadableError: If the file is missing, truncated, damaged or no NIfTI image.
+        UnreadableError: If the file is missing, truncated, damaged, coloured or no NIfTI image.
         GeometryError: If it has four or more axes, or an affine that places no voxels.
     """
     return _read(path, None, as_stored=as_stored, where=where)
@@ -95,7 +109,7 @@ def read_channels(path: Path, count: int, *, as_stored: bool = False, where: str
         The image; its array is (C, I, J, K).
 
     Raises:
-        UnreadableError: If the file is missing, truncated, damaged or no NIfTI image.
+        UnreadableError: If the file is missing, truncated, damaged, coloured or no NIfTI image.
         GeometryError: If it holds another number of channels, or an affine that places no voxels.
     """
     return _read(path, count, as_stored=as_stored, where=where)
@@ -103,38 +117,163 @@ def read_channels(path: Path, count: int, *, as_stored: bool = False, where: str
 
 def _read(path: Path, channels: int | None, *, as_stored: bool, where: str) -> NiftiImage:
     try:
-        content = path.read_bytes()
-        raw = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except FileNotFoundError as error:
-        raise UnreadableError("file does not exist", where=where) from error
-    except PermissionError as error:
-        raise UnreadableError("file may not be read", where=where, hint="check its permissions") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise UnreadableError("file is cut short or damaged", where=where, hint=_AGAIN) from error
-    image = _parse(raw, where)
-    array = _values(image, channels, where)
-    grid = Grid(array.shape[-3:], _affine_mm(image, where))
+        stored = load_nifti(path)
+        if any(note.code == Code.COLOUR_CONVERTED for note in stored.findings):
+            raise UnreadableError("voxels are colours", hint="convert them to luminance first")
+        array = channels_first(stored, None if channels is None else "channels")
+        if channels is None:
+            array = array[0]
+        elif len(array) != channels:
+            held = counted(len(array), "channel")
+            raise GeometryError(f"image holds {held}", expected=f"{channels} channels as stated")
+        grid = Grid(array.shape[-3:], stored.affine)
+    except DataError as error:
+        hint = "take one frame or channel out" if error.code == Code.FOUR_AXES else error.hint
+        raise error.located(where, hint=hint) from error
     same = Reorientation((0, 1, 2), (False, False, False))
     grid, turn = (grid, same) if as_stored else to_ras(grid)
     turned = array if turn == same else turn.apply(array)
-    return NiftiImage(turned, grid, turn, _spacing_known(image), hashlib.sha256(content).hexdigest())
+    return NiftiImage(turned, grid, turn, stored.spacing_known, stored.sha256[0])
 
 
-def _parse(raw: bytes, where: str) -> nib.Nifti1Image | nib.Nifti2Image:
-    kind = nib.Nifti1Image if raw[344:348] == _MAGIC_1 else nib.Nifti2Image
-    if kind is nib.Nifti2Image and raw[4:8] != _MAGIC_2:
-        raise UnreadableError("file is no single-file NIfTI image", where=where, hint=_AGAIN)
+def load_nifti(path: Path) -> StoredImage:
+    """Decode a file of one or two parts (``.hdr`` with ``.img`` beside it), in its own order of axes.
+
+    The header is read first, and never more of the file than it accounts for. Colours become luminance (BT.601).
+
+    Returns:
+        The image with its fourth axis, if it has one; ``transform-conflict`` where sform and qform disagree by more than
+        a tenth of a voxel.
+
+    Raises:
+        UnreadableError: If the file is missing, damaged, of another format or holds no intensities.
+        GeometryError: If it has five or more axes, or gives no finite affine.
+    """
+    with open_stream(path) as stream:
+        layout, taken = _open(stream)
+        if layout.is_single:
+            take_whole(stream, layout.offset - taken)
+            content = take_whole(stream, layout.size)
+        digests: tuple[str, ...] = (stream.finish(),)
+    if not layout.is_single:
+        content, digest = _second_file(path, layout)
+        digests += (digest,)
+    array, notes = _values(content, layout)
+    affine, conflict = _affine_mm(layout.header, layout.shape)
+    return StoredImage(array, affine, _spacing_known(layout.header), digests, (*notes, *conflict))
+
+
+def count_frames(path: Path) -> int:
+    """Length of the fourth axis as the header claims it; nothing else is read.
+
+    Raises:
+        UnreadableError: As :func:`load_nifti`.
+        GeometryError: As :func:`load_nifti`.
+    """
+    with open_stream(path) as stream:
+        layout, _ = _open(stream)
+    return layout.shape[3] if len(layout.shape) == 4 else 1
+
+
+def second_file(path: Path) -> Path | None:
+    """The ``.img`` of a ``.hdr``, or None where there is none."""
+    base = path.name[: -len(".hdr")]
+    names = [f"{base}{ending}" for ending in (".img", ".img.gz", ".IMG")]
+    return next((path.with_name(name) for name in names if path.with_name(name).is_file()), None)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layout:
+    """How the voxels lie in the file.
+
+    Attributes:
+        header: As nibabel parsed it.
+        shape: Three or four axes.
+        dtype: Of one stored voxel; fields R, G, B for colours.
+        offset: Byte at which they begin.
+        is_single: Whether they stand in the file of the header.
+    """
+
+    header: nib.Nifti1Header
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    offset: int
+    is_single: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes of all voxels."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def _open(stream: Stream) -> tuple[_Layout, int]:
+    """The layout, and how many bytes were taken for it."""
+    if stream.starts_as_gzip():
+        stream.decode("gzip")
+    raw = stream.take(_HEADER_1)
+    if bytes(raw[4:8]) in (_MAGIC_2, _PAIR_2):
+        raw += stream.take(_HEADER_2 - _HEADER_1)
+    header, is_single = _parse(bytes(raw))
+    try:
+        shape = tuple(int(n) for n in header.get_data_shape())
+        dtype = header.get_data_dtype()
+        offset = int(header.get_data_offset())
+    except _HEADER_ERRORS as error:
+        raise UnreadableError("NIfTI header is damaged", hint=AGAIN) from error
+    require_sane_size(shape)
+    if not 0 <= offset <= _MAX_OFFSET or (is_single and offset < len(raw)):
+        raise UnreadableError("NIfTI header is damaged: its voxels begin at an impossible place", hint=AGAIN)
+    _require_intensities(header, dtype, shape)
+    return _Layout(header, spatial_shape(shape), dtype, offset, is_single), len(raw)
+
+
+def _parse(raw: bytes) -> tuple[nib.Nifti1Header, bool]:
+    """The header, and whether the voxels stand in the same file."""
+    magic_1, magic_2 = raw[344:348], raw[4:8]
+    kind: Any
+    if magic_2 in (_MAGIC_2, _PAIR_2) and len(raw) == _HEADER_2:
+        kind = nifti2.Nifti2Header if magic_2 == _MAGIC_2 else nifti2.Nifti2PairHeader
+    elif magic_1 in (_MAGIC_1, _PAIR_1):
+        kind = nifti1.Nifti1Header if magic_1 == _MAGIC_1 else nifti1.Nifti1PairHeader
+    else:
+        raise _stranger(raw)
     try:
         with _quiet_nibabel():
-            header = kind.header_class(raw[: kind.header_class.sizeof_hdr], check=False)
-            image = kind.from_bytes(raw)
+            given = kind(raw, check=False)
+            header = kind(raw)
     except (*_HEADER_ERRORS, OSError) as error:
-        raise UnreadableError("NIfTI header is damaged", where=where, hint=_AGAIN) from error
-    if max(int(header["sform_code"]), int(header["qform_code"])) > _LAST_FORM_CODE:
-        raise UnreadableError("NIfTI header names unknown coordinates", where=where)
-    if int(image.header["intent_code"]) in _CIFTI_INTENTS:
-        raise UnreadableError("file is CIFTI, which holds no image", where=where)
-    return image
+        raise UnreadableError("NIfTI header is damaged", hint=AGAIN) from error
+    if max(int(given["sform_code"]), int(given["qform_code"])) > _LAST_FORM_CODE:
+        raise UnreadableError("NIfTI header names unknown coordinates")
+    return header, bool(header.is_single)
+
+
+def _stranger(raw: bytes) -> UnreadableError:
+    """What to say of a file that has the name of a NIfTI file only."""
+    sizes = {raw[:4], raw[:4][::-1]}
+    if _HEADER_1.to_bytes(4, "little") in sizes and len(raw) == _HEADER_1:
+        what = "file is Analyze 7.5, which says nothing of orientation"
+    elif raw[128:132] == b"DICM":
+        what = "file is DICOM and named as NIfTI"
+    else:
+        return UnreadableError("file is no NIfTI image", hint=AGAIN, code=Code.UNSUPPORTED_FORMAT)
+    return UnreadableError(what, hint="convert it to NIfTI", code=Code.UNSUPPORTED_FORMAT)
+
+
+def _require_intensities(header: nib.Nifti1Header, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    intent = int(header["intent_code"])
+    odd = ""
+    if intent in _CIFTI_INTENTS:
+        odd = "file is CIFTI, which holds no image"
+    elif intent in _VECTOR_INTENTS and len(shape) > 3 and max(shape[3:]) > 1:
+        odd = "voxels are vectors (a displacement field, for example), which are no image"
+    elif dtype.kind == "c":
+        odd = "voxels are complex numbers, which are not read"
+    elif dtype.kind not in "iufV" or (dtype.kind == "V" and dtype.names not in (_RGB, _RGBA)):
+        odd = "voxels are no numbers that are read"
+    if odd:
+        raise UnreadableError(odd, hint="convert it first", code=Code.UNSUPPORTED_FORMAT)
 
 
 @contextmanager
@@ -151,56 +290,70 @@ def _drop(_: logging.LogRecord) -> bool:
     return False
 
 
-def _values(image: nib.Nifti1Image | nib.Nifti2Image, channels: int | None, where: str) -> np.ndarray:
-    """The voxels after the header's scaling, in native byte order, as (I, J, K), or (C, I, J, K) for stated channels."""
-    shape = tuple(int(n) for n in image.shape)
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    shape += (1,) * (3 - len(shape))
-    if channels is not None:
-        return _channels_first(image, shape, channels, where)
-    if len(shape) != 3:
-        raise GeometryError(
-            f"image is {len(shape)}D", where=where, expected="3D", hint="take one frame or channel out"
-        )
-    return _decoded(image, shape, where)
+def _second_file(path: Path, layout: _Layout) -> tuple[bytearray, str]:
+    other = second_file(path) if path.name.lower().endswith(".hdr") else None
+    if other is None:
+        hint = "put the .img file beside its .hdr"
+        raise UnreadableError("the .img file of this two-file NIfTI image is missing", hint=hint)
+    with open_stream(other) as stream:
+        if stream.starts_as_gzip():
+            stream.decode("gzip")
+        take_whole(stream, layout.offset)
+        content = take_whole(stream, layout.size)
+        return content, stream.finish()
 
 
-def _channels_first(
-    image: nib.Nifti1Image | nib.Nifti2Image, shape: tuple[int, ...], channels: int, where: str
-) -> np.ndarray:
-    if len(shape) == 3:
-        shape = (*shape, 1)
-    if len(shape) != 4 or shape[3] != channels:
-        held = counted(shape[3], "channel") if len(shape) == 4 else f"{len(shape)} axes"
-        raise GeometryError(f"image holds {held}", where=where, expected=f"{channels} channels as stated")
-    return np.moveaxis(_decoded(image, shape, where), 3, 0)
-
-
-def _decoded(image: nib.Nifti1Image | nib.Nifti2Image, shape: tuple[int, ...], where: str) -> np.ndarray:
-    if min(shape) < 1 or np.prod(shape, dtype=np.float64) > _MAX_VOXELS:
-        raise GeometryError(f"image shape is {shape}", where=where, expected=f"1 to {_MAX_VOXELS} voxels")
-    if image.header.get_data_dtype().kind not in "iuf":
-        raise UnreadableError("voxels are not plain numbers (colour or complex)", where=where)
+def _values(content: bytearray, layout: _Layout) -> tuple[np.ndarray, tuple[Finding, ...]]:
+    """The voxels after the header's scaling, in native byte order, and whether they were colours."""
+    if layout.dtype.names is not None:
+        samples = len(layout.dtype.names)
+        colours = np.frombuffer(content, np.uint8).reshape((samples, *layout.shape), order="F")
+        grey = luminance(np.moveaxis(colours[:3], 0, -1))
+        message = "colours were converted to luminance"
+        return grey, (finding(Code.COLOUR_CONVERTED, "fixed", message),)
+    array = np.frombuffer(content, layout.dtype).reshape(layout.shape, order="F")
     try:
-        array = np.asanyarray(image.dataobj).reshape(shape)
-    except (OSError, EOFError, MemoryError, OverflowError, ValueError, zlib.error) as error:
-        raise UnreadableError("voxels are cut short or damaged", where=where, hint=_AGAIN) from error
-    return np.asarray(array, dtype=array.dtype.newbyteorder("="))
+        slope, intercept = layout.header.get_slope_inter()
+    except HeaderDataError as error:
+        raise UnreadableError("NIfTI header scales values by no number", hint=AGAIN) from error
+    array = apply_read_scaling(array, slope, intercept)
+    return np.asarray(array, dtype=array.dtype.newbyteorder("=")), ()
 
 
-def _affine_mm(image: nib.Nifti1Image | nib.Nifti2Image, where: str) -> np.ndarray:
+def _affine_mm(header: nib.Nifti1Header, shape: tuple[int, ...]) -> tuple[Affine, tuple[Finding, ...]]:
+    """The affine to RAS+ mm, and whether sform and qform contradict each other."""
     try:
-        factor = _MM_PER_UNIT.get(image.header.get_xyzt_units()[0], 1.0)
+        factor = _MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
     except KeyError as error:
-        raise UnreadableError("NIfTI header names an unknown unit of length", where=where) from error
-    if image.affine is None or not np.isfinite(image.affine).all():
-        raise GeometryError("header gives no finite affine", where=where)
-    return np.diag([factor, factor, factor, 1.0]) @ np.asarray(image.affine, dtype=np.float64)
+        raise UnreadableError("NIfTI header names an unknown unit of length") from error
+    try:
+        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
+    except (HeaderDataError, ValueError) as error:
+        raise GeometryError("header gives no affine") from error
+    if not np.isfinite(affine).all():
+        raise GeometryError("header gives no finite affine")
+    conflict: tuple[Finding, ...] = ()
+    if int(header["sform_code"]) > 0 and int(header["qform_code"]) > 0:
+        conflict = _conflict(affine, header, shape)
+    return np.diag([factor, factor, factor, 1.0]) @ affine, conflict
 
 
-def _spacing_known(image: nib.Nifti1Image | nib.Nifti2Image) -> bool:
-    header = image.header
+def _conflict(sform: Affine, header: nib.Nifti1Header, shape: tuple[int, ...]) -> tuple[Finding, ...]:
+    try:
+        qform = np.asarray(header.get_qform(), dtype=np.float64)
+    except (HeaderDataError, ValueError):
+        what = "qform is damaged"
+    else:
+        corners = np.array(list(itertools.product(*((0, n - 1) for n in shape[:3]))), dtype=np.float64)
+        apart = np.abs(corners @ (sform - qform)[:3, :3].T + (sform - qform)[:3, 3]).max()
+        voxel = np.linalg.norm(sform[:3, :3], axis=0).min()
+        if apart <= _CONFLICT_VOXELS * voxel:
+            return ()
+        what = f"sform and qform put voxels up to {apart:.1f} mm apart"
+    return (finding(Code.TRANSFORM_CONFLICT, "flagged", f"{what}; the sform was used, check an overlay"),)
+
+
+def _spacing_known(header: nib.Nifti1Header) -> bool:
     placed = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
     return placed or not np.allclose(header.get_zooms()[:3], 1.0)
 
