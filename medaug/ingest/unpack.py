@@ -6,6 +6,7 @@ each zip archive. So whatever pairs files by folder and name sees an archive as 
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -93,12 +94,30 @@ def opened(sources: Sequence[Path], out: Path, tick: Callable[[], None] = lambda
             out.rmdir()
 
 
+def _make_folders(folder: Path, below: Path) -> None:
+    """As mkdir with parents does, but of any depth."""
+    missing = []
+    while folder != below and not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for place in reversed(missing):
+        place.mkdir(mode=0o700)
+
+
 def _remove(folder: Path) -> None:
+    """As rmtree does, but of any depth; a link goes, what it leads to stays."""
     try:
         if folder.is_symlink():
             folder.unlink()
-        elif folder.exists():
-            shutil.rmtree(folder)
+        folders = [folder] if folder.exists() else []
+        for place in folders:
+            for entry in list(os.scandir(place)):
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(place / entry.name)
+                else:
+                    (place / entry.name).unlink()
+        for place in reversed(folders):
+            place.rmdir()
     except OSError as error:
         raise storage_error(error, folder) from error
 
@@ -137,7 +156,7 @@ class _Shelf:
         self._found.strays += tree.strays
         for path in sorted({*tree.files} - {*archives}):
             link = mirror / path.relative_to(source)
-            link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_folders(link.parent, mirror)
             link.symlink_to(path.absolute())
         for path in archives:
             self._unpack(path, _free_folder(mirror / path.relative_to(source)), str(path.resolve()), 1)
@@ -160,7 +179,7 @@ class _Shelf:
                 raise refuse_depth(_DEEPEST)
             files = unpack(archive, into, self._budget or Budget(0))
         except DataError as error:
-            shutil.rmtree(into, ignore_errors=True)
+            _remove(into)
             self._found.name(archive, origin)
             self._found.strays.append(
                 Stray(error.code or Code.ARCHIVE_UNSAFE, "refused", error.line(), (archive,))

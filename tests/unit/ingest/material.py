@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -74,6 +77,29 @@ def ct_set(folder: Path, names: tuple[str, ...] = ("a1", "a2", "a3")) -> list[di
         save(folder / "images" / f"{name}.nii.gz", ct_values(n))
         save(folder / "labels" / f"{name}.nii.gz", label_values(1))
     return [row(name) for name in names]
+
+
+@contextmanager
+def deep_folder(below: Path, depth: int) -> Iterator[None]:
+    """A file at the end of a chain of folders that most tools cannot walk along; taken away afterwards."""
+    here = Path.cwd()
+    os.chdir(below)
+    try:
+        for _ in range(depth):
+            Path("d").mkdir()
+            os.chdir("d")
+        Path("file").touch()
+        os.chdir(here)
+        yield
+        os.chdir(below)
+        for _ in range(depth):
+            os.chdir("d")
+        Path("file").unlink()
+        for _ in range(depth):
+            os.chdir("..")
+            Path("d").rmdir()
+    finally:
+        os.chdir(here)
 
 
 def record(
