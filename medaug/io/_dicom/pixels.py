@@ -1,0 +1,392 @@
+"""Frames to float32 values: uncompressed pixels straight from the file, all others through pydicom's decoders.
+
+What a header claims is held against the bytes that are there before anything is allocated, and a file is parsed once
+however many of its frames are wanted.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pydicom
+from jaxtyping import Float
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.pixels.decoders.base import Decoder, get_decoder
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, JPEGExtended12Bit
+
+from medaug.core.errors import DependencyError, UnreadableError
+from medaug.core.findings import Code
+from medaug.core.intensity import luminance
+from medaug.io._dicom.codestream import require_same_size
+from medaug.io._dicom.frame import Frame, PixelFormat
+from medaug.io._dicom.values import is_inverted, require_rescale
+from medaug.io.headers import PYDICOM_ERRORS, quiet_pydicom
+
+Values = Float[np.ndarray, "N rows columns"]
+
+_GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
+_LUMINANCE_FIRST = frozenset({"YBR_FULL", "YBR_FULL_422"})
+_COLOUR = _LUMINANCE_FIRST | {"RGB", "YBR_ICT", "YBR_RCT"}
+_PIXEL_TAGS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+# Stitched radiographs reach 40 million pixels
+_MOST_PIXELS: Final = 1 << 27
+# A blank frame in JPEG-LS is about 4,000 times smaller than its pixels
+_MOST_COMPRESSION: Final = 10_000
+# Deflated headers (waveforms, overlays, private parts) beside the pixels
+_HEADER_ROOM: Final = 1 << 26
+_EXACT_FLOAT32: Final = 1 << 24
+
+
+def read_pixel_format(dataset: Dataset) -> PixelFormat:
+    """How a data set says its pixels are stored; missing numbers are 0, and judged by :func:`check_frames`."""
+    bits_stored = int(dataset.get("BitsStored") or dataset.get("BitsAllocated") or 0)
+    return PixelFormat(
+        rows=int(dataset.get("Rows") or 0),
+        columns=int(dataset.get("Columns") or 0),
+        samples=int(dataset.get("SamplesPerPixel") or 1),
+        bits_allocated=int(dataset.get("BitsAllocated") or 0),
+        bits_stored=bits_stored,
+        high_bit=int(dataset.get("HighBit", bits_stored - 1) or 0),
+        is_signed=bool(int(dataset.get("PixelRepresentation") or 0)),
+        photometric=str(dataset.get("PhotometricInterpretation") or "").strip().upper(),
+        transfer_syntax=str(dataset.file_meta.get("TransferSyntaxUID") or ""),
+    )
+
+
+def can_be_mapped(pixels: PixelFormat) -> bool:
+    """Whether stored values may be taken from the file as they lie: little endian, one sample, whole bytes."""
+    syntax = UID(pixels.transfer_syntax)
+    return (
+        bool(pixels.transfer_syntax)
+        and syntax.is_transfer_syntax
+        and not syntax.is_encapsulated
+        and not syntax.is_deflated
+        and syntax.is_little_endian
+        and pixels.samples == 1
+        and pixels.photometric in _GREY
+        and pixels.bits_allocated in (8, 16, 32)
+    )
+
+
+def check_frames(frames: Sequence[Frame]) -> None:
+    """Hold what headers claim against the files, before memory is taken for them.
+
+    Raises:
+        UnreadableError: With the code ``bad-pixel-format``, ``absurd-size``, ``truncated-file``,
+            ``unsupported-transfer-syntax`` or ``zero-rescale-slope``.
+        DependencyError: If no installed plugin reads the transfer syntax.
+    """
+    last: dict[Path, Frame] = {}
+    for frame in frames:
+        require_rescale(frame.rescale)
+        known = last.get(frame.path)
+        if known is None or (known.pixels is not frame.pixels and known.pixels != frame.pixels):
+            _require_format(frame.pixels)
+            _require_decoder(frame.pixels)
+        if known is None or known.number < frame.number:
+            last[frame.path] = frame
+    for frame in last.values():
+        _require_claims(frame)
+
+
+def read_frames(frames: Sequence[Frame]) -> Values:
+    """The modality values of frames of one size: :func:`check_frames`, then :func:`fill_frames`."""
+    check_frames(frames)
+    first = frames[0].pixels
+    values = np.empty((len(frames), first.rows, first.columns), dtype=np.float32)
+    fill_frames(frames, values)
+    return values
+
+
+def fill_frames(frames: Sequence[Frame], into: Values) -> None:
+    """Read checked frames: ``into[n]`` becomes the modality values of ``frames[n]``.
+
+    Values are stored value x slope + intercept of their own frame (PS3.3 C.11.1), as float64 rounded once to float32; a
+    modality look-up table is applied instead where there is one. Colour becomes luminance (ITU-R BT.601).
+
+    Args:
+        frames: Already passed by :func:`check_frames`, of the size of ``into``; frames of a file in any order.
+        into: Written to; float32.
+
+    Raises:
+        UnreadableError: If a file is cut short, or cannot be decoded.
+    """
+    files: dict[Path, dict[int, list[int]]] = {}
+    for place, frame in enumerate(frames):
+        files.setdefault(frame.path, {}).setdefault(frame.number, []).append(place)
+    for wanted in files.values():
+        first = frames[next(iter(wanted.values()))[0]]
+        try:
+            with quiet_pydicom():
+                for number, stored in _stored(first, sorted(wanted)):
+                    for place in wanted[number]:
+                        _put(_tile(stored, frames[place]), frames[place], into[place])
+        except (*PYDICOM_ERRORS, zlib.error) as error:
+            raise UnreadableError(
+                "pixel data are cut short or damaged",
+                hint="copy or export the file again",
+                code=Code.TRUNCATED_FILE,
+            ) from error
+
+
+def _require_format(pixels: PixelFormat) -> None:
+    """What must hold of the header whatever the bytes are (PS3.3 C.7.6.3.1, PS3.5 8.1.1)."""
+    colour = pixels.photometric in _COLOUR
+    known = colour or pixels.photometric in _GREY or pixels.photometric == "PALETTE COLOR"
+    problem = ""
+    if min(pixels.rows, pixels.columns) < 1:
+        problem = f"{pixels.rows} rows and {pixels.columns} columns"
+    elif pixels.bits_allocated not in (8, 16, 32, 64):
+        problem = f"{pixels.bits_allocated} bits allocated"
+    elif not 1 <= pixels.bits_stored <= pixels.high_bit + 1 <= pixels.bits_allocated:
+        problem = f"{pixels.bits_stored} bits stored up to bit {pixels.high_bit} of {pixels.bits_allocated}"
+    elif not known:
+        problem = f"photometric interpretation {pixels.photometric[:16] or 'missing'}"
+    elif pixels.samples != (3 if colour else 1):
+        problem = f"{pixels.samples} samples a pixel in {pixels.photometric}"
+    if problem:
+        raise UnreadableError(
+            f"pixels are said to have {problem}",
+            expected="a format of PS3.3 C.7.6.3 with 8, 16 or 32 bits",
+            hint="export the original series again",
+            code=Code.BAD_PIXEL_FORMAT,
+        )
+
+
+def _require_decoder(pixels: PixelFormat) -> None:
+    syntax = UID(pixels.transfer_syntax)
+    try:
+        decoder = get_decoder(syntax)
+    except (NotImplementedError, ValueError) as error:
+        name = syntax.name if syntax.is_transfer_syntax else "that is missing or unknown"
+        raise UnreadableError(
+            f"pixel data are in a transfer syntax that is not read: {name}",
+            hint="export as Explicit VR Little Endian",
+            code=Code.UNSUPPORTED_TRANSFER_SYNTAX,
+        ) from error
+    if syntax == JPEGExtended12Bit and pixels.bits_stored > 8:
+        # the decoders at hand would read eight of its twelve bits, or none
+        raise UnreadableError(
+            "lossy JPEG of 12 bits (JPEG Extended) is not read",
+            hint="export as Explicit VR Little Endian",
+            code=Code.UNSUPPORTED_TRANSFER_SYNTAX,
+        )
+    if not decoder.is_available:
+        raise DependencyError(
+            f"reading {syntax.name} needs a plugin",
+            hint="install it with `pip install medaug[dicom]`",
+            code=Code.DEPENDENCY_MISSING,
+        )
+
+
+def _require_claims(frame: Frame) -> None:
+    """Claimed sizes against the bytes of the file."""
+    rows, columns = _picture_size(frame)
+    samples = rows * columns * frame.pixels.samples
+    claimed = samples * max(frame.frames_in_file, frame.number + 1)
+    there = _file_size(frame.path)
+    syntax = UID(frame.pixels.transfer_syntax)
+    compressed = syntax.is_encapsulated or syntax.is_deflated
+    if samples > _MOST_PIXELS or (compressed and claimed > there * _MOST_COMPRESSION):
+        raise UnreadableError(
+            f"header claims {frame.frames_in_file} frames of {rows} x {columns}, {there} bytes are there",
+            hint="copy or export the file again",
+            code=Code.ABSURD_SIZE,
+        )
+    width = frame.pixels.bits_allocated // 8
+    if frame.pixels.photometric == "YBR_FULL_422":
+        claimed = claimed * 2 // 3
+    if not compressed and claimed * width + (frame.pixel_offset or 0) > there:
+        if frame.pixel_offset is None:
+            _require_pixels(_header(frame.path))
+        raise UnreadableError(
+            f"pixel data need {claimed * width} bytes, the file has {there}",
+            hint="copy or export the file again",
+            code=Code.TRUNCATED_FILE,
+        )
+
+
+def _file_size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise UnreadableError("DICOM file cannot be read", code=Code.TRUNCATED_FILE) from error
+
+
+def _picture_size(frame: Frame) -> tuple[int, int]:
+    """Rows and columns of the picture as stored, all tiles of a mosaic together."""
+    _, across, down = frame.tile or (0, 1, 1)
+    return frame.pixels.rows * down, frame.pixels.columns * across
+
+
+def _tile(stored: np.ndarray, frame: Frame) -> np.ndarray:
+    if frame.tile is None:
+        return stored
+    number, across, _ = frame.tile
+    rows, columns = frame.pixels.rows, frame.pixels.columns
+    top, left = number // across * rows, number % across * columns
+    return stored[top : top + rows, left : left + columns]
+
+
+def _stored(frame: Frame, numbers: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """The wanted pictures of a file with their numbers, in order: whole stored values, or luminance."""
+    if frame.pixel_offset is not None:
+        yield from _mapped(frame, frame.pixel_offset, numbers)
+        return
+    dataset = _parsed(frame)
+    syntax = UID(frame.pixels.transfer_syntax)
+    _require_pixels(dataset)
+    decoded = _encoded if syntax.is_encapsulated else _native
+    for number, picture, photometric in decoded(frame, dataset, numbers):
+        values = _masked(picture, frame.pixels) if photometric in _GREY else picture
+        values = _luminance(values, photometric, dataset)
+        if dataset.get("ModalityLUTSequence"):
+            values = np.asarray(apply_modality_lut(values, dataset))
+        yield number, values
+
+
+def _require_pixels(dataset: Dataset) -> None:
+    if not any(tag in dataset for tag in _PIXEL_TAGS):
+        raise UnreadableError(
+            "file has no pixel data", hint="export the images, not only headers", code=Code.NO_PIXEL_DATA
+        )
+
+
+def _header(path: Path) -> Dataset:
+    """The file with long values left where they are."""
+    try:
+        with quiet_pydicom():
+            return pydicom.dcmread(path, force=True, defer_size=1024)
+    except PYDICOM_ERRORS as error:
+        raise UnreadableError("DICOM file is cut short or damaged", code=Code.TRUNCATED_FILE) from error
+
+
+def _mapped(frame: Frame, offset: int, numbers: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+    rows, columns = _picture_size(frame)
+    kind = np.dtype(f"<{'i' if frame.pixels.is_signed else 'u'}{frame.pixels.bits_allocated // 8}")
+    with frame.path.open("rb") as handle:
+        for number in numbers:
+            handle.seek(offset + number * rows * columns * kind.itemsize)
+            stored = np.fromfile(handle, dtype=kind, count=rows * columns)
+            yield number, _masked(stored.reshape(rows, columns), frame.pixels)
+
+
+def _parsed(frame: Frame) -> Dataset:
+    """The whole file. A deflated one is unpacked only as far as its header claims, so that it cannot fill the memory."""
+    if frame.pixels.transfer_syntax != DeflatedExplicitVRLittleEndian:
+        return pydicom.dcmread(frame.path, force=True)
+    rows, columns = _picture_size(frame)
+    claimed = rows * columns * frame.pixels.samples * frame.frames_in_file * frame.pixels.bits_allocated // 8
+    with frame.path.open("rb") as handle:
+        read_preamble(handle, force=True)
+        meta = read_dataset(handle, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)
+        inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(handle.read(), claimed + _HEADER_ROOM)
+    dataset = read_dataset(io.BytesIO(inflated), is_implicit_VR=False, is_little_endian=True)
+    dataset.file_meta = FileMetaDataset(meta)
+    return dataset
+
+
+def _decoder(pixels: PixelFormat) -> Decoder:
+    return get_decoder(UID(pixels.transfer_syntax))
+
+
+def _native(frame: Frame, dataset: Dataset, numbers: list[int]) -> Iterator[tuple[int, np.ndarray, str]]:
+    """Pictures that are not compressed, and cannot be mapped: big endian, deflated, colour, floats."""
+    if "BitsStored" in dataset:
+        # the bits above are taken off here, by HighBit, which the decoder does not heed
+        dataset.BitsStored = dataset.BitsAllocated
+    for number in numbers:
+        picture, facts = _decoder(frame.pixels).as_array(dataset, index=number, raw=True)
+        yield number, picture, str(facts["photometric_interpretation"])
+
+
+def _encoded(frame: Frame, dataset: Dataset, numbers: list[int]) -> Iterator[tuple[int, np.ndarray, str]]:
+    """Compressed pictures, each decoded for itself and forgotten."""
+    tables = (dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths"))
+    fragments = generate_frames(
+        dataset.PixelData,
+        number_of_frames=frame.frames_in_file,
+        extended_offsets=tables if all(tables) else None,
+    )
+    wanted = iter(numbers)
+    awaited = next(wanted, None)
+    for number, encoded in enumerate(fragments):
+        if number == awaited:
+            yield number, *_decoded(frame, encoded)
+            awaited = next(wanted, None)
+        if awaited is None:
+            return
+    raise UnreadableError(
+        f"pixel data end before frame {awaited}", hint="copy the file again", code=Code.TRUNCATED_FILE
+    )
+
+
+def _decoded(frame: Frame, encoded: bytes) -> tuple[np.ndarray, str]:
+    pixels = frame.pixels
+    rows, columns = _picture_size(frame)
+    require_same_size(encoded, pixels, rows, columns)
+    single = Dataset()
+    single.file_meta = FileMetaDataset()
+    single.file_meta.TransferSyntaxUID = UID(pixels.transfer_syntax)
+    single.Rows, single.Columns, single.SamplesPerPixel = rows, columns, pixels.samples
+    single.BitsAllocated, single.BitsStored = pixels.bits_allocated, pixels.bits_stored
+    single.PixelRepresentation, single.PlanarConfiguration = int(pixels.is_signed), 0
+    single.PhotometricInterpretation = pixels.photometric
+    single.PixelData = encapsulate([encoded], has_bot=False)
+    picture, facts = _decoder(pixels).as_array(single, index=0, raw=True)
+    return picture, str(facts["photometric_interpretation"])
+
+
+def _masked(stored: np.ndarray, pixels: PixelFormat) -> np.ndarray:
+    """Stored values without the bits that are none of theirs (overlays), signed by their own top bit (PS3.5 8.1.1)."""
+    if stored.dtype.kind == "f":
+        return stored
+    width = 8 * stored.dtype.itemsize
+    above = width - 1 - pixels.high_bit
+    if above < 0 or width == pixels.bits_stored:
+        return stored
+    values = stored if stored.flags.writeable else stored.copy()
+    # the type carries the sign into the bits that are shifted in
+    np.left_shift(values, above, out=values)
+    np.right_shift(values, width - pixels.bits_stored, out=values)
+    return values
+
+
+def _luminance(picture: np.ndarray, photometric: str, dataset: Dataset) -> np.ndarray:
+    if photometric in _GREY:
+        return picture
+    if photometric in _LUMINANCE_FIRST:
+        # Y of YBR_FULL is the luminance itself (PS3.3 C.7.6.3.1.2)
+        return np.ascontiguousarray(picture[..., 0])
+    if photometric == "PALETTE COLOR":
+        return luminance(np.asarray(apply_color_lut(picture, dataset))[..., :3])
+    return luminance(picture)
+
+
+def _put(stored: np.ndarray, frame: Frame, into: Float[np.ndarray, "rows columns"]) -> None:
+    """Stored to modality values, rounded once.
+
+    Whole numbers that stay below 2**24 are exact in float32 at every step, which is five times faster than float64.
+    """
+    rescale, bits = frame.rescale, frame.pixels.bits_stored
+    values = stored
+    if is_inverted(frame):
+        # the darkest and the brightest stored value change places: white stays bright in arbitrary units
+        brightest = -1 if frame.pixels.is_signed else (1 << bits) - 1
+        values = brightest - stored.astype(np.float64 if stored.dtype.kind == "f" else np.int64)
+    whole = values.dtype.kind != "f" and rescale.slope.is_integer() and rescale.intercept.is_integer()
+    if whole and (1 << bits) * abs(rescale.slope) + abs(rescale.intercept) < _EXACT_FLOAT32:
+        np.multiply(values, np.float32(rescale.slope), out=into, dtype=np.float32, casting="unsafe")
+        into += np.float32(rescale.intercept)
+        return
+    with np.errstate(over="ignore"):
+        # what float32 cannot hold becomes infinite: the caller's check of finite voxels sees it
+        into[...] = values.astype(np.float64) * rescale.slope + rescale.intercept

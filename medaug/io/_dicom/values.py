@@ -1,0 +1,95 @@
+"""What stored values mean: rescale, unit, and what is odd about either, from the header alone."""
+
+from __future__ import annotations
+
+import math
+
+from pydicom.dataset import Dataset
+
+from medaug.core.errors import UnreadableError
+from medaug.core.findings import Code, finding
+from medaug.core.results import Finding
+from medaug.core.volume import Unit
+from medaug.io._dicom.frame import Frame, Rescale
+
+# Modalities whose values are measured: inverting them would change what they mean
+_MEASURED = frozenset({"CT", "PT"})
+_HU_KINDS = frozenset({"HU", ""})
+
+
+def read_rescale(dataset: Dataset) -> Rescale:
+    """Slope and intercept of a data set, or of an item of PixelValueTransformationSequence (PS3.3 C.7.6.16.2.9).
+
+    A look-up table in their place (ModalityLUTSequence, C.11.1) is applied where pixels are decoded; the rescale is then 1
+    and 0. Nothing is judged here: :func:`require_rescale` does.
+    """
+    table = dataset.get("ModalityLUTSequence")
+    if table:
+        return Rescale(1.0, 0.0, is_stated=True, kind=_kind(table[0].get("ModalityLUTType")))
+    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
+    return Rescale(
+        slope=1.0 if slope is None else float(slope),
+        intercept=0.0 if intercept is None else float(intercept),
+        is_stated=slope is not None and intercept is not None,
+        kind=_kind(dataset.get("RescaleType")),
+    )
+
+
+def _kind(value: object) -> str:
+    return str(value or "").strip().upper()
+
+
+def require_rescale(rescale: Rescale) -> None:
+    """Refuse a rescale that loses the values.
+
+    Raises:
+        UnreadableError: If the slope is zero, or slope or intercept is not finite.
+    """
+    if rescale.slope == 0 or not math.isfinite(rescale.slope) or not math.isfinite(rescale.intercept):
+        raise UnreadableError(
+            f"rescale slope is {rescale.slope:g} and intercept {rescale.intercept:g}",
+            expected="finite numbers, the slope other than 0",
+            hint="export the original series again",
+            code=Code.ZERO_RESCALE_SLOPE,
+        )
+
+
+def unit_of(frame: Frame) -> Unit:
+    """HU for CT unless RescaleType (PS3.3 C.11.1.1.2) says otherwise, SUV for PET whose SUV can be computed."""
+    if frame.modality == "CT" and frame.rescale.kind in _HU_KINDS:
+        return Unit.HU
+    if frame.modality == "PT" and frame.rescale.kind == "SUV":
+        return Unit.SUV
+    return Unit.ARBITRARY
+
+
+def is_inverted(frame: Frame) -> bool:
+    """Whether white is stored as 0 and the values carry no unit, so that they are turned round (PS3.3 C.7.6.3.1.2)."""
+    return frame.pixels.photometric == "MONOCHROME1" and frame.modality not in _MEASURED
+
+
+def value_notes(frame: Frame) -> tuple[Finding, ...]:
+    """What is odd about the values of a frame, with what the header parser noted."""
+    notes = list(frame.notes)
+    if frame.pixels.photometric == "MONOCHROME1":
+        notes.append(_monochrome1(inverted=is_inverted(frame)))
+    if frame.pixels.photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        message = "colours were converted to luminance; look whether they mean something (Doppler, overlays)"
+        notes.append(finding(Code.COLOUR_CONVERTED, "fixed", message))
+    if frame.modality == "CT" and not frame.rescale.is_stated:
+        message = "CT without rescale slope or intercept; stored values taken as they are: check that air is about -1000"
+        notes.append(finding(Code.RESCALE_MISSING, "flagged", message))
+    if frame.modality == "CT" and frame.rescale.kind not in _HU_KINDS:
+        message = (
+            "CT whose RescaleType is not HU; values taken as arbitrary units: ingest it apart from other CT"
+        )
+        notes.append(finding(Code.RESCALE_NOT_HU, "flagged", message))
+    return tuple(notes)
+
+
+def _monochrome1(*, inverted: bool) -> Finding:
+    if inverted:
+        return finding(Code.MONOCHROME1, "fixed", "stored with white as 0; intensities were inverted")
+    return finding(
+        Code.MONOCHROME1, "flagged", "stored for inverted display; measured values were kept as they are"
+    )
