@@ -1,4 +1,4 @@
-"""Commands that bring scans in and look at them: demo, ingest, inspect, split."""
+"""Commands that bring scans in and look at them: demo, ingest, inspect, split, convert."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(ingest)
     app.command()(inspect)
     app.command()(split)
+    app.command()(convert)
 
 
 def demo(
@@ -152,3 +153,20 @@ def split(
         workflow.SplitOptions(dataset=dataset, folds=folds, seed=seed, test=test),
         as_json=as_json,
     )
+
+
+def convert(
+    *,
+    dataset: DatasetArgument,
+    to: Annotated[str, typer.Option("--to", help="bids, msd, nifti or nnunet.")],
+    out: OutOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a dataset in the form that another tool reads; `medaug ingest` reads it back exactly.
+
+    Example: `medaug convert dataset --to bids --out runs/bids`
+    """
+    from medaug.workflows import convert as workflow
+
+    options = workflow.ConvertOptions.model_validate({"dataset": dataset, "to": to, "out": out})
+    call(workflow.convert, options, as_json=as_json)

@@ -81,7 +81,9 @@ def release(
     key: Annotated[Path, typer.Option("--key", help="Private key of `medaug keygen`.")],
     out: Annotated[Path, typer.Option("--out", help="New folder for the release.")],
     tier: Annotated[str, typer.Option("--tier", help="synthetic-only, hosted or internal.")] = "hosted",
-    output_format: Annotated[str, typer.Option("--format", help="nnunet, nifti or dicom.")] = "nnunet",
+    output_format: Annotated[
+        str, typer.Option("--format", help="nnunet, nifti, msd, bids or dicom.")
+    ] = "nnunet",
     licence: Annotated[str | None, typer.Option("--licence", help="Where the manifest has none.")] = None,
     terms: Annotated[str | None, typer.Option("--terms", help="Terms of use, in a sentence.")] = None,
     accept_inconclusive: Annotated[

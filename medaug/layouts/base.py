@@ -7,10 +7,12 @@ A file ``medaug/layouts/<kind>.py`` holds a ``Config`` whose ``kind`` literal is
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, final
+
+import numpy as np
 
 from medaug.core.case import CaseRecord, Manifest, StoredFile
 from medaug.core.config import Frozen
@@ -18,6 +20,8 @@ from medaug.core.errors import ConfigError, StorageError, UnreadableError
 from medaug.core.plugins import parse_config
 from medaug.core.runs import Progress
 from medaug.core.storage import sha256_file, write_bytes_atomic
+from medaug.io.dataset import edit_mask_path, load_case
+from medaug.io.nifti import write_volume
 
 
 @final
@@ -81,20 +85,57 @@ def parse_layout(raw: Mapping[str, object]) -> LayoutConfig:
     return config
 
 
+def store_images(export: Export, record: CaseRecord, paths: Sequence[str]) -> tuple[StoredFile, ...]:
+    """One file a channel at these paths: copied, or taken out of the one file that holds all channels.
+
+    Raises:
+        DataError: If a file is missing, damaged or not the one the manifest describes.
+        StorageError: If a file cannot be written.
+    """
+    if not record.holds_channels_in_one_file:
+        return tuple(
+            copy_stored(export, stored, path) for stored, path in zip(record.images, paths, strict=True)
+        )
+    volume = load_case(export.dataset, record, export.manifest.classes).volume
+    return tuple(
+        StoredFile(path=path, sha256=write_volume(export.out / path, channel, volume.grid))
+        for channel, path in zip(volume.image, paths, strict=True)
+    )
+
+
+def store_masks(export: Export, record: CaseRecord, label: str) -> dict[str, StoredFile | None]:
+    """The label map copied to this path and the edit mask to its own, as an update of the record.
+
+    Raises:
+        UnreadableError: If a file is missing, damaged or not the one the manifest describes.
+        StorageError: If a file cannot be written.
+    """
+    edit = edit_mask_path(record.case_id)
+    return {
+        "label": record.label and copy_stored(export, record.label, label),
+        "edit_mask": record.edit_mask and copy_stored(export, record.edit_mask, edit),
+    }
+
+
 def copy_stored(export: Export, stored: StoredFile, path: str) -> StoredFile:
     """Copy a file of the dataset, byte for byte, to another path; a changed file is refused.
+
+    A copy that an interrupted run left there is taken as it is.
 
     Raises:
         UnreadableError: If the file is missing or not the one the manifest describes.
     """
+    target = export.out / path
+    if target.is_file() and sha256_file(target) == stored.sha256:
+        return stored.model_copy(update={"path": path})
     try:
         content = (export.dataset / stored.path).read_bytes()
     except FileNotFoundError as error:
         raise UnreadableError(f"{stored.path} is missing", hint="make the dataset again") from error
     except OSError as error:
         raise StorageError(f"cannot read {stored.path}: {error.strerror}") from error
-    write_bytes_atomic(export.out / path, content)
-    copied = StoredFile(path=path, sha256=sha256_file(export.out / path))
+    write_bytes_atomic(target, content)
+    copied = StoredFile(path=path, sha256=sha256_file(target))
     if copied.sha256 != stored.sha256:
         raise UnreadableError(
             f"{stored.path} is not the file the manifest describes", hint="make the dataset again"
@@ -102,14 +143,24 @@ def copy_stored(export: Export, stored: StoredFile, path: str) -> StoredFile:
     return copied
 
 
-def check_copies(export: Export, written: CaseRecord) -> None:
-    """Compare the files of a case that was copied, on disk, with the dataset's manifest.
+def check_cases(export: Export, written: Manifest, progress: Progress) -> None:
+    """Compare what was written, on disk, with the dataset: copies by their hash, images in another form voxel by voxel.
 
     Raises:
-        UnreadableError: If a copy differs.
+        DataError: If anything differs.
     """
-    original = export.manifest.case(written.case_id)
-    pairs = [*zip(original.images, written.images, strict=True)]
+    progress.start("read back", len(written.cases))
+    for before, after in zip(export.manifest.cases, written.cases, strict=True):
+        _check_case(export, before, after)
+        progress.advance()
+
+
+def _check_case(export: Export, original: CaseRecord, written: CaseRecord) -> None:
+    pairs: list[tuple[StoredFile, StoredFile]] = []
+    if len(original.images) == len(written.images):
+        pairs += zip(original.images, written.images, strict=True)
+    else:
+        _check_voxels(export, original, written)
     for before, after in ((original.label, written.label), (original.edit_mask, written.edit_mask)):
         if (before is None) != (after is None):
             raise UnreadableError("a label or edit mask was not written", where=written.case_id)
@@ -118,3 +169,12 @@ def check_copies(export: Export, written: CaseRecord) -> None:
     for before, after in pairs:
         if sha256_file(export.out / after.path) != before.sha256:
             raise UnreadableError(f"{after.path} differs from what was to be written", where=written.case_id)
+
+
+def _check_voxels(export: Export, original: CaseRecord, written: CaseRecord) -> None:
+    before = load_case(export.dataset, original, export.manifest.classes).volume
+    after = load_case(export.out, written, export.manifest.classes).volume
+    # compared as bytes: -0.0 is another number than 0
+    same = np.array_equal(before.image.view(np.uint32), after.image.view(np.uint32))
+    if not same or not np.array_equal(before.grid.affine, after.grid.affine):
+        raise UnreadableError("image differs from what was to be written", where=written.case_id)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import Literal, final
 
 from medaug.core.case import CaseRecord, Manifest
 from medaug.core.runs import Progress
 from medaug.core.storage import write_text_atomic
-from medaug.layouts.base import Export, Layout, LayoutConfig, check_copies, copy_stored
+from medaug.layouts.base import Export, Layout, LayoutConfig, check_cases, store_images, store_masks
 
 CASES = "cases.csv"
+_STATED = ("lesion_free", "modality", "spacing", "split", "licence", "terms")
 
 
 @final
@@ -34,31 +36,29 @@ class NiftiLayout:
         progress.start("write cases", len(export.manifest.cases))
         records = []
         for record in export.manifest.cases:
-            records.append(_copy(export, record))
+            records.append(_store(export, record))
             progress.advance()
         written = export.manifest.model_copy(update={"cases": tuple(records)})
         write_text_atomic(export.out / CASES, list_cases(written))
         return written
 
     def check(self, export: Export, written: Manifest, progress: Progress) -> None:
-        """Hash every copy again."""
-        progress.start("read back", len(written.cases))
-        for record in written.cases:
-            check_copies(export, record)
-            progress.advance()
+        """Read every file again."""
+        check_cases(export, written, progress)
 
 
-def _copy(export: Export, record: CaseRecord) -> CaseRecord:
-    single = len(record.images) == 1
-    images = tuple(
-        copy_stored(export, stored, f"images/{record.case_id}{'' if single else f'_{channel}'}.nii.gz")
-        for stored, channel in zip(record.images, record.channels, strict=True)
-    )
-    label = (
-        None if record.label is None else copy_stored(export, record.label, f"labels/{record.case_id}.nii.gz")
-    )
-    edit = record.edit_mask and copy_stored(export, record.edit_mask, f"edits/{record.case_id}.nii.gz")
-    return record.model_copy(update={"images": images, "label": label, "edit_mask": edit})
+def _store(export: Export, record: CaseRecord) -> CaseRecord:
+    ends = [""] if len(record.channels) == 1 else [f"_{_plain(name)}" for name in record.channels]
+    if len(set(ends)) < len(ends):
+        ends = [f"_{number:04d}" for number in range(len(ends))]
+    paths = [f"images/{record.case_id}{end}.nii.gz" for end in ends]
+    masks = store_masks(export, record, f"labels/{record.case_id}.nii.gz")
+    return record.model_copy(update={"images": store_images(export, record, paths), **masks})
+
+
+def _plain(channel: str) -> str:
+    """A channel's name as part of a file name."""
+    return re.sub(r"[^A-Za-z0-9.+\-]", "-", channel).lstrip(".")
 
 
 def list_cases(manifest: Manifest) -> str:
@@ -68,15 +68,17 @@ def list_cases(manifest: Manifest) -> str:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     ids = ";".join(str(number) for number in range(1, len(manifest.classes) + 1))
-    rows.writerow(
-        ["case_id", "patient_id", *columns, "label", "lesion_classes", "label_ids", "lesion_free", "licence"]
-    )
+    rows.writerow(["case_id", "patient_id", *columns, "label", "lesion_classes", "label_ids", *_STATED])
     for record in manifest.cases:
         images = [stored.path for stored in record.images]
         label = "" if record.label is None else record.label.path
-        free = "yes" if record.lesion_free else ""
         classes = ";".join(manifest.classes)
-        rows.writerow(
-            [record.case_id, record.patient_id, *images, label, classes, ids, free, record.licence or ""]
-        )
+        rows.writerow([record.case_id, record.patient_id, *images, label, classes, ids, *_stated(record)])
     return text.getvalue()
+
+
+def _stated(record: CaseRecord) -> tuple[str, ...]:
+    """The cells of the columns in ``_STATED``."""
+    free = "yes" if record.lesion_free else ""
+    facts = (record.modality, record.spacing, record.split, record.licence, record.terms)
+    return (free, *(fact or "" for fact in facts))

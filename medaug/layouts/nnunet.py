@@ -6,9 +6,8 @@ from typing import Literal, final
 
 from medaug.core.case import CaseRecord, Manifest
 from medaug.core.runs import Progress
-from medaug.core.storage import write_bytes_atomic
-from medaug.io.dataset import DATASET_JSON
-from medaug.layouts.base import Export, Layout, LayoutConfig, check_copies, copy_stored
+from medaug.io.dataset import write_description
+from medaug.layouts.base import Export, Layout, LayoutConfig, check_cases, store_images, store_masks
 
 
 @final
@@ -24,25 +23,29 @@ class Config(LayoutConfig):
 
 @final
 class NnunetLayout:
-    """``imagesTr/CASE_0000.nii.gz``, ``labelsTr/CASE.nii.gz``, ``edits/CASE.nii.gz`` and ``dataset.json``."""
+    """``imagesTr/CASE_0000.nii.gz``, ``labelsTr/CASE.nii.gz``, ``edits/CASE.nii.gz`` and ``dataset.json``.
+
+    Unlabelled cases lie in ``imagesTs``.
+    """
 
     def write(self, export: Export, progress: Progress) -> Manifest:
-        """Copy every case; paths and hashes stay as they are."""
+        """Copy every case, and describe the set."""
         progress.start("write cases", len(export.manifest.cases))
+        records = []
         for record in export.manifest.cases:
-            self._copy(export, record)
+            records.append(_store(export, record))
             progress.advance()
-        write_bytes_atomic(export.out / DATASET_JSON, (export.dataset / DATASET_JSON).read_bytes())
-        return export.manifest
-
-    def _copy(self, export: Export, record: CaseRecord) -> None:
-        for stored in (*record.images, record.label, record.edit_mask):
-            if stored is not None:
-                copy_stored(export, stored, stored.path)
+        written = export.manifest.model_copy(update={"cases": tuple(records)})
+        write_description(export.out, written)
+        return written
 
     def check(self, export: Export, written: Manifest, progress: Progress) -> None:
-        """Hash every copy again."""
-        progress.start("read back", len(written.cases))
-        for record in written.cases:
-            check_copies(export, record)
-            progress.advance()
+        """Read every file again."""
+        check_cases(export, written, progress)
+
+
+def _store(export: Export, record: CaseRecord) -> CaseRecord:
+    folder = "imagesTs" if record.label is None else "imagesTr"
+    paths = [f"{folder}/{record.case_id}_{n:04d}.nii.gz" for n in range(len(record.channels))]
+    masks = store_masks(export, record, f"labelsTr/{record.case_id}.nii.gz")
+    return record.model_copy(update={"images": store_images(export, record, paths), **masks})

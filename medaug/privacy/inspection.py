@@ -24,7 +24,8 @@ from medaug.io.nifti import is_nifti
 _FREE_TEXT_FIELDS = ("descrip", "aux_file", "intent_name", "db_name", "data_type")
 _FIRST_VOXEL = 352  # of a NIfTI-1 file in one part, without extensions
 _GZIP = b"\x1f\x8b"
-_TEXT_SUFFIXES = (".json", ".jsonl", ".csv", ".md")
+_TEXT_SUFFIXES = (".json", ".jsonl", ".csv", ".md", ".tsv")
+_TEXT_NAMES = (".bidsignore",)
 _SUSPICIOUS = {
     "an absolute path": re.compile(
         r"(?<![\w.:/])~?/[\w.\-]+/[\w.\-/]*|\b[A-Za-z]:[\\/]{1,2}\w|\\\\\w+\\|~[\w.\-]*/|file://"
@@ -67,7 +68,7 @@ def inspect_file(path: Path, name: str) -> tuple[str, ...]:
         return _inspect_nifti(path, name)
     if looks_like_dicom(path):
         return _inspect_dicom(path, name)
-    if path.suffix in _TEXT_SUFFIXES:
+    if path.suffix in _TEXT_SUFFIXES or path.name in _TEXT_NAMES:
         return _inspect_text(path, name)
     return (f"{name} is of a kind that no release holds",)
 

@@ -42,7 +42,7 @@ class ReleaseOptions(Frozen):
     out: Path = Field(description="new folder")
     passphrase: SecretStr
     tier: Tier = "hosted"
-    format: str = Field(default="nnunet", description="nnunet, nifti or dicom")
+    format: str = Field(default="nnunet", description="nnunet, nifti, msd, bids or dicom")
     licence: str | None = Field(default=None, description="for cases whose manifest names none")
     terms: str | None = None
     accept_inconclusive: bool = False

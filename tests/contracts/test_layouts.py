@@ -61,12 +61,8 @@ def test_damage_after_writing_is_seen(tmp_path: Path, kind: str) -> None:
     wanted = export(tmp_path)
     layout = parse_layout({"kind": kind}).build()
     written = layout.write(wanted, NoProgress())
-    images = sorted(
-        path
-        for path in wanted.out.rglob("*")
-        if path.name.endswith(("_0000.nii.gz", "0001.dcm", "syn_0.nii.gz"))
-    )
-    image = next(path for path in images if "edits" not in path.parts and "labels" not in path.parts)
+    stored = written.cases[0].images
+    image = wanted.out / stored[0].path if stored else min(wanted.out.rglob("0001.dcm"))
     content = bytearray(image.read_bytes())
     content[-20] ^= 0x55
     image.write_bytes(bytes(content))

@@ -173,7 +173,7 @@ def test_wrong_passphrase(material: Material, keys: Path, tmp_path: Path) -> Non
 
 
 def test_unknown_format(material: Material, keys: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="dicom, nifti, nnunet"):
+    with pytest.raises(ConfigError, match="bids, dicom, msd, nifti, nnunet"):
         run(material, keys, tmp_path / "release", format="dcm")
 
 
@@ -189,7 +189,7 @@ def test_nifti_layout(material: Material, keys: Path, tmp_path: Path) -> None:
     out = tmp_path / "release"
     run(material, keys, out, format="nifti")
     assert (out / "cases.csv").read_text().splitlines()[1] == (
-        "syn_0,p0,images/syn_0.nii.gz,labels/syn_0.nii.gz,solid;ground_glass,1;2,,CC-BY-4.0"
+        "syn_0,p0,images/syn_0.nii.gz,labels/syn_0.nii.gz,solid;ground_glass,1;2,,CT,known,,CC-BY-4.0,"
     )
     record = read_manifest(out).cases[0]
     original = load_case(material.dataset, material.manifest.cases[0], CLASSES)
@@ -217,10 +217,12 @@ def test_dicom_layout(material: Material, keys: Path, tmp_path: Path) -> None:
 
 def test_several_channels_in_every_layout(keys: Path, tmp_path: Path) -> None:
     material = make_set(tmp_path, unit=Unit.ARBITRARY, channels=("FLAIR", "T1"))
-    for kind in ("nnunet", "nifti", "dicom"):
+    for kind in ("nnunet", "nifti", "dicom", "msd", "bids"):
         assert run(material, keys, tmp_path / kind, format=kind).n_cases == 2
     assert (tmp_path / "nifti" / "images" / "syn_0_FLAIR.nii.gz").is_file()
     assert (tmp_path / "dicom" / "dicom" / "syn_0" / "T1" / "0004.dcm").is_file()
+    assert (tmp_path / "msd" / "imagesTr" / "syn_0.nii.gz").is_file()
+    assert (tmp_path / "bids" / "sub-p0" / "anat" / "sub-p0_desc-synthetic_FLAIR.nii.gz").is_file()
 
 
 def _flip(release_folder: Path) -> None:
