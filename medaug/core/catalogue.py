@@ -234,6 +234,11 @@ CATALOGUE: Final[dict[Code, Entry]] = {
         "The sform and the qform of a NIfTI header put the voxels at different places; the sform was used.",
         "Check on an overlay that image and label agree, and correct the header.",
     ),
+    Code.ORIENTATION_ASSUMED: Entry(
+        ("flagged",),
+        "The header says nothing of orientation; the axes were taken as the format's tools take them.",
+        "Check left and right on the contact sheet.",
+    ),
     Code.SHEARED_GRID: Entry(
         ("refused",),
         "The axes of the grid are not perpendicular, so no distance or size along them is right.",
@@ -463,5 +468,110 @@ CATALOGUE: Final[dict[Code, Entry]] = {
         ("flagged",),
         "A DICOMDIR names files that are not there, or that lie outside its folder.",
         "Copy the whole medium again.",
+    ),
+    Code.ANISOTROPIC: Entry(
+        ("flagged",),
+        "Slices lie far wider apart than the pixels in them.",
+        "Check the spacing; treat the slices as 2D, or resample.",
+    ),
+    Code.VOXEL_SIZE: Entry(
+        ("flagged",),
+        "A voxel is smaller or larger than scanners make them.",
+        "Check the spacing of the header, or say --spacing nominal at ingest.",
+    ),
+    Code.FIELD_OF_VIEW: Entry(
+        ("flagged",),
+        "The image covers less or more of space than scanners do.",
+        "Check the spacing of the header, or say --spacing nominal at ingest.",
+    ),
+    Code.SHEARED_GRID: Entry(
+        ("flagged",),
+        "The axes of the grid are not perpendicular.",
+        "Resample onto an upright grid.",
+    ),
+    Code.NOT_HU: Entry(
+        ("refused", "flagged"),
+        "An image said to be in HU holds values that HU cannot be, such as display greys.",
+        "Ingest the original values, or say --modality OT.",
+    ),
+    Code.HU_RANGE: Entry(
+        ("flagged",),
+        "Values lie where no tissue, air or metal lies in HU.",
+        "Check slope and intercept at the source.",
+    ),
+    Code.PADDING: Entry(
+        ("flagged",),
+        "A constant far below the rest fills what the scanner did not see.",
+        "Clip the image, for CT at -1024, before statistics are taken.",
+    ),
+    Code.NEGATIVE_INTENSITY: Entry(
+        ("flagged",),
+        "An MR image holds negative values, which magnitude images do not.",
+        "Check whether it was normalised, is a phase image, or lost its sign bit.",
+    ),
+    Code.CLIPPED_RANGE: Entry(
+        ("flagged",),
+        "Many voxels share the highest or lowest value: the range was cut off.",
+        "Ingest the original values if what lies beyond the cut matters.",
+    ),
+    Code.TINY_ISLANDS: Entry(
+        ("flagged",),
+        "Specks of a few voxels lie apart from the larger lesions of a class.",
+        "Look at them in the contact sheet and erase slips of the brush.",
+    ),
+    Code.HOLES: Entry(
+        ("flagged",),
+        "A lesion encloses voxels that belong to no class.",
+        "Fill them if they are slips of the brush.",
+    ),
+    Code.LESION_AT_BORDER: Entry(
+        ("flagged",),
+        "A lesion touches the border of the image and may be cut off.",
+        "Do not read its size; use a larger crop if there is one.",
+    ),
+    Code.TINY_LESION: Entry(
+        ("flagged",),
+        "All that a case holds of a class is below 3 voxels or 3 mm3.",
+        "Check whether it is a lesion or a slip of the brush.",
+    ),
+    Code.LABEL_OUTSIDE_BODY: Entry(
+        ("refused", "flagged"),
+        "A labelled lesion lies in the air around the body.",
+        "Check that image and label belong together and lie on one grid.",
+    ),
+    Code.NEAR_DUPLICATE: Entry(
+        ("refused", "flagged"),
+        "Two images show the same anatomy up to noise, contrast, crop, shift or flip: one patient may have two ids.",
+        "Find out whose scan it is and give one patient one id, or take one image out.",
+    ),
+    Code.LATERALITY_FLIP: Entry(
+        ("refused",),
+        "Two images of one patient are mirror images of each other.",
+        "Find out which side is right and correct the header of the other.",
+    ),
+    Code.LATERALITY_OUTLIER: Entry(
+        ("flagged",),
+        "The image fits the others of the set better when mirrored left to right.",
+        "Check left and right at the source.",
+    ),
+    Code.REPEAT_STUDIES: Entry(
+        ("flagged",),
+        "Patients have several cases.",
+        "Check whether they are follow-ups, repeats or parts of one scan; splits keep a patient together.",
+    ),
+    Code.FEW_PATIENTS: Entry(
+        ("flagged",),
+        "A class is in fewer patients than there are folds.",
+        "Annotate more, ask for fewer folds, or merge the class with another.",
+    ),
+    Code.SPACING_OUTLIER: Entry(
+        ("flagged",),
+        "The spacing of a case lies far from that of the others.",
+        "Check its header; resample the set onto one spacing.",
+    ),
+    Code.SEVERAL_MODALITIES: Entry(
+        ("flagged",),
+        "The set mixes modalities.",
+        "Ingest each modality apart, unless the mix is wanted.",
     ),
 }
