@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import final
 
 from medaug.core.case import ID_PATTERN
-from medaug.core.errors import DataError, StorageError
+from medaug.core.errors import DataError, StorageError, UnreadableError
+from medaug.core.findings import Code
 from medaug.core.results import Finding
+from medaug.core.wording import counted
 from medaug.ingest.folders import pair_niftis
 from medaug.ingest.series import pair_series
-from medaug.ingest.sources import Discovery, SourceCase
+from medaug.ingest.sources import Discovery, SourceCase, Stray
 from medaug.ingest.table import TABLE, read_table
 from medaug.ingest.unpack import Opened, out_within
 from medaug.ingest.walk import walk
 from medaug.io.dataset import DATASET_JSON
+from medaug.io.media import Medium, is_dicomdir, read_medium
 from medaug.io.nifti import is_nifti
 
 _ID_LENGTH = 64
@@ -98,18 +101,60 @@ def _one(source: Path, number: int, look: _Look) -> Discovery:
     for folder in own:
         found = found.joined(_one(folder, number, look))
     tree = walk(source, without={*own, *skip})
-    return found.joined(Discovery((), tuple(tree.strays))).joined(_pair(source, tree.files, number, look))
+    media, files = _check_media(tree.files)
+    odd = Discovery((), tuple(tree.strays)).joined(media)
+    return found.joined(odd).joined(_pair(source, files, number, look))
 
 
 def _file(source: Path, number: int, look: _Look) -> Discovery:
-    """A source that is one file."""
+    """A source that is one file; a DICOMDIR stands for the files of its folder that it names."""
     if not source.is_file():
         raise DataError(
             "a source is no file and no folder", where="SRC", expected="a folder or file of scans"
         )
     if source.suffix.lower() == ".csv":
         return read_table(source, number)
-    return _pair(source.parent, [source], number, look)
+    if not is_dicomdir(source):
+        return _pair(source.parent, [source], number, look)
+    medium = read_medium(source, walk(source.parent, without=look.skipped_in(source.parent)).files)
+    found = _pair(source.parent, list(medium.files), number, look)
+    return Discovery((), _medium_strays(source, medium)).joined(found)
+
+
+def _check_media(files: Sequence[Path]) -> tuple[Discovery, list[Path]]:
+    """What is odd about the DICOMDIR files among others, which are read whether a DICOMDIR names them or not."""
+    media = [path for path in files if is_dicomdir(path)]
+    if not media:
+        return Discovery(()), list(files)
+    below: dict[Path, list[Path]] = {path.parent: [] for path in media}
+    for file in files:
+        for folder in file.parents:
+            if folder in below:
+                below[folder].append(file)
+    strays: list[Stray] = []
+    for path in media:
+        try:
+            strays += _medium_strays(path, read_medium(path, below[path.parent]))
+        except UnreadableError as error:
+            message = f"{error.what}; the files beside it were read without it"
+            strays.append(Stray(Code.DICOMDIR_REFERENCE, "flagged", message, (path,)))
+    named = set(media)
+    return Discovery((), tuple(strays)), [path for path in files if path not in named]
+
+
+def _medium_strays(path: Path, medium: Medium) -> tuple[Stray, ...]:
+    """``dicomdir-reference``: what a DICOMDIR names and its folder does not hold."""
+    if not medium.missing and not medium.outside:
+        return ()
+    said = []
+    if medium.missing:
+        said.append(
+            f"{counted(medium.missing, 'file')} that {'is' if medium.missing == 1 else 'are'} not there"
+        )
+    if medium.outside:
+        said.append(f"{counted(medium.outside, 'file')} outside its folder")
+    message = f"DICOMDIR names {' and '.join(said)}; copy the whole medium again"
+    return (Stray(Code.DICOMDIR_REFERENCE, "flagged", message, (path,)),)
 
 
 def _own_sources(folder: Path, skip: Container[Path]) -> list[Path]:

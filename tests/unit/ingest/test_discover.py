@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from medaug.ingest.discover import discover, identify
 from medaug.ingest.sources import ImageSource, SourceCase
 from medaug.ingest.unpack import Opened
 from tests.unit.ingest.material import ct_set, ct_values, row, save, write_table
-from tests.unit.io.series import stored_values, write_series
+from tests.unit.io.series import stored_values, write_dicomdir, write_series
 
 
 def _case(key: str, patient: str, *, pseudonyms: bool, source: int = 0) -> SourceCase:
@@ -119,3 +121,41 @@ def test_row_problems_do_not_stop_discovery(tmp_path: Path) -> None:
     write_table(tmp_path, [row("a1")])
     (case,) = discover([tmp_path], None).cases
     assert "does not exist" in case.problem
+
+
+def test_a_dicomdir_is_checked_beside_its_files_and_narrows_them_where_it_is_the_source(
+    tmp_path: Path,
+) -> None:
+    files = write_series(tmp_path / "disc" / "A", stored_values(3))
+    beside = write_series(tmp_path / "disc" / "B", stored_values(2), uid="1.2.3")
+    write_dicomdir(tmp_path / "disc" / "DICOMDIR", [("A", path.name) for path in files] + [("A", "GONE")])
+    found = discover([tmp_path / "disc"], None)
+    assert sorted(len(case.files) for case in found.cases) == [2, 3]
+    assert [(s.code, s.severity, s.message) for s in found.strays] == [
+        (
+            "dicomdir-reference",
+            "flagged",
+            "DICOMDIR names 1 file that is not there; copy the whole medium again",
+        )
+    ]
+    named = discover([tmp_path / "disc" / "DICOMDIR"], None)
+    assert [case.files for case in named.cases] == [tuple(sorted(files, key=named.cases[0].files.index))]
+    assert not set(beside) & {path for case in named.cases for path in case.files}
+    (tmp_path / "disc" / "DICOMDIR").write_bytes(b"junk")
+    found = discover([tmp_path / "disc"], None)
+    assert (len(found.cases), [s.code for s in found.strays]) == (2, ["dicomdir-reference"])
+    with pytest.raises(DataError, match="DICOMDIR is damaged"):
+        discover([tmp_path / "disc" / "DICOMDIR"], None)
+
+
+def test_a_pipe_is_no_source(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "Meier")
+    with pytest.raises(DataError, match="no file and no folder"):
+        discover([tmp_path / "Meier"], None)
+
+
+def test_ten_thousand_patients_get_their_ids_in_a_moment() -> None:
+    start = time.perf_counter()
+    found = identify([_case(f"1.2.{n}", f"Meier {n}", pseudonyms=False) for n in range(10_000)])
+    assert time.perf_counter() - start < 2
+    assert len({f.patient_id for f in found}) == 10_000

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import highdicom as hd
 import numpy as np
 import pydicom
-from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
@@ -73,6 +73,24 @@ def instance(values: np.ndarray, number: int, sop_class: str, uid: str) -> FileD
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
     dataset.PixelData = values.astype("<i2").tobytes()
     return dataset
+
+
+def write_dicomdir(path: Path, references: Sequence[Sequence[str]]) -> Path:
+    """A DICOMDIR of image records alone."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = UID("1.2.840.10008.1.3.10")
+    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(path)])
+    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    records = []
+    for reference in references:
+        record = Dataset()
+        record.DirectoryRecordType = "IMAGE"
+        record.add_new("ReferencedFileID", "LO", list(reference))
+        records.append(record)
+    dataset.DirectoryRecordSequence = records
+    dataset.save_as(path, enforce_file_format=True)
+    return path
 
 
 def reread(path: Path) -> FileDataset:
