@@ -484,11 +484,6 @@ CATALOGUE: Final[dict[Code, Entry]] = {
         "The image covers less or more of space than scanners do.",
         "Check the spacing of the header, or say --spacing nominal at ingest.",
     ),
-    Code.SHEARED_GRID: Entry(
-        ("flagged",),
-        "The axes of the grid are not perpendicular.",
-        "Resample onto an upright grid.",
-    ),
     Code.NOT_HU: Entry(
         ("refused", "flagged"),
         "An image said to be in HU holds values that HU cannot be, such as display greys.",
