@@ -16,6 +16,7 @@ from medaug.core.geometry import lps_to_ras
 from medaug.core.results import Finding
 from medaug.core.volume import Labels, Mask
 from medaug.core.wording import counted
+from medaug.io._dicom.placing import OFF_GRID, Place, place_on
 from medaug.io._dicom.segframes import (
     SegFrame,
     SegLayout,
@@ -26,8 +27,6 @@ from medaug.io._dicom.segframes import (
 from medaug.io.annotations import Annotation, Segment, Target, open_dicom, reference_note
 from medaug.io.headers import PYDICOM_ERRORS, quiet_pydicom
 
-# How far a frame may lie from the voxels it is put on, in voxels: the rounding of positions in headers
-_OFF_GRID: Final = 0.05
 _ROUNDING: Final = 1e-9
 
 
@@ -161,84 +160,18 @@ def _require_alone(layers: dict[tuple[int, int], bytes], layer: tuple[int, int],
         )
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a frame lies on the grid: its columns and rows run along two axes, the third is fixed."""
-
-    axes: tuple[int, int, int]
-    signs: tuple[int, int]
-    start: tuple[int, int, int]
-
-    @property
-    def layer(self) -> tuple[int, int]:
-        """The fixed axis, and the index on it."""
-        return self.axes[2], self.start[self.axes[2]]
-
-    def put(self, values: np.ndarray, onto: np.ndarray) -> None:
-        """Write the values of a (rows, columns) frame that are not background.
-
-        Raises:
-            GeometryError: If one of them lies outside the grid.
-        """
-        across, down, fixed = self.axes
-        turned = values[:: self.signs[1], :: self.signs[0]]
-        low = [
-            self.start[axis] - (count - 1 if sign < 0 else 0)
-            for axis, sign, count in zip((across, down), self.signs, values.shape[::-1], strict=True)
-        ]
-        rows = _shared(low[1], values.shape[0], onto.shape[down])
-        columns = _shared(low[0], values.shape[1], onto.shape[across])
-        part = turned[
-            rows.start - low[1] : rows.stop - low[1], columns.start - low[0] : columns.stop - low[0]
-        ]
-        held = 0 <= self.start[fixed] < onto.shape[fixed]
-        inside = int(np.count_nonzero(part)) if held else 0
-        outside = int(np.count_nonzero(values)) - inside
-        if outside:
-            raise GeometryError(
-                f"segmentation reaches outside the image by {counted(outside, 'voxel')} of a frame",
-                hint="add the missing slices, or cut it to the image",
-                code=Code.LABEL_GRID,
-            )
-        if not held:
-            return
-        layer = np.moveaxis(onto, (down, across, fixed), (0, 1, 2))[:, :, self.start[fixed]]
-        view = layer[rows, columns]
-        view[part != 0] = part[part != 0]
-
-
-def _shared(low: int, count: int, size: int) -> slice:
-    """The part of ``low`` to ``low + count`` that lies between 0 and ``size``; empty where there is none."""
-    start = min(max(low, 0), size)
-    return slice(start, max(start, min(low + count, size)))
-
-
-def _place(seg: _Seg, frame: SegFrame) -> _Place:
-    affine = frame.affine_lps
-    target = seg.target
-    if affine is None:
-        affine = _of_named_image(frame, target, (seg.layout.columns, seg.layout.rows))
-    to_index = np.linalg.inv(target.grid.affine) @ lps_to_ras(affine)
-    across, down = (int(np.argmax(np.abs(to_index[:3, n]))) for n in (0, 1))
-    ends = np.array([[c, r, 0, 1] for c in (0, seg.layout.columns - 1) for r in (0, seg.layout.rows - 1)])
-    corners = (ends @ to_index.T)[:, :3]
-    if across != down:
-        fixed = 3 - across - down
-        signs = (int(np.sign(to_index[across, 0])), int(np.sign(to_index[down, 1])))
-        start = np.rint(corners[0])
-        wanted = np.tile(start, (4, 1))
-        wanted[:, across] += signs[0] * ends[:, 0]
-        wanted[:, down] += signs[1] * ends[:, 1]
-        if np.abs(corners - wanted).max() <= _OFF_GRID:
-            place = _Place((across, down, fixed), signs, (int(start[0]), int(start[1]), int(start[2])))
-            _require_on_named_image(frame, target, place)
-            return place
-    raise GeometryError(
-        "segmentation lies on another grid than the image",
-        hint="resample the segmentation onto its image first",
-        code=Code.LABEL_GRID,
-    )
+def _place(seg: _Seg, frame: SegFrame) -> Place:
+    size = (seg.layout.columns, seg.layout.rows)
+    affine = frame.affine_lps if frame.affine_lps is not None else _of_named_image(frame, seg.target, size)
+    place = place_on(seg.target.grid, affine, size)
+    if place is None:
+        raise GeometryError(
+            "segmentation lies on another grid than the image",
+            hint="resample the segmentation onto its image first",
+            code=Code.LABEL_GRID,
+        )
+    _require_on_named_image(frame, seg.target, place)
+    return place
 
 
 def _of_named_image(frame: SegFrame, target: Target, size: tuple[int, int]) -> np.ndarray:
@@ -255,14 +188,14 @@ def _of_named_image(frame: SegFrame, target: Target, size: tuple[int, int]) -> n
     index = (to_index @ ends)[:3]
     # from one corner of the image to the opposite one, along both of its axes
     whole = np.abs(index[:, 1] - index[:, 0]) - (np.array(target.grid.shape) - 1)
-    if np.abs(whole[np.abs(to_index[:3, :2]).argmax(axis=0)]).max() > _OFF_GRID:
+    if np.abs(whole[np.abs(to_index[:3, :2]).argmax(axis=0)]).max() > OFF_GRID:
         raise GeometryError(
             f"segmentation is {size[0]} x {size[1]}", expected="the size of its image", code=Code.LABEL_GRID
         )
     return affine
 
 
-def _require_on_named_image(frame: SegFrame, target: Target, place: _Place) -> None:
+def _require_on_named_image(frame: SegFrame, target: Target, place: Place) -> None:
     """A frame drawn on one image lies where that image lies."""
     if len(frame.instance_uids) != 1 or target.affine_lps is None:
         return
