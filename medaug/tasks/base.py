@@ -15,7 +15,6 @@ from typing import Protocol, cast, final
 
 from pydantic import Field
 
-from medaug.core.augment import Augment
 from medaug.core.case import Case, CaseSource
 from medaug.core.config import Document, Frozen, read_json
 from medaug.core.errors import CheckpointError, ConfigError
@@ -24,6 +23,7 @@ from medaug.core.plugins import load_plugin, parse_config
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
 from medaug.core.volume import LabelMap, Volume
+from medaug.engine.augment import BatchAugment
 
 PLAN, WEIGHTS, REPORT = "plan.json", "model.pt", "fit.json"
 
@@ -87,7 +87,7 @@ class Task(Protocol):
     kind: str
 
     def fit(
-        self, data: TrainingData, augment: Augment, run: RunDir, progress: Progress, seed: SeedTree
+        self, data: TrainingData, augment: BatchAugment, run: RunDir, progress: Progress, seed: SeedTree
     ) -> FitReport:
         """Train inside an open run folder, going on from a checkpoint that lies there.
 

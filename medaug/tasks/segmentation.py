@@ -9,13 +9,13 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from medaug.core.augment import Augment
 from medaug.core.case import Case
 from medaug.core.errors import CheckpointError, DataError
 from medaug.core.intensity import IntensityScheme
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
 from medaug.core.volume import LabelMap, Volume
+from medaug.engine.augment import BatchAugment
 from medaug.engine.checkpoint import load_checkpoint, save_checkpoint
 from medaug.engine.launch import pick_device
 from medaug.engine.loop import CHECKPOINT, fit_loop
@@ -93,7 +93,7 @@ class SegmentationTask:
         self._config, self._device = config, device
 
     def fit(
-        self, data: TrainingData, augment: Augment, run: RunDir, progress: Progress, seed: SeedTree
+        self, data: TrainingData, augment: BatchAugment, run: RunDir, progress: Progress, seed: SeedTree
     ) -> FitReport:
         """Train; see :meth:`medaug.tasks.base.Task.fit`."""
         if (run.path / REPORT).is_file() and (run.path / WEIGHTS).is_file():
@@ -146,7 +146,12 @@ def _network(plan: TrainingPlan) -> nn.Module:
 
 
 def _batches(
-    config: Config, data: TrainingData, pool: PatchPool, augment: Augment, plan: TrainingPlan, seed: SeedTree
+    config: Config,
+    data: TrainingData,
+    pool: PatchPool,
+    augment: BatchAugment,
+    plan: TrainingPlan,
+    seed: SeedTree,
 ) -> BatchMaker:
     source = None
     if data.source is not None and config.synthetic_share > 0:

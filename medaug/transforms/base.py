@@ -1,7 +1,7 @@
 """What every augmentation file offers, and how settings become an augmentation.
 
 A file ``medaug/transforms/<kind>.py`` holds a ``Config`` whose ``kind`` literal is the file's name and whose
-``build(unit)`` gives an :class:`~medaug.core.augment.Augment`.
+``build(unit, modality)`` gives a :class:`~medaug.engine.augment.BatchAugment`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
-from medaug.core.augment import Augment
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError
 from medaug.core.plugins import parse_config
 from medaug.core.volume import Unit
+from medaug.engine.augment import BatchAugment
 
 
 class TransformConfig(Frozen, ABC):
@@ -22,8 +22,11 @@ class TransformConfig(Frozen, ABC):
     kind: str
 
     @abstractmethod
-    def build(self, unit: Unit) -> Augment:
-        """The augmentation for images of that unit: Hounsfield units bear far less change than grey values."""
+    def build(self, unit: Unit, modality: str = "") -> BatchAugment:
+        """The augmentation for images of that unit and DICOM modality (empty where unknown).
+
+        Hounsfield units bear far less change than arbitrary grey values, and each scanner has artefacts of its own.
+        """
 
 
 def parse_transforms(raw: Mapping[str, object]) -> TransformConfig:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, final
 
 import numpy as np
 
-from medaug.core.augment import Augment, PatchImage, PatchLabels
 from medaug.core.volume import Unit
+from medaug.engine.augment import BatchAugment, PatchBatch
 from medaug.transforms.base import TransformConfig
 
 
@@ -17,7 +18,7 @@ class Config(TransformConfig):
 
     kind: Literal["none"] = "none"
 
-    def build(self, unit: Unit) -> Augment:  # noqa: ARG002 - one signature for all kinds
+    def build(self, unit: Unit, modality: str = "") -> BatchAugment:  # noqa: ARG002 - one signature for all kinds
         """An augmentation that changes nothing."""
         return NoAugmentation()
 
@@ -26,11 +27,6 @@ class Config(TransformConfig):
 class NoAugmentation:
     """Gives every patch back as it is."""
 
-    def __call__(
-        self,
-        image: PatchImage,
-        labels: PatchLabels,
-        rng: np.random.Generator,  # noqa: ARG002 - one signature for all kinds
-    ) -> tuple[PatchImage, PatchLabels]:
-        """The patch itself."""
-        return image, labels
+    def __call__(self, batch: PatchBatch, rngs: Sequence[np.random.Generator]) -> PatchBatch:  # noqa: ARG002
+        """The batch itself."""
+        return batch

@@ -61,6 +61,8 @@ class Plan(Document):
 
 def prepare(folder: Path, asked: Namespace) -> Plan:
     """Draw phantom patients and fix the settings: those of `medaug train` where the command line names none."""
+    import torch
+
     from medaug.phantom.cohort import PhantomSpec, draw_patient, list_patients
     from medaug.tasks._segmentation.network import plan_strides
     from medaug.tasks._segmentation.planning import plan_patch
@@ -84,11 +86,12 @@ def prepare(folder: Path, asked: Namespace) -> Plan:
     )
     plan.write(folder / PLAN)
     maker = batch_maker(folder, plan)
-    batches = [maker.batch(step) for step in range(plan.steps)]
+    device = torch.device("cpu")
+    batches = [maker.batch(step, device).patches for step in range(plan.steps)]
     np.savez(
         folder / "batches.npz",
-        images=np.stack([batch.images for batch in batches]),
-        labels=np.stack([batch.labels for batch in batches]),
+        images=torch.stack([batch.images for batch in batches]).numpy(),
+        labels=torch.stack([batch.labels for batch in batches]).numpy(),
     )
     return plan
 

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from medaug.core.plugins import kinds, load_plugin
 from medaug.core.volume import Unit
+from medaug.engine.augment import PatchBatch
 from medaug.transforms.base import parse_transforms
 
 KINDS = kinds("transforms")
+SHAPES = [(32, 24), (16, 12, 8), (5, 7), (9, 8, 1)]
 
 
-def patch(shape):
+def make_batch(shape, size=3, unit=Unit.ARBITRARY):
     rng = np.random.default_rng(0)
-    image = rng.normal(size=(2, *shape)).astype(np.float32)
-    labels = (image[0] > 1).astype(np.uint8) * rng.integers(1, 4, size=shape).astype(np.uint8)
-    image.setflags(write=False)
-    labels.setflags(write=False)
-    return image, labels
+    images = rng.normal(size=(size, 2, *shape)).astype(np.float32)
+    labels = (images[:, 0] > 1) * rng.integers(1, 4, size=(size, *shape))
+    spacing_mm = tuple((0.8, 0.8, 2.5)[: len(shape)] for _ in range(size))
+    return PatchBatch(torch.from_numpy(images), torch.from_numpy(labels.astype(np.uint8)), spacing_mm, unit)
+
+
+def rngs(seed, size=3):
+    return [np.random.default_rng((seed, n)) for n in range(size)]
+
+
+def ids(labels):
+    return set(torch.unique(labels).tolist())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -27,33 +39,31 @@ def test_config_is_called_as_its_file(kind):
 
 
 @pytest.mark.parametrize("unit", list(Unit))
-@pytest.mark.parametrize("shape", [(32, 24), (16, 12, 8), (5, 7)])
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_shapes_types_ids_and_inputs_are_kept(kind, shape, unit):
     augment = parse_transforms({"kind": kind}).build(unit)
-    image, labels = patch(shape)
-    before = image.copy(), labels.copy()
-    for seed in range(8):
-        changed, ids = augment(image, labels, np.random.default_rng(seed))
-        assert changed.shape == image.shape
-        assert changed.dtype == np.float32
-        assert (ids.shape, ids.dtype) == (labels.shape, labels.dtype)
-        assert set(np.unique(ids)) <= set(np.unique(labels))
-        assert np.isfinite(changed).all()
-    assert np.array_equal(image, before[0])
-    assert np.array_equal(labels, before[1])
+    batch = make_batch(shape, unit=unit)
+    before = batch.images.clone(), batch.labels.clone()
+    for seed in range(6):
+        changed = augment(batch, rngs(seed))
+        assert changed.images.shape == batch.images.shape
+        assert changed.images.dtype == torch.float32
+        assert (changed.labels.shape, changed.labels.dtype) == (batch.labels.shape, batch.labels.dtype)
+        assert ids(changed.labels) <= ids(batch.labels)
+        assert torch.isfinite(changed.images).all()
+        assert changed.spacing_mm == batch.spacing_mm
+    assert torch.equal(batch.images, before[0])
+    assert torch.equal(batch.labels, before[1])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_same_rng_gives_the_same_patch_whatever_ran_before(kind):
-    image, labels = patch((24, 24))
+def test_the_same_rngs_give_the_same_batch_whatever_ran_before(kind):
+    batch = make_batch((24, 24))
     first = parse_transforms({"kind": kind}).build(Unit.ARBITRARY)
     second = parse_transforms({"kind": kind}).build(Unit.ARBITRARY)
     for seed in range(3):
-        second(image, labels, np.random.default_rng(100 + seed))
-        a, b = (
-            first(image, labels, np.random.default_rng(seed)),
-            second(image, labels, np.random.default_rng(seed)),
-        )
-        assert np.array_equal(a[0], b[0])
-        assert np.array_equal(a[1], b[1])
+        second(replace(batch, images=batch.images * 2), rngs(100 + seed))
+        a, b = first(batch, rngs(seed)), second(batch, rngs(seed))
+        assert torch.equal(a.images, b.images)
+        assert torch.equal(a.labels, b.labels)

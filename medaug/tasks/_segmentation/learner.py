@@ -68,19 +68,19 @@ class SegmentationLearner:
 
     def train_step(self, step: int) -> dict[str, float]:
         """Take optimiser step number ``step``."""
-        batch = self._batches.batch(step)
-        images, labels = torch.from_numpy(batch.images), torch.from_numpy(batch.labels)
-        images = images.to(self._device, memory_format=memory_format(images.ndim - 2))
+        batch = self._batches.batch(step, self._device)
+        images = batch.patches.images
+        images = images.to(memory_format=memory_format(images.ndim - 2))
         for group in self._optimiser.param_groups:
             group["lr"] = self._rates[step]
         self._optimiser.zero_grad(set_to_none=True)
         with mixed_precision(self._device):
             scores = self._network(images)
-        loss = self._loss(scores.float(), labels.to(self._device)[:, None].long())
+        loss = self._loss(scores.float(), batch.patches.labels[:, None].long())
         loss.backward()
         nn.utils.clip_grad_norm_(self._network.parameters(), _CLIP)
         self._optimiser.step()
-        self._patches += len(batch.images)
+        self._patches += len(images)
         self._lesions += batch.lesions
         self._synthetic += batch.synthetic
         return {"loss": float(loss.detach())}

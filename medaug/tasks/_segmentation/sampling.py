@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+import torch
 from jaxtyping import Float32, Int32, Integer
 
-from medaug.core.augment import Augment, PatchImage, PatchLabels
 from medaug.core.case import Case, CaseSource
 from medaug.core.errors import DataError, LabelError
 from medaug.core.intensity import IntensityScheme
 from medaug.core.seeding import SeedTree
 from medaug.core.volume import LabelMap
+from medaug.engine.augment import BatchAugment, PatchBatch
 
 _VOXELS_KEPT = 4096  # candidates for a patch centre, a case and class each: more change nothing but memory
 
@@ -25,16 +26,30 @@ class Batch:
     """Patches of one training step.
 
     Attributes:
-        images: (B, C, *S) float32, normalised.
-        labels: (B, *S) class ids.
+        patches: After augmentation, on the device of the training.
         lesions: How many patches hold a lesion voxel.
         synthetic: How many patches come from synthetic cases.
     """
 
-    images: Float32[np.ndarray, "B C *S"]
-    labels: Integer[np.ndarray, "B *S"]
+    patches: PatchBatch
     lesions: int
     synthetic: int
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Patch:
+    """What is cut for one place of a batch.
+
+    Attributes:
+        image: (C, *S) float32, normalised.
+        labels: (*S) class ids.
+        spacing_mm: Along S.
+    """
+
+    image: Float32[np.ndarray, "C *S"]
+    labels: Integer[np.ndarray, "*S"]
+    spacing_mm: tuple[float, ...]
 
 
 @final
@@ -46,11 +61,13 @@ class PreparedCase:
         frames: (F, C, *S) float32, normalised, at least as large as the patch.
         labels: (F, *S) class ids.
         voxels: For each class, (N, 1 + dims) positions (frame, then place) of some of its voxels.
+        spacing_mm: Along S.
     """
 
     frames: Float32[np.ndarray, "F C *S"]
     labels: Integer[np.ndarray, "F *S"]
     voxels: tuple[Int32[np.ndarray, "_ D"], ...]
+    spacing_mm: tuple[float, ...]
 
 
 @final
@@ -97,7 +114,7 @@ def prepare_case(
     frames, labels = _frames(scale.normalise(case.volume.image), label_map.labels, len(patch))
     frames, labels = _padded(np.ascontiguousarray(frames), np.ascontiguousarray(labels, np.uint8), patch)
     voxels = tuple(_some(np.argwhere(labels == number)) for number in range(1, len(classes) + 1))
-    return PreparedCase(frames, labels, voxels)
+    return PreparedCase(frames, labels, voxels, case.volume.grid.spacing_mm[: len(patch)])
 
 
 def checked_labels(case: Case, classes: tuple[str, ...]) -> LabelMap:
@@ -156,7 +173,7 @@ class PatchPool:
         labelled = [case for case in cases if case.label_map is not None]
         if not labelled:
             raise DataError("no training case has a label", hint="ingest label maps, or choose another fold")
-        self._patch = patch
+        self._patch, self.unit = patch, scheme.unit
         self._cases = [prepare_case(case, scheme, classes, patch) for case in labelled]
         self._holders = [[c for c in self._cases if len(c.voxels[n])] for n in range(len(classes))]
         missing = [name for name, holders in zip(classes, self._holders, strict=True) if not holders]
@@ -166,7 +183,7 @@ class PatchPool:
             hint = "choose another fold, annotate more patients, or ingest without that class"
             raise LabelError(f"no training case holds {', '.join(missing)}", hint=hint)
 
-    def cut(self, rng: np.random.Generator, *, around_lesion: bool) -> tuple[PatchImage, PatchLabels]:
+    def cut(self, rng: np.random.Generator, *, around_lesion: bool) -> Patch:
         """A patch: around a lesion, every class equally often and every case of it too, or anywhere at all."""
         if not around_lesion:
             case = self._cases[rng.integers(len(self._cases))]
@@ -177,8 +194,9 @@ class PatchPool:
         return _cut(case, _window(voxels[rng.integers(len(voxels))], case.labels, self._patch, rng))
 
 
-def _cut(case: PreparedCase, window: tuple[int | slice, ...]) -> tuple[PatchImage, PatchLabels]:
-    return case.frames[(window[0], slice(None), *window[1:])], case.labels[window]
+def _cut(case: PreparedCase, window: tuple[int | slice, ...]) -> Patch:
+    image = case.frames[(window[0], slice(None), *window[1:])]
+    return Patch(image, case.labels[window], case.spacing_mm)
 
 
 def _anywhere(
@@ -216,12 +234,12 @@ class SyntheticPatches:
     ) -> None:
         self._source, self._scheme, self._classes, self._patch = source, scheme, classes, patch
 
-    def cut(self, rngs: tuple[np.random.Generator, ...]) -> list[tuple[PatchImage, PatchLabels]]:
+    def cut(self, rngs: tuple[np.random.Generator, ...]) -> list[Patch]:
         """One patch an ``rng``, normalised by the scale of the whole case."""
         drawn = self._source.draw(rngs)
         return [self._cut(case, rng) for case, rng in zip(drawn, rngs, strict=True)]
 
-    def _cut(self, case: Case, rng: np.random.Generator) -> tuple[PatchImage, PatchLabels]:
+    def _cut(self, case: Case, rng: np.random.Generator) -> Patch:
         label_map = checked_labels(case, self._classes)
         scale = case.scale or self._scheme.case_scale(case.volume)
         frames, labels = _frames(case.volume.image, label_map.labels, len(self._patch))
@@ -234,7 +252,8 @@ class SyntheticPatches:
         image = frames[(window[0], slice(None), *window[1:])]
         volume = image if image.ndim == 4 else image[..., None]
         normalised = np.ascontiguousarray(scale.normalise(volume).reshape(image.shape))
-        return normalised, np.ascontiguousarray(labels[window], dtype=np.uint8)
+        spacing_mm = case.volume.grid.spacing_mm[: len(self._patch)]
+        return Patch(normalised, np.ascontiguousarray(labels[window], dtype=np.uint8), spacing_mm)
 
     def _middle(
         self, site: tuple[int, int, int] | None, labels: Integer[np.ndarray, "F *S"], rng: np.random.Generator
@@ -260,7 +279,7 @@ class BatchMaker:
     Args:
         pool: The real cases.
         source: Where synthetic patches come from; None leaves their places to real lesion patches.
-        augment: Applied to every patch.
+        augment: Applied to every batch, on the device.
         counts: Lesion and synthetic patches of every step.
         batch_size: Patches a step.
         seed: Root of all randomness; step and place in the batch name its children.
@@ -270,7 +289,7 @@ class BatchMaker:
         self,
         pool: PatchPool,
         source: SyntheticPatches | None,
-        augment: Augment,
+        augment: BatchAugment,
         counts: Integer[np.ndarray, "steps 2"],
         batch_size: int,
         seed: SeedTree,
@@ -278,21 +297,23 @@ class BatchMaker:
         self._pool, self._source, self._augment = pool, source, augment
         self._counts, self._batch_size, self._seed = counts, batch_size, seed
 
-    def batch(self, step: int) -> Batch:
-        """The patches of a step."""
+    def batch(self, step: int, device: torch.device) -> Batch:
+        """The patches of a step; they go to the device before they are augmented."""
         lesions, synthetic = (int(n) for n in self._counts[step])
         rngs = tuple(self._seed.child("step", step, n).rng() for n in range(self._batch_size))
-        patches: list[tuple[PatchImage, PatchLabels]] = []
+        patches: list[Patch] = []
         if self._source is not None and synthetic:
             patches += self._source.cut(rngs[:synthetic])
         drawn = len(patches)
         patches += [
             self._pool.cut(rng, around_lesion=n < lesions) for n, rng in enumerate(rngs[drawn:], start=drawn)
         ]
-        changed = [
-            self._augment(image, labels, rng) for (image, labels), rng in zip(patches, rngs, strict=True)
-        ]
-        images = np.stack([image for image, _ in changed])
-        labels = np.stack([ids for _, ids in changed]).astype(np.uint8)
-        held = int(labels.reshape(len(changed), -1).any(axis=1).sum())
-        return Batch(images, labels, held, drawn)
+        changed = self._augment(self._joined(patches, device), rngs)
+        held = int(changed.labels.flatten(1).any(dim=1).sum())
+        return Batch(changed, held, drawn)
+
+    def _joined(self, patches: Sequence[Patch], device: torch.device) -> PatchBatch:
+        images = torch.from_numpy(np.stack([patch.image for patch in patches]))
+        labels = torch.from_numpy(np.stack([patch.labels for patch in patches]))
+        spacing_mm = tuple(patch.spacing_mm for patch in patches)
+        return PatchBatch(images.to(device), labels.to(device), spacing_mm, self._pool.unit)

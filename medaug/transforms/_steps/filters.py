@@ -55,7 +55,7 @@ def along_axes(images: Images, matrices: Sequence[Sequence[AxisMatrix]]) -> Imag
 def _along(images: Images, matrices: Tensor, axis: int) -> Images:
     """One matrix product: the axis is brought next to the last, or is the last."""
     after = images.shape[axis + 3 :].numel()
-    if after == 1:
+    if axis == images.dim() - 3:
         rows = images.flatten(1, -2)
         return (rows @ matrices.transpose(1, 2)).view_as(images)
     blocks = images.reshape(len(images), -1, images.shape[axis + 2], after)

@@ -25,8 +25,8 @@ SCHEME = IntensityScheme.for_volume(CASES[0].volume)
 TINY = Config(dims=2, patch_size=(16, 16), batch_size=8, steps=6, base_channels=4, levels=3)
 
 
-def keep(image, labels, rng):
-    return image, labels
+def keep(batch, rngs):
+    return batch
 
 
 def fit(path, config=TINY, cases=CASES, source=None, seed=0):

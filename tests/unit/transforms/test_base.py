@@ -10,7 +10,7 @@ from medaug.transforms.classical import Config
 
 
 def test_kind_chooses_the_file():
-    assert parse_transforms({"kind": "classical", "rotate_deg": 5}) == Config(rotate_deg=5)
+    assert parse_transforms({"kind": "classical", "labels": "argmax"}) == Config(labels="argmax")
 
 
 @pytest.mark.parametrize(
@@ -18,8 +18,8 @@ def test_kind_chooses_the_file():
     [
         ({}, "kind is missing; expected classical, none"),
         ({"kind": "clasical"}, "did you mean classical"),
-        ({"kind": "classical", "rotate_degrees": 5}, "did you mean rotate_deg"),
-        ({"kind": "classical", "scale": 1.5}, "scale: input should be less than 1"),
+        ({"kind": "classical", "step": []}, "did you mean steps"),
+        ({"kind": "classical", "padding": "wrap"}, "padding: input should be"),
     ],
 )
 def test_wrong_settings_are_named(raw, line):

@@ -1,85 +1,73 @@
-"""Classical augmentation: labels move with the image, intensities change within what a unit bears."""
+"""Classical augmentation: labels move with the image, grey values change within what a unit bears."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from medaug.core.errors import ConfigError
 from medaug.core.volume import Unit
+from medaug.engine.augment import PatchBatch
+from medaug.transforms.base import parse_transforms
 from medaug.transforms.classical import Config
 
-STILL = {"affine_share": 0, "flip_axes": (), "intensity": 0}
 
-
-def patch(dims: int, channels: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """A smooth image whose labels say where it is above 0."""
+def ball(dims: int, size: int = 20, unit: Unit = Unit.ARBITRARY) -> PatchBatch:
+    """Smooth images whose labels say where they are above 0."""
     axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in (24, 20, 16)[:dims]], indexing="ij")
-    ball = (0.6 - np.sqrt(sum((axis - 0.2) ** 2 for axis in axes))).astype(np.float32)
-    return np.repeat(ball[None] * 4, channels, axis=0), (ball > 0).astype(np.int32)
+    image = (0.6 - np.sqrt(sum((axis - 0.2) ** 2 for axis in axes))).astype(np.float32)
+    images = torch.from_numpy(np.repeat(image[None, None] * 4, size, axis=0))
+    return PatchBatch(images, (images[:, 0] > 0).int(), ((1.0, 1.0, 1.0)[:dims],) * size, unit)
 
 
-def augment(dims, seed, unit=Unit.ARBITRARY, **settings):
-    image, labels = patch(dims)
-    return Config.model_validate(settings).build(unit)(image, labels, np.random.default_rng(seed))
+def augment(batch, **settings):
+    rngs = [np.random.default_rng(n) for n in range(len(batch.images))]
+    return Config.model_validate(settings).build(batch.unit)(batch, rngs)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_nothing_asked_nothing_changed(dims):
-    image, labels = patch(dims)
-    changed, ids = augment(dims, 0, **STILL)
-    assert np.array_equal(changed, image)
-    assert np.array_equal(ids, labels)
+    batch = ball(dims)
+    changed = augment(batch, steps=())
+    assert torch.equal(changed.images, batch.images)
+    assert torch.equal(changed.labels, batch.labels)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_labels_move_with_the_image(dims):
-    moved = 0
-    for seed in range(20):
-        image, labels = augment(dims, seed, intensity=0, affine_share=1)
+    batch = ball(dims)
+    steps = [{"step": name} for name in ("rotate", "scale", "elastic")]
+    changed = augment(batch, steps=steps)
+    for image, labels, before in zip(changed.images, changed.labels, batch.labels, strict=True):
         # linear against nearest interpolation may differ by a voxel at the boundary
-        assert ((image[0] > 0) != (labels > 0)).mean() < 0.05
+        assert ((image[0] > 0) != (labels > 0)).float().mean() < 0.05
         assert labels.any()
-        moved += not np.array_equal(labels, patch(dims)[1])
-    assert moved == 20
-
-
-def test_channels_move_together():
-    image, labels = patch(2, channels=3)
-    changed, _ = Config(intensity=0, affine_share=1).build(Unit.ARBITRARY)(
-        image, labels, np.random.default_rng(5)
-    )
-    assert changed.shape == image.shape
-    assert np.allclose(changed[0], changed[2])
-    assert not np.allclose(changed, image)
-
-
-def test_flips_only_the_named_axis():
-    image, labels = patch(2)
-    seen = [augment(2, seed, **(STILL | {"flip_axes": (1,)})) for seed in range(20)]
-    flipped = [
-        np.array_equal(ids, labels[:, ::-1]) and np.array_equal(found, image[:, :, ::-1])
-        for found, ids in seen
-    ]
-    same = [np.array_equal(ids, labels) for _, ids in seen]
-    assert all(a or b for a, b in zip(flipped, same, strict=True))
-    assert 3 <= sum(flipped) <= 17
-
-
-def change(unit):
-    """Typical change of the intensities, over many patches."""
-    image, _ = patch(2)
-    settings = {"affine_share": 0, "flip_axes": ()}
-    return np.mean([np.abs(augment(2, seed, unit, **settings)[0] - image).mean() for seed in range(60)])
+        assert not torch.equal(labels, before)
 
 
 def test_hounsfield_units_are_changed_far_less_than_grey_values():
-    assert 0 < change(Unit.HU) < 0.06  # 30 HU of 500 a unit
-    assert change(Unit.ARBITRARY) > 3 * change(Unit.HU)
+    grey = [{"step": name} for name in ("gamma", "brightness", "contrast", "gaussian_noise")]
+    change = {
+        unit: float((augment(ball(2, 60, unit), steps=grey).images - ball(2, 60).images).abs().mean())
+        for unit in (Unit.HU, Unit.ARBITRARY)
+    }
+    assert 0 < change[Unit.HU] < 0.08  # 40 HU of 500 a unit, all at full strength
+    assert change[Unit.ARBITRARY] > 3 * change[Unit.HU]
 
 
-def test_gamma_bears_values_below_zero():
-    image, labels = patch(2)
-    build = Config(intensity=3).build(Unit.ARBITRARY)
-    for seed in range(30):
-        changed, _ = build(image - 5, labels, np.random.default_rng(seed))
-        assert np.isfinite(changed).all()
+def test_a_probability_is_a_share_of_patches():
+    batch = ball(2, 200)
+    changed = augment(batch, steps=[{"step": "brightness", "probability": 0.3}])
+    share = (changed.images != batch.images).flatten(1).any(dim=1).float().mean()
+    assert 0.2 < share < 0.4
+
+
+def test_misspelt_step_is_named():
+    with pytest.raises(ConfigError, match="did you mean rotate"):
+        parse_transforms({"kind": "classical", "steps": [{"step": "rotat"}]})
+
+
+def test_magnitude_stays_within_0_to_1():
+    with pytest.raises(ConfigError, match="within 0 to 1"):
+        parse_transforms({"kind": "classical", "steps": [{"step": "rotate", "magnitude": [0, 2]}]})

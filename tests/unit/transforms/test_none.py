@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from medaug.core.volume import Unit
+from medaug.engine.augment import PatchBatch
 from medaug.transforms.none import Config
 
 
 def test_the_patch_comes_back():
-    image, labels = np.ones((1, 4, 4), np.float32), np.eye(4, dtype=np.uint8)
-    changed, ids = Config().build(Unit.HU)(image, labels, np.random.default_rng(0))
-    assert changed is image
-    assert ids is labels
+    batch = PatchBatch(torch.ones(1, 1, 4, 4), torch.eye(4)[None].int(), ((1.0, 1.0),), Unit.HU)
+    assert Config().build(Unit.HU)(batch, [np.random.default_rng(0)]) is batch

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from medaug.core.case import Case
 from medaug.core.errors import DataError, LabelError
@@ -20,8 +21,11 @@ CASE = make_case(0)
 SCHEME = IntensityScheme.for_volume(CASE.volume)
 
 
-def keep(image, labels, rng):
-    return image, labels
+CPU = torch.device("cpu")
+
+
+def keep(batch, rngs):
+    return batch
 
 
 class Source:
@@ -67,7 +71,8 @@ def test_synthetic_share_fades_linearly_and_the_tail_is_real_only():
 def test_a_lesion_patch_holds_a_lesion(patch):
     pool = PatchPool([make_case(n) for n in range(4)], SCHEME, CLASSES, patch)
     for seed in range(30):
-        image, labels = pool.cut(np.random.default_rng(seed), around_lesion=True)
+        cut = pool.cut(np.random.default_rng(seed), around_lesion=True)
+        image, labels = cut.image, cut.labels
         assert image.shape == (1, *patch)
         assert labels.shape == patch
         assert labels.any()
@@ -77,7 +82,7 @@ def test_rare_class_is_drawn_as_often_as_the_common_one():
     cases = [make_case(n, classes=(1,), shape=(24, 24, 4)) for n in range(9)]
     cases.append(make_case(9, classes=(2,), shape=(24, 24, 4)))
     pool = PatchPool(cases, SCHEME, CLASSES, (8, 8))
-    drawn = [pool.cut(np.random.default_rng(seed), around_lesion=True)[1].max() for seed in range(300)]
+    drawn = [pool.cut(np.random.default_rng(seed), around_lesion=True).labels.max() for seed in range(300)]
     assert 0.4 < np.mean(np.array(drawn) == 2) < 0.6
 
 
@@ -85,7 +90,8 @@ def test_patches_are_normalised_with_their_labels_in_place():
     pool = PatchPool([CASE], SCHEME, CLASSES, (8, 8, 4))
     assert CASE.label_map is not None
     expected = SCHEME.case_scale(CASE.volume).normalise(CASE.volume.image)
-    image, labels = pool.cut(np.random.default_rng(1), around_lesion=True)
+    cut = pool.cut(np.random.default_rng(1), around_lesion=True)
+    image, labels = cut.image, cut.labels
     assert labels.any()
     found = [
         (i, j, k)
@@ -104,7 +110,7 @@ def test_unlabelled_cases_are_never_cut():
     pool = PatchPool([CASE, loud], SCHEME, CLASSES, (8, 8))
     whole = SCHEME.case_scale(CASE.volume).normalise(CASE.volume.image)
     for seed in range(20):
-        image, _ = pool.cut(np.random.default_rng(seed), around_lesion=False)
+        image = pool.cut(np.random.default_rng(seed), around_lesion=False).image
         assert np.isin(image, whole).all()
 
 
@@ -132,17 +138,21 @@ def test_a_batch_depends_on_its_step_alone():
     pool = PatchPool([make_case(n) for n in range(4)], SCHEME, CLASSES, (8, 8))
     counts = Shares(6, 0.5, 0.0, 0.0).counts(10)
 
-    def noisy(image, labels, rng):
-        return image + rng.normal(size=image.shape).astype(np.float32), labels
+    def noisy(batch, rngs):
+        noise = np.stack([rng.normal(size=batch.images.shape[1:]) for rng in rngs])
+        return replace(batch, images=batch.images + torch.from_numpy(noise).float())
 
     first = BatchMaker(pool, None, noisy, counts, 6, SeedTree(3))
     second = BatchMaker(pool, None, noisy, counts, 6, SeedTree(3))
-    second.batch(0)
-    assert np.array_equal(first.batch(7).images, second.batch(7).images)
-    assert not np.array_equal(first.batch(7).images, first.batch(8).images)
-    assert not np.array_equal(
-        first.batch(7).images, BatchMaker(pool, None, noisy, counts, 6, SeedTree(4)).batch(7).images
-    )
+    other = BatchMaker(pool, None, noisy, counts, 6, SeedTree(4))
+    second.batch(0, CPU)
+
+    def images(maker, step):
+        return maker.batch(step, CPU).patches.images
+
+    assert torch.equal(images(first, 7), images(second, 7))
+    assert not torch.equal(images(first, 7), images(first, 8))
+    assert not torch.equal(images(first, 7), images(other, 7))
 
 
 @pytest.mark.parametrize("patch", [(8, 8), (8, 8, 4), (32, 16)])
@@ -151,23 +161,25 @@ def test_synthetic_patches_take_the_place_of_real_lesion_patches(patch):
     source = Source(make_case(9, classes=(2,)))
     synthetic = SyntheticPatches(source, SCHEME, CLASSES, patch)
     counts = Shares(8, 0.75, 0.5, 0.0).counts(5)
-    batch = BatchMaker(pool, synthetic, keep, counts, 8, SeedTree(0)).batch(2)
+    batch = BatchMaker(pool, synthetic, keep, counts, 8, SeedTree(0)).batch(2, CPU)
     assert (batch.synthetic, source.drawn) == (4, 4)
     assert batch.lesions >= 6
-    assert all((labels == 2).any() for labels in batch.labels[:4])
-    assert batch.images.shape == (8, 1, *patch)
+    assert all((labels == 2).any() for labels in batch.patches.labels[:4])
+    assert batch.patches.images.shape == (8, 1, *patch)
 
 
 def test_a_part_of_a_case_is_normalised_by_the_scale_of_the_whole():
     slab = replace(make_case(9), scale=CaseScale((5.0,), (2.0,), (-1e3,), (1e3,)))
-    image, _ = SyntheticPatches(Source(slab), SCHEME, CLASSES, (24, 20)).cut((np.random.default_rng(0),))[0]
+    (cut,) = SyntheticPatches(Source(slab), SCHEME, CLASSES, (24, 20)).cut((np.random.default_rng(0),))
+    image = cut.image
     k = [n for n in range(6) if np.allclose(image, (slab.volume.image[..., n] - 5) / 2, atol=1e-5)]
     assert len(k) == 1
 
 
 def test_a_synthetic_case_without_a_lesion_still_gives_a_patch():
     source = Source(make_case(9, classes=()))
-    image, labels = SyntheticPatches(source, SCHEME, CLASSES, (8, 8)).cut((np.random.default_rng(0),))[0]
+    (cut,) = SyntheticPatches(source, SCHEME, CLASSES, (8, 8)).cut((np.random.default_rng(0),))
+    image, labels = cut.image, cut.labels
     assert image.shape == (1, 8, 8)
     assert not labels.any()
 
@@ -181,9 +193,9 @@ def test_a_synthetic_patch_is_cut_around_the_new_lesion_not_an_old_one(patch):
     volume = replace(CASE.volume, image=image, grid=grid)
     case = replace(CASE, volume=volume, label_map=LabelMap(labels, grid, CLASSES), site=(31, 31, 5))
     cutter = SyntheticPatches(Source(case), SCHEME, CLASSES, patch)
-    for _, ids in cutter.cut(tuple(np.random.default_rng(n) for n in range(10))):
-        assert (ids == 2).any()
-        assert not (ids == 1).any()
+    for cut in cutter.cut(tuple(np.random.default_rng(n) for n in range(10))):
+        assert (cut.labels == 2).any()
+        assert not (cut.labels == 1).any()
 
 
 def test_every_slice_of_a_new_lesion_is_drawn():
@@ -198,4 +210,4 @@ def test_every_slice_of_a_new_lesion_is_drawn():
     )
     cutter = SyntheticPatches(Source(case), SCHEME, CLASSES, (8, 8))
     drawn = cutter.cut(tuple(np.random.default_rng(n) for n in range(40)))
-    assert {float(image.max()) for image, _ in drawn} == {2.0, 3.0, 4.0, 5.0}
+    assert {float(cut.image.max()) for cut in drawn} == {2.0, 3.0, 4.0, 5.0}

@@ -1,0 +1,77 @@
+"""All steps by name, and which of them suit which kind of image."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Final, Literal
+
+from medaug.core.errors import ConfigError
+from medaug.core.volume import Unit
+from medaug.transforms._steps import filters, grey, spatial
+from medaug.transforms._steps.step import Step
+
+Preset = Literal["auto", "general", "ct", "mr", "pet", "us", "xray"]
+
+_GEOMETRY: Final = (
+    spatial.Flip,
+    spatial.Rotate,
+    spatial.Scale,
+    spatial.Shear,
+    spatial.Translate,
+    spatial.Elastic,
+)
+_GENERAL: Final[tuple[type[Step], ...]] = (
+    *_GEOMETRY,
+    grey.Gamma,
+    grey.Brightness,
+    grey.Contrast,
+    filters.Blur,
+    filters.Sharpen,
+    grey.GaussianNoise,
+)
+PRESETS: Final[dict[str, tuple[type[Step], ...]]] = {
+    "general": _GENERAL,
+    # a bent grey scale is no Hounsfield scale any more
+    "ct": tuple(step for step in _GENERAL if step is not grey.Gamma),
+    "mr": _GENERAL,
+    "pet": _GENERAL,
+    "us": _GENERAL,
+    "xray": _GENERAL,
+}
+_OTHERS: Final[tuple[type[Step], ...]] = (spatial.Permute, spatial.Perspective)
+STEPS: Final[dict[str, type[Step]]] = {
+    step.model_fields["kind"].default: step
+    for step in dict.fromkeys((*(one for preset in PRESETS.values() for one in preset), *_OTHERS))
+}
+_MODALITIES: Final = {
+    "CT": "ct",
+    "MR": "mr",
+    "PT": "pet",
+    "US": "us",
+    "CR": "xray",
+    "DX": "xray",
+    "MG": "xray",
+}
+
+
+def step_kind(name: str) -> type[Step]:
+    """The step of that name.
+
+    Raises:
+        ConfigError: If there is none; the line lists those there are.
+    """
+    if name not in STEPS:
+        close = difflib.get_close_matches(name, STEPS, n=1)
+        hint = f"did you mean {close[0]}?" if close else ""
+        raise ConfigError(
+            f"no step is called {name!r}", where="transforms", expected=", ".join(STEPS), hint=hint
+        )
+    return STEPS[name]
+
+
+def preset_steps(preset: Preset, unit: Unit, modality: str) -> tuple[type[Step], ...]:
+    """The steps that suit an image; ``auto`` goes by its DICOM modality, then by its unit."""
+    if preset != "auto":
+        return PRESETS[preset]
+    by_unit = {Unit.HU: "ct", Unit.SUV: "pet", Unit.ARBITRARY: "general"}
+    return PRESETS[_MODALITIES.get(modality, by_unit[unit])]
