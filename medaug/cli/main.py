@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from medaug import __version__
-from medaug.cli import data, evidence, sharing, synthesis
+from medaug.cli import data, evidence, pacs, sharing, synthesis
 from medaug.cli.render import show_error
 from medaug.core.config import explain
 from medaug.core.errors import ConfigError, InterruptedRunError, MedaugError, StorageError
@@ -33,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (data, synthesis, evidence, sharing):
+for room in (data, pacs, synthesis, evidence, sharing):
     room.add_commands(app)
 
 

@@ -126,6 +126,17 @@ class StorageError(MedaugError):
     exit_code = 7
 
 
+class NetworkError(MedaugError):
+    """An archive does not let us in, or what it answers makes no sense."""
+
+    exit_code = 8
+
+
+@final
+class UnreachableError(NetworkError):
+    """An archive does not answer in time or broke off; the same command again goes on."""
+
+
 @final
 class InterruptedRunError(MedaugError):
     """The user stopped the run; it can be resumed."""
