@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from medaug.cli.options import JsonOption
 from medaug.cli.render import call
-from medaug.core.errors import ConfigError
+from medaug.cli.secrets import read_secret
 
 PassphraseOption = Annotated[
     Path | None,
@@ -27,29 +26,8 @@ def add_commands(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def _first_line(file: Path) -> str:
-    try:
-        return (file.read_text(encoding="utf-8").splitlines() or [""])[0]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{file.name} cannot be read", where="--passphrase-file", expected="a text file of one line"
-        ) from error
-
-
 def _passphrase(file: Path | None, *, confirm: bool) -> str:
-    """The passphrase from a file's first line, from standard input, or asked for without echo."""
-    if file is not None:
-        return _first_line(file)
-    if not sys.stdin.isatty():
-        piped = sys.stdin.readline().rstrip("\r\n")
-        if not piped:
-            raise ConfigError(
-                "there is no terminal to ask for the passphrase on",
-                where="--passphrase-file",
-                expected="a file that holds it, or a line on standard input",
-            )
-        return piped
-    return str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True))
+    return read_secret(file, "passphrase", "--passphrase-file", confirm=confirm)
 
 
 def keygen(
