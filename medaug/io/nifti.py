@@ -152,7 +152,7 @@ def load_nifti(path: Path) -> StoredImage:
     with open_stream(path) as stream:
         layout, taken = _open(stream)
         if layout.is_single:
-            take_whole(stream, layout.offset - taken)
+            stream.skip(layout.offset - taken)
             content = take_whole(stream, layout.size)
         digests: tuple[str, ...] = (stream.finish(),)
     if not layout.is_single:
@@ -298,7 +298,7 @@ def _second_file(path: Path, layout: _Layout) -> tuple[bytearray, str]:
     with open_stream(other) as stream:
         if stream.starts_as_gzip():
             stream.decode("gzip")
-        take_whole(stream, layout.offset)
+        stream.skip(layout.offset)
         content = take_whole(stream, layout.size)
         return content, stream.finish()
 

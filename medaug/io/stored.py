@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, final
 
 import numpy as np
 
-from medaug.core.errors import GeometryError
+from medaug.core.errors import GeometryError, UnreadableError
 from medaug.core.findings import Code
 from medaug.core.geometry import Affine
 from medaug.core.results import Finding
@@ -77,6 +78,26 @@ def spatial_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
         hint = "take one frame and one channel out"
         raise GeometryError(f"image is {len(shape)}D", expected="3D or 4D", hint=hint, code=Code.FOUR_AXES)
     return shape + (1,) * (3 - len(shape))
+
+
+def inside_folder(header: Path, name: str) -> Path:
+    """The file that a header names for its voxels, which must lie in the header's folder or below it.
+
+    Raises:
+        UnreadableError: If it lies elsewhere, or does not exist.
+    """
+    folder = header.parent.resolve()
+    try:
+        other = (folder / name).resolve()
+        is_file = other.is_relative_to(folder) and other.is_file()
+    except (OSError, ValueError) as error:
+        raise UnreadableError("header names no data file that can be opened") from error
+    if not other.is_relative_to(folder):
+        hint = "put the data file beside its header"
+        raise UnreadableError("header names a data file outside its folder", hint=hint)
+    if not is_file:
+        raise UnreadableError("the data file of this header is missing", hint="put it beside its header")
+    return other
 
 
 def require_upright(affine: Affine) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import bz2
 import hashlib
+import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol, final
+
+import numpy as np
 
 from medaug.core.errors import UnreadableError
 from medaug.core.findings import Code
@@ -18,6 +21,8 @@ AGAIN = "copy or export it again"
 MAX_VOXELS = 1 << 30
 _CHUNK = 1 << 20
 _SLACK = 1 << 20
+# a number written as text takes fewer bytes, its separator included
+_TEXT_BYTES = 32
 _GZIP_START = b"\x1f\x8b"
 
 
@@ -91,12 +96,18 @@ class Stream:
         self._hash = hashlib.sha256()
         self._ahead = b""
         self._coder: _Coder | None = None
+        self._read = 0
 
     def starts_as_gzip(self) -> bool:
         """Whether what comes next is a gzip stream."""
         if len(self._ahead) < len(_GZIP_START):
             self._ahead += self._stored(_CHUNK)
         return self._ahead.startswith(_GZIP_START)
+
+    @property
+    def place(self) -> int:
+        """How many stored bytes were taken so far; only before :meth:`decode`."""
+        return self._read - len(self._ahead)
 
     def decode(self, encoding: Literal["gzip", "bzip2"]) -> None:
         """Take what follows as a compressed stream."""
@@ -111,6 +122,20 @@ class Stream:
                 break
             taken += part
         return taken
+
+    def skip(self, count: int) -> None:
+        """Leave out the next bytes of the content.
+
+        Raises:
+            EOFError: If it ends before; :func:`open_stream` says so in words.
+        """
+        if count < 0:
+            raise EOFError
+        while count:
+            part = self._next(min(count, _CHUNK))
+            if not part:
+                raise EOFError
+            count -= len(part)
 
     def take_line(self, limit: int) -> bytes:
         """The next line with its end of line, or as many bytes as allowed; only before :meth:`decode`."""
@@ -142,6 +167,7 @@ class Stream:
     def _stored(self, count: int) -> bytes:
         part = self._handle.read(count)
         self._hash.update(part)
+        self._read += len(part)
         return part
 
     def _waiting(self, count: int) -> bytes:
@@ -223,3 +249,20 @@ def require_sane_size(shape: tuple[int, ...]) -> None:
         shown = " x ".join(str(length) for length in shape)
         what, expected = f"header claims {shown[:80]} voxels", f"1 to {MAX_VOXELS} voxels"
         raise UnreadableError(what, expected=expected, code=Code.ABSURD_SIZE)
+
+
+def numbers_in_text(stream: Stream, dtype: np.dtype, sizes: tuple[int, ...]) -> np.ndarray:
+    """Numbers written as text, axes in the order of the file.
+
+    Raises:
+        UnreadableError: If there are more or fewer than the header claims, or one is no number.
+    """
+    count = math.prod(sizes)
+    words = bytes(stream.take(count * _TEXT_BYTES)).split()
+    if len(words) != count:
+        raise UnreadableError(f"file holds {len(words)} values", expected=f"{count}", hint=AGAIN)
+    try:
+        numbers = np.array(words, dtype=np.bytes_).astype(dtype.newbyteorder("="))
+    except (ValueError, OverflowError) as error:
+        raise UnreadableError("a value is no number", hint=AGAIN) from error
+    return numbers.reshape(sizes, order="F")
