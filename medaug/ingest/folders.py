@@ -10,6 +10,8 @@ from typing import Literal, final
 
 from medaug.core.config import read_json
 from medaug.core.errors import DataError, LabelError
+from medaug.core.findings import Code
+from medaug.core.wording import counted
 from medaug.ingest.sources import ClassId, Discovery, ImageSource, LabelSource, SourceCase, Stated, Stray
 from medaug.io.dataset import DATASET_JSON
 from medaug.io.nifti import stem
@@ -37,11 +39,21 @@ class _Place:
 @final
 @dataclass(frozen=True, slots=True)
 class _Description:
-    """What ``dataset.json`` says."""
+    """What ``dataset.json`` says.
+
+    Attributes:
+        channels: Their names, in order.
+        classes: Label ids and names.
+        licence: None where it names none.
+        has_frames: The form is the Decathlon's: several channels are the fourth axis of one file.
+        n_training: How many cases have a label.
+    """
 
     channels: tuple[str, ...]
     classes: tuple[ClassId, ...]
     licence: str | None
+    has_frames: bool = False
+    n_training: int | None = None
 
     @property
     def modality(self) -> str | None:
@@ -91,7 +103,18 @@ def pair_niftis(folder: Path, files: Sequence[Path], source: int, *, keep_ids: b
         else:
             message = "label file has no image of its name"
             strays.append(Stray("image-missing", "refused", message, tuple(folder / p.path for p in labels)))
+    if description is not None:
+        strays += _count_training(description, cases)
     return Discovery(tuple(cases), tuple(strays))
+
+
+def _count_training(description: _Description, cases: Sequence[SourceCase]) -> list[Stray]:
+    """``description-differs``: another number of labelled cases than ``dataset.json`` says."""
+    found = sum(case.label is not None for case in cases)
+    if description.n_training in (None, found):
+        return []
+    message = f"dataset.json speaks of {description.n_training} training cases; {counted(found, 'labelled case')} found"
+    return [Stray(Code.DESCRIPTION_DIFFERS, "flagged", message, ())]
 
 
 def _place(path: Path) -> _Place:
@@ -147,12 +170,14 @@ def _case(
     keep_ids: bool,
 ) -> SourceCase:
     images = sorted(images, key=lambda p: p.channel)
-    problem = _problem(images, labels, description)
     names = description.channels if description is not None else ()
+    lone = len(images) == 1 and not images[0].channel
+    frames = names if lone and len(names) > 1 and description is not None and description.has_frames else ()
+    problem = _problem(images, labels, 0 if frames else len(names))
     channels = [
         names[int(p.channel)] if p.channel and int(p.channel) < len(names) else p.channel for p in images
     ]
-    if len(images) == 1 and not images[0].channel and len(names) == 1:
+    if lone and len(names) == 1:
         channels = [names[0]]
     return SourceCase(
         source=source,
@@ -160,7 +185,7 @@ def _case(
         patient_key=images[0].patient,
         ids_are_pseudonyms=keep_ids,
         images=tuple(
-            ImageSource("nifti", (folder / p.path,), _channel_name(name, len(images)))
+            ImageSource("nifti", (folder / p.path,), _channel_name(name, len(images)), frames)
             for p, name in zip(images, channels, strict=True)
         ),
         label=LabelSource("nifti", (folder / labels[0].path,)) if labels else None,
@@ -180,13 +205,14 @@ def _channel_name(name: str, count: int) -> str:
     return "" if count == 1 else f"channel_{int(name)}"
 
 
-def _problem(images: list[_Place], labels: list[_Place], description: _Description | None) -> str:
+def _problem(images: list[_Place], labels: list[_Place], channels: int) -> str:
+    """What is wrong with the files of a case; ``channels`` is how many files are stated, 0 for any number."""
     if len(labels) > 1:
         return "several label files claim one image; keep one"
     if len({p.channel for p in images}) < len(images):
         return "several image files claim one case; keep one, or name the channels in a cases.csv"
-    if description is not None and len(images) != len(description.channels):
-        return f"case has {len(images)} channels; expected {len(description.channels)} as dataset.json says"
+    if channels and len(images) != channels:
+        return f"case has {counted(len(images), 'channel')}; expected {channels} as dataset.json says"
     return ""
 
 
@@ -194,18 +220,25 @@ def _describe(path: Path) -> _Description:
     raw = read_json(path)
     if not isinstance(raw, dict) or not isinstance(raw.get("labels"), dict):
         raise DataError(f"{path.name} names no labels", expected="dataset.json of nnU-Net or the Decathlon")
-    channels = raw.get("channel_names", raw.get("modality", {"0": "image"}))
-    names = (
-        tuple(str(channels[key]) for key in sorted(channels, key=int))
-        if isinstance(channels, dict)
-        else ("image",)
-    )
+    names = _channel_names(raw.get("channel_names", raw.get("modality", {"0": "image"})))
     licence = raw.get("licence", raw.get("license"))
+    training = raw.get("numTraining")
     return _Description(
         tuple(_decathlon_name(name) for name in names),
         _label_table(raw["labels"].items()),
         str(licence) if licence else None,
+        has_frames="channel_names" not in raw,
+        n_training=training if isinstance(training, int) else None,
     )
+
+
+def _channel_names(channels: object) -> tuple[str, ...]:
+    """The names in the order of their numbers; one image channel where the description has none."""
+    if not isinstance(channels, dict):
+        return ("image",)
+    if not all(str(key).isdecimal() for key in channels):
+        raise DataError("dataset.json numbers its channels by no numbers", expected='such as {"0": "CT"}')
+    return tuple(str(channels[key]) for key in sorted(channels, key=int))
 
 
 def _decathlon_name(name: str) -> str:

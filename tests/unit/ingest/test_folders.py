@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from medaug.core.errors import LabelError
+from medaug.core.errors import DataError, LabelError
 from medaug.ingest.folders import modality_of, pair_niftis
 from medaug.ingest.sources import ClassId, Discovery
 from tests.unit.ingest.material import ct_values, label_values, save
@@ -103,11 +103,38 @@ def test_dataset_json_of_the_decathlon(tmp_path: Path) -> None:
     assert (case.stated.modality, case.images[0].channel, case.problem) == ("MR", "MR", "")
 
 
+def test_channels_of_the_decathlon_are_the_fourth_axis_and_those_of_nnunet_are_files(tmp_path: Path) -> None:
+    described = {"modality": {"0": "FLAIR", "1": "T1w"}, "labels": {"0": "background", "1": "tumour"}}
+    (tmp_path / "dataset.json").write_text(json.dumps(described))
+    (case,) = _pair(tmp_path, "imagesTr/a.nii.gz", "labelsTr/a.nii.gz").cases
+    assert (case.channels, case.images[0].frames, case.problem) == (("FLAIR", "T1w"), ("FLAIR", "T1w"), "")
+    renamed = {"channel_names": described["modality"], "labels": {"background": 0, "tumour": 1}}
+    (tmp_path / "dataset.json").write_text(json.dumps(renamed))
+    (case,) = _pair(tmp_path).cases
+    assert "1 channel; expected 2" in case.problem
+
+
+def test_lost_training_cases_are_told(tmp_path: Path) -> None:
+    described = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "x": 1}, "numTraining": 2}
+    (tmp_path / "dataset.json").write_text(json.dumps(described))
+    (stray,) = _pair(tmp_path, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz").strays
+    assert (stray.code, stray.severity) == ("description-differs", "flagged")
+    assert "2 training cases; 1 labelled case found" in stray.message
+    assert not _pair(tmp_path, "imagesTr/b_0000.nii.gz", "labelsTr/b.nii.gz").strays
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"labels": {}, "channel_names": {"first": "CT"}}'])
+def test_a_damaged_dataset_json_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "dataset.json").write_text(text)
+    with pytest.raises(DataError, match=r"dataset\.json"):
+        _pair(tmp_path, "imagesTr/a_0000.nii.gz")
+
+
 def test_a_missing_channel_and_regions_are_refused(tmp_path: Path) -> None:
     described = {"channel_names": {"0": "T1", "1": "T2"}, "labels": {"background": 0, "x": 1}}
     (tmp_path / "dataset.json").write_text(json.dumps(described))
     (case,) = _pair(tmp_path, "imagesTr/a_0000.nii.gz").cases
-    assert "1 channels; expected 2" in case.problem
+    assert "1 channel; expected 2" in case.problem
     (tmp_path / "dataset.json").write_text(json.dumps(described | {"labels": {"whole": [1, 2]}}))
     with pytest.raises(LabelError, match="regions"):
         _pair(tmp_path)
