@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from medaug.io.metaimage import count_frames, data_file, load_metaimage
 VALUES = np.arange(24, dtype=np.int16).reshape((2, 3, 4), order="F")
 
 
-def write(path: Path, content: bytes = VALUES.tobytes(order="F"), **changes: str) -> Path:
+def write(path: Path, content: Any = VALUES.tobytes(order="F"), **changes: str) -> Path:
     """A file with the fields given changed; an empty one is taken out."""
     fields = {
         "ObjectType": "Image",

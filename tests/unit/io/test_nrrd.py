@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ DIRECTIONS = "(0.5,0,0) (0,0.6,0.1) (0,-0.2,1.2)"
 AFFINE = np.array([[0.5, 0, 0, 1], [0, 0.6, -0.2, 2], [0, 0.1, 1.2, 3], [0, 0, 0, 1.0]])
 
 
-def write(path: Path, content: bytes = VALUES.tobytes(order="F"), **changes: str) -> Path:
+def write(path: Path, content: Any = VALUES.tobytes(order="F"), **changes: str) -> Path:
     """A file with the fields given changed; ``none`` takes one out."""
     fields = {
         "type": "short",
