@@ -15,9 +15,10 @@ from medaug.core.geometry import lps_to_ras
 from medaug.io.metaimage import count_frames, data_file, load_metaimage
 
 VALUES = np.arange(24, dtype=np.int16).reshape((2, 3, 4), order="F")
+RAW = VALUES.tobytes(order="F")
 
 
-def write(path: Path, content: Any = VALUES.tobytes(order="F"), **changes: str) -> Path:
+def write(path: Path, content: Any = RAW, **changes: str) -> Path:
     """A file with the fields given changed; an empty one is taken out."""
     fields = {
         "ObjectType": "Image",

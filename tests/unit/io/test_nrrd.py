@@ -16,11 +16,12 @@ from medaug.core.geometry import lps_to_ras
 from medaug.io.nrrd import SlicerSegment, count_frames, data_file, declared_segments, load_nrrd
 
 VALUES = np.arange(24, dtype=np.int16).reshape((2, 3, 4), order="F")
+RAW = VALUES.tobytes(order="F")
 DIRECTIONS = "(0.5,0,0) (0,0.6,0.1) (0,-0.2,1.2)"
 AFFINE = np.array([[0.5, 0, 0, 1], [0, 0.6, -0.2, 2], [0, 0.1, 1.2, 3], [0, 0, 0, 1.0]])
 
 
-def write(path: Path, content: Any = VALUES.tobytes(order="F"), **changes: str) -> Path:
+def write(path: Path, content: Any = RAW, **changes: str) -> Path:
     """A file with the fields given changed; ``none`` takes one out."""
     fields = {
         "type": "short",
