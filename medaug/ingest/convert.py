@@ -15,6 +15,7 @@ from medaug.core.errors import DataError, GeometryError, UnreadableError
 from medaug.core.findings import Code
 from medaug.core.geometry import Grid
 from medaug.core.results import Finding
+from medaug.core.storage import sha256_if_readable
 from medaug.core.volume import LabelMap, Mask, Unit, Volume
 from medaug.ingest import checks
 from medaug.ingest.classes import present_ids, to_class_ids
@@ -199,7 +200,7 @@ def _read_channel(source: ImageSource, case_id: str) -> _Channel:
             read.volume.image[0],
             read.volume.grid,
             read.volume.spacing_known,
-            read.source_sha256,
+            tuple(sha256_if_readable(path) for path in source.files),
             read.modality,
             read.volume.unit,
             read.findings,

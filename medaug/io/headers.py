@@ -1,21 +1,33 @@
-"""DICOM headers: which files are images, which series they belong to; no pixel is read here."""
+"""DICOM headers: which files are images, which series they belong to; no pixel is read here.
+
+Each file is parsed once, and only for the elements that are wanted. Many files are shared among processes.
+"""
 
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
+import signal
 import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import BinaryIO, Final, Literal, final
 
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.tag import Tag
 
-from medaug.core.errors import UnreadableError
+from medaug.core.errors import DataError, UnreadableError
+from medaug.core.findings import Code
+from medaug.io._dicom import classic
+from medaug.io._dicom.elements import Elements
+from medaug.io._dicom.frame import Frame
 
 # What pydicom and its plugins raise on damaged files; each is turned into one clear line where it is caught.
 PYDICOM_ERRORS = (
@@ -37,20 +49,28 @@ PYDICOM_ERRORS = (
 )
 _DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
 SEGMENTATION_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"})
-_HEADER_TAGS = (
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "SeriesInstanceUID",
-    "StudyInstanceUID",
-    "FrameOfReferenceUID",
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "Modality",
-    "SeriesNumber",
-    "Rows",
-    "ReferencedSeriesSequence",
+_SOP_CLASS, _INSTANCE, _SERIES, _STUDY, _REFERENCE = (
+    0x00080016,
+    0x00080018,
+    0x0020000E,
+    0x0020000D,
+    0x00200052,
 )
+_PATIENT_ID, _PATIENT_NAME, _BIRTH_DATE, _MODALITY = 0x00100020, 0x00100010, 0x00100030, 0x00080060
+_ROWS, _FRAMES, _REFERENCED = 0x00280010, 0x00280008, 0x00081115
+_WANTED: Final = [
+    Tag(number)
+    for number in (
+        *(_SOP_CLASS, _INSTANCE, _SERIES, _STUDY, _REFERENCE, _PATIENT_ID, _PATIENT_NAME, _BIRTH_DATE),
+        *(_MODALITY, _ROWS, _FRAMES, _REFERENCED),
+        *classic.TAGS,
+    )
+]
+_PIXEL_TAGS: Final = (b"\xe0\x7f\x10\x00", b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00")
+_IMPLICIT, _BIG, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
+# Starting processes costs as long as parsing a few hundred headers
+_WORTH_WORKERS = 500
+_CHUNK = 64
 # The first element of a data set that was stored without preamble: group 0002 or 0008, little endian
 _BARE_STARTS = (b"\x02\x00", b"\x08\x00")
 
@@ -58,7 +78,13 @@ _BARE_STARTS = (b"\x02\x00", b"\x08\x00")
 @final
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What grouping needs of one DICOM file. Holds identifiers: stays in memory, enters no message."""
+    """What grouping and reading need of one DICOM file. Holds identifiers: stays in memory, enters no message.
+
+    Attributes:
+        frames_in_file: NumberOfFrames; 1 where the header is silent.
+        frames: The frame of a classic CT, MR or PET object; empty for all others, which are parsed when they are opened.
+        fault: Why the frame of a classic object cannot be read; raised when its series is opened.
+    """
 
     path: Path
     sop_class_uid: str
@@ -70,6 +96,9 @@ class Header:
     modality: str
     is_image: bool
     referenced_series: tuple[str, ...]
+    frames_in_file: int = 1
+    frames: tuple[Frame, ...] = ()
+    fault: DataError | None = None
 
     @property
     def is_segmentation(self) -> bool:
@@ -80,9 +109,15 @@ class Header:
 @final
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The files that share a SeriesInstanceUID, sorted by SOPInstanceUID and then path."""
+    """The files that share a SeriesInstanceUID, sorted by SOPInstanceUID and then path.
+
+    Attributes:
+        headers: Of its files.
+        rivals: Headers of other series that claim the SOPInstanceUID of one of these files.
+    """
 
     headers: tuple[Header, ...]
+    rivals: tuple[Header, ...] = ()
 
     @property
     def first(self) -> Header:
@@ -157,9 +192,12 @@ def looks_like_dicom(path: Path) -> bool:
     """Whether the first bytes are those of a DICOM file (PS3.10 section 7.1, or a bare data set)."""
     try:
         with path.open("rb") as handle:
-            start = handle.read(132)
+            return _begins_as_dicom(handle.read(132))
     except OSError:
         return False
+
+
+def _begins_as_dicom(start: bytes) -> bool:
     return start[128:] == b"DICM" or (len(start) == 132 and start[:2] in _BARE_STARTS)
 
 
@@ -169,37 +207,84 @@ def read_header(path: Path) -> Header | None:
     Raises:
         UnreadableError: If the file begins as DICOM does and cannot be parsed, or names no class or series.
     """
-    if not looks_like_dicom(path):
-        return None
-    dataset = read_dataset(path, pixels=False, tags=_HEADER_TAGS)
     try:
-        with quiet_pydicom():
-            return _header(path, dataset)
+        with path.open("rb") as handle:
+            start = handle.read(132)
+            if not _begins_as_dicom(start):
+                return None
+            handle.seek(0)
+            with quiet_pydicom():
+                dataset = pydicom.dcmread(
+                    handle, force=start[128:] != b"DICM", stop_before_pixels=True, specific_tags=_WANTED
+                )
+                return _header(path, dataset, handle)
     except PYDICOM_ERRORS as error:
-        raise UnreadableError("DICOM header is damaged") from error
+        raise UnreadableError("DICOM header is cut short or damaged", code=Code.TRUNCATED_FILE) from error
 
 
-def _header(path: Path, dataset: FileDataset) -> Header | None:
-    sop_class, series = str(dataset.get("SOPClassUID") or ""), str(dataset.get("SeriesInstanceUID") or "")
+def _header(path: Path, dataset: FileDataset, handle: BinaryIO) -> Header | None:
+    elements = Elements(dataset)
+    sop_class, series = elements.text(_SOP_CLASS), elements.text(_SERIES)
     if not sop_class or not series:
         if str(dataset.file_meta.get("MediaStorageSOPClassUID") or "") == _DICOMDIR_CLASS:
             return None
-        raise UnreadableError("DICOM file names no class or no series")
-    referenced = tuple(
-        str(item.get("SeriesInstanceUID", "")) for item in dataset.get("ReferencedSeriesSequence") or ()
-    )
-    return Header(
+        raise UnreadableError("DICOM file names no class or no series", code=Code.UNREADABLE)
+    referenced = dataset.get("ReferencedSeriesSequence") or () if elements.has(_REFERENCED) else ()
+    header = Header(
         path=path,
         sop_class_uid=sop_class,
-        sop_instance_uid=str(dataset.get("SOPInstanceUID") or ""),
+        sop_instance_uid=elements.text(_INSTANCE),
         series_uid=series,
-        study_uid=str(dataset.get("StudyInstanceUID") or ""),
-        frame_of_reference_uid=str(dataset.get("FrameOfReferenceUID") or ""),
+        study_uid=elements.text(_STUDY),
+        frame_of_reference_uid=elements.text(_REFERENCE),
+        modality=elements.text(_MODALITY),
+        is_image=elements.has(_ROWS) and sop_class not in SEGMENTATION_CLASSES,
+        referenced_series=tuple(str(item.get("SeriesInstanceUID", "")) for item in referenced),
+        frames_in_file=elements.whole(_FRAMES, "IS") or 1,
         patient_key=patient_key(dataset),
-        modality=str(dataset.get("Modality") or ""),
-        is_image=dataset.get("Rows") is not None and sop_class not in SEGMENTATION_CLASSES,
-        referenced_series=referenced,
     )
+    if sop_class not in classic.CLASSES or header.frames_in_file > 1 or classic.is_mosaic(elements):
+        return header
+    try:
+        return replace(header, frames=(_frame(header, dataset, elements, handle),))
+    except DataError as error:
+        return replace(header, fault=error)
+
+
+def _frame(header: Header, dataset: FileDataset, elements: Elements, handle: BinaryIO) -> Frame:
+    syntax = str(dataset.file_meta.get("TransferSyntaxUID") or "")
+    who = (
+        header.patient_key,
+        str(dataset.get("PatientName") or ""),
+        str(dataset.get("PatientBirthDate") or ""),
+    )
+    belonging = classic.Belonging(
+        header.sop_instance_uid,
+        who,
+        header.frame_of_reference_uid,
+        classic.CLASSES[header.sop_class_uid],
+        syntax,
+    )
+    element = None if syntax == _DEFLATED else _pixel_element(handle, syntax)
+    return classic.frame_of(elements, belonging, header.path, element)
+
+
+def _pixel_element(handle: BinaryIO, syntax: str) -> classic.PixelElement:
+    """Where the pixel data stand in a file that was parsed up to them (PS3.5 7.1)."""
+    begun = handle.tell()
+    head = handle.read(12)
+    is_little = syntax != _BIG
+    tag = head[:4] if is_little else head[1::-1] + head[3:1:-1]
+    if tag not in _PIXEL_TAGS:
+        raise UnreadableError(
+            "file has no pixel data", hint="export the images, not only headers", code=Code.NO_PIXEL_DATA
+        )
+    order: Literal["little", "big"] = "little" if is_little else "big"
+    if syntax == _IMPLICIT:
+        start, length = begun + 8, int.from_bytes(head[4:8], order)
+    else:
+        start, length = begun + 12, int.from_bytes(head[8:12], order)
+    return classic.PixelElement(start, length, os.fstat(handle.fileno()).st_size)
 
 
 def patient_key(dataset: Dataset) -> str:
@@ -210,35 +295,36 @@ def patient_key(dataset: Dataset) -> str:
     return f"{dataset.get('PatientName') or ''}|{dataset.get('PatientBirthDate') or ''}".strip("|")
 
 
-def scan(files: Iterable[Path], tick: Callable[[], None] = lambda: None) -> Scan:
+def scan(files: Iterable[Path], tick: Callable[[], None] = lambda: None, workers: int = 1) -> Scan:
     """Sort files into series by SeriesInstanceUID, reading headers only.
 
     Args:
         files: Candidates; names and extensions do not matter.
         tick: Called once a file.
+        workers: Processes that parse; a few hundred files stay in this one. The result is the same.
 
     Returns:
         Series in the order of their UIDs; files that are no DICOM, and damaged ones, apart.
     """
     groups: dict[str, list[Header]] = {}
     segmentations, strangers, damaged = [], [], []
-    for path in files:
+    paths = list(files)
+    for path, looked in zip(paths, _headers(paths, workers), strict=True):
         tick()
-        try:
-            header = read_header(path)
-        except UnreadableError:
+        if isinstance(looked, UnreadableError):
             damaged.append(path)
-            continue
-        if header is None:
+        elif looked is None:
             strangers.append(path)
-        elif header.is_segmentation:
-            segmentations.append(header)
+        elif looked.is_segmentation:
+            segmentations.append(looked)
         else:
-            groups.setdefault(header.series_uid, []).append(header)
-    series = [
-        Series(tuple(sorted(group, key=lambda h: (h.sop_instance_uid, str(h.path)))))
-        for _, group in sorted(groups.items())
-    ]
+            groups.setdefault(looked.series_uid, []).append(looked)
+    series = _with_rivals(
+        [
+            tuple(sorted(group, key=lambda h: (h.sop_instance_uid, str(h.path))))
+            for _, group in sorted(groups.items())
+        ]
+    )
     return Scan(
         images=tuple(s for s in series if any(h.is_image for h in s.headers)),
         segmentations=tuple(sorted(segmentations, key=lambda h: (h.series_uid, h.sop_instance_uid))),
@@ -246,3 +332,55 @@ def scan(files: Iterable[Path], tick: Callable[[], None] = lambda: None) -> Scan
         not_dicom=tuple(strangers),
         damaged=tuple(damaged),
     )
+
+
+def _with_rivals(groups: Sequence[tuple[Header, ...]]) -> list[Series]:
+    """Series that know which of their instances another series claims, too."""
+    owners: dict[str, list[Header]] = {}
+    for header in (header for group in groups for header in group if header.is_image):
+        owners.setdefault(header.sop_instance_uid, []).append(header)
+    claimed = {
+        uid: rivals for uid, rivals in owners.items() if uid and len({r.series_uid for r in rivals}) > 1
+    }
+    return [
+        Series(
+            group,
+            tuple(
+                rival
+                for uid in dict.fromkeys(header.sop_instance_uid for header in group)
+                for rival in claimed.get(uid, ())
+                if rival.series_uid != group[0].series_uid
+            ),
+        )
+        for group in groups
+    ]
+
+
+_Looked = Header | UnreadableError | None
+
+
+def _headers(paths: Sequence[Path], workers: int) -> Iterator[_Looked]:
+    """The header of each file in order, or why there is none."""
+    if workers < 2 or len(paths) < _WORTH_WORKERS:
+        yield from map(_look, paths)
+        return
+    # neither threads nor open files of this process are copied, as they would be by a fork
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt)
+    try:
+        yield from pool.map(_look, paths, chunksize=_CHUNK)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _ignore_interrupt() -> None:
+    """Ctrl-C reaches every process of the group; the parent ends the others in order."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _look(path: Path) -> _Looked:
+    try:
+        return read_header(path)
+    except UnreadableError as error:
+        return error

@@ -14,7 +14,7 @@ from pydicom.sr.coding import Code
 
 from medaug import __version__
 from medaug.core.errors import DataError, DependencyError
-from medaug.core.storage import sha256_file, write_bytes_atomic
+from medaug.core.storage import write_bytes_atomic
 from medaug.core.volume import LabelMap
 from medaug.io.dicom import SeriesVolume
 from medaug.io.headers import quiet_pydicom, read_dataset
@@ -69,8 +69,9 @@ def write_prediction(label_map: LabelMap, series: SeriesVolume, files: Sequence[
 
 def _in_slice_order(series: SeriesVolume, files: Sequence[Path]) -> list[Dataset]:
     """The headers of the slices that became the volume, in its order."""
-    by_hash = {sha256_file(path): path for path in files}
-    return [read_dataset(by_hash[sha256], pixels=False) for sha256 in series.source_sha256]
+    datasets = [read_dataset(path, pixels=False) for path in files]
+    by_uid = {str(dataset.get("SOPInstanceUID")): dataset for dataset in datasets}
+    return [by_uid[uid] for uid in dict.fromkeys(series.instance_uids)]
 
 
 def _build(frames: np.ndarray, names: Sequence[str], slices: list[Dataset]) -> Segmentation:

@@ -13,8 +13,8 @@ from pydicom.dataset import FileDataset
 
 from medaug.core.errors import DataError, GeometryError, MedaugError, UnreadableError
 from medaug.core.volume import Unit
-from medaug.io.dicom import SeriesVolume, decode_frame, read_series
-from medaug.io.headers import quiet_pydicom, read_dataset, scan
+from medaug.io.dicom import SeriesVolume, read_series
+from medaug.io.headers import scan
 from tests.unit.io.series import (
     COLUMN,
     CT,
@@ -59,7 +59,7 @@ def test_order_of_files_changes_nothing(tmp_path: Path) -> None:
     again = read_series(files)
     assert first.volume.image.tobytes() == again.volume.image.tobytes()
     assert np.array_equal(first.volume.grid.affine, again.volume.grid.affine)
-    assert first.source_sha256 == again.source_sha256
+    assert first.instance_uids == again.instance_uids
 
 
 def test_rescale_is_that_of_each_slice(tmp_path: Path) -> None:
@@ -193,18 +193,22 @@ def _tilt(dataset: FileDataset, number: int) -> None:
         (_on_slice(2, PatientName="Schulz^Karl"), DataError, "several patients"),
         (_on_slice(2, FrameOfReferenceUID="1.2.3"), DataError, "several frames of reference"),
         (_on_slice(2, RescaleSlope="0"), UnreadableError, "rescale slope is 0"),
-        (_on_slice(2, SamplesPerPixel=3, PhotometricInterpretation="RGB"), UnreadableError, "colour"),
+        (
+            _on_slice(2, SamplesPerPixel=3, PhotometricInterpretation="RGB", PixelData=b"\0\0" * 126),
+            UnreadableError,
+            "colour",
+        ),
         (_on_slice(2, PixelData=b"\0\0" * 41), UnreadableError, "cut short"),
         (_on_slice(2, SOPClassUID=CT.replace(".2", ".7")), UnreadableError, "not supported"),
-        (_on_slice(2, NumberOfFrames=4), UnreadableError, "multi-frame"),
+        (_on_slice(2, NumberOfFrames=4), UnreadableError, "not supported"),
         (_move(NORMAL * 1.0, 2), GeometryError, "mm apart"),
-        (_move(NORMAL * STEP_MM, 4), GeometryError, "1 slices are missing"),
+        (_move(NORMAL * STEP_MM, 4), GeometryError, "1 slice is missing"),
         (_move(NORMAL * -STEP_MM, 4), GeometryError, "one slice position"),
         (_move(ROW * 0.5, 2), GeometryError, "straight line"),
         (_tilt, GeometryError, "tilted"),
         (_everywhere(ImageOrientationPatient=[1, 0, 0, 1, 0, 0]), GeometryError, "perpendicular"),
-        (_everywhere(ImageType=["ORIGINAL", "PRIMARY", "MOSAIC"]), UnreadableError, "mosaic"),
-        (_everywhere(SOPInstanceUID="1.2.3"), DataError, "one instance UID"),
+        (_everywhere(ImageType=["ORIGINAL", "PRIMARY", "MOSAIC"]), UnreadableError, "not supported"),
+        (_everywhere(SOPInstanceUID="1.2.3"), DataError, "hold different images"),
     ],
 )
 def test_what_does_not_hold_together_is_refused(
@@ -230,7 +234,7 @@ def test_junk_and_no_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(UnreadableError, match="no DICOM"):
         read_series([tmp_path / "notes.txt"])
-    with pytest.raises(UnreadableError, match="no file"):
+    with pytest.raises(UnreadableError, match="no image"):
         read_series([])
 
 
@@ -244,11 +248,8 @@ def _digest(values: np.ndarray) -> str:
 
 def _matches(read: SeriesVolume, truth: dict[str, object]) -> bool:
     affine = np.abs(np.array(truth["affine"]) - read.volume.grid.affine).max()
-    return (
-        list(read.volume.grid.shape) == truth["shape"]
-        and affine < 1e-3
-        and truth["sha256"] == _digest(read.volume.image[0])
-    )
+    image = read.volume.image[0] if len(read.volume.image) == 1 else np.moveaxis(read.volume.image, 0, -1)
+    return list(image.shape) == truth["shape"] and affine < 1e-3 and truth["sha256"] == _digest(image)
 
 
 @pytest.mark.parametrize("group", ["hostile", "series"])
@@ -275,15 +276,3 @@ def test_clean_real_series_are_not_refused(medaug_data: Path) -> None:
     for name in ("00_control", "01_shuffled_names_noext", "16_per_slice_rescale"):
         files = [p for p in (medaug_data / "dicom" / "hostile" / name).iterdir() if p.is_file()]
         assert read_series(files).findings == ()
-
-
-def test_all_encodings_of_one_image_decode_to_one_digest(medaug_data: Path) -> None:
-    answers = json.loads((medaug_data / "dicom" / "answers.json").read_text())["encodings"]["files"]
-    for name, answer in answers.items():
-        dataset = read_dataset(medaug_data / "dicom" / "encodings" / "In" / name)
-        with quiet_pydicom():
-            stored = decode_frame(dataset)
-        assert (
-            hashlib.sha256(np.ascontiguousarray(stored, "<i4").tobytes()).hexdigest()
-            == answer["sha256_stored_i4"]
-        ), name

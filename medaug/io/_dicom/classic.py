@@ -1,0 +1,237 @@
+"""Frames of classic single-frame objects (CT, MR and PET Image Storage), out of one parsed header each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, final
+
+from medaug.core.errors import UnreadableError
+from medaug.core.findings import Code
+from medaug.io._dicom.elements import Elements
+from medaug.io._dicom.frame import Frame, PixelFormat, Plane, Rescale, Trait, Vector
+
+CLASSES: Final = {
+    "1.2.840.10008.5.1.4.1.1.2": "CT",
+    "1.2.840.10008.5.1.4.1.1.4": "MR",
+    "1.2.840.10008.5.1.4.1.1.128": "PT",
+}
+_NATIVE_SYNTAXES: Final = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1"})
+_UNDEFINED = 0xFFFFFFFF
+# Odd lengths are padded to even ones, and some writers round up further
+_SLACK_BYTES = 16
+
+_ROWS, _COLUMNS, _SAMPLES, _PHOTOMETRIC = 0x00280010, 0x00280011, 0x00280002, 0x00280004
+_ALLOCATED, _STORED, _HIGH, _SIGNED = 0x00280100, 0x00280101, 0x00280102, 0x00280103
+_POSITION, _ORIENTATION, _PIXEL_SPACING = 0x00200032, 0x00200037, 0x00280030
+_SLOPE, _INTERCEPT, _RESCALE_TYPE, _PET_UNITS = 0x00281053, 0x00281052, 0x00281054, 0x00541001
+_BETWEEN, _THICKNESS, _IMAGE_TYPE, _MODALITY_LUT = 0x00180088, 0x00180050, 0x00080008, 0x00283000
+_INSTANCE_NUMBER = 0x00200013
+
+# (name, tag, VR): by which volumes of one series may differ, the most telling first
+_TRAITS: Final = (
+    ("echo_ms", 0x00180081, "DS"),
+    ("echo", 0x00180086, "IS"),
+    ("b", 0x00189087, "FD"),
+    ("direction", 0x00189089, "FD"),
+    ("inversion_ms", 0x00180082, "DS"),
+    ("flip", 0x00181314, "DS"),
+    ("time", 0x00200100, "IS"),
+    ("reference_ms", 0x00541300, "DS"),
+    ("phase", 0x00209241, "FL"),
+    ("kvp", 0x00180060, "DS"),
+    ("kernel", 0x00181210, "SH"),
+    ("repetition_ms", 0x00180080, "DS"),
+    ("sequence", 0x00180024, "SH"),
+    ("acquisition", 0x00200012, "IS"),
+    ("contrast", 0x00180010, "LO"),
+    ("trigger_ms", 0x00181060, "DS"),
+    ("acquired_at", 0x0008002A, "DT"),
+    ("acquisition_time", 0x00080032, "TM"),
+    ("content_time", 0x00080033, "TM"),
+)
+_DATES: Final = {"acquisition_time": 0x00080022, "content_time": 0x00080023}
+# (private creator element, its text, element, VR) of b-values and gradient directions outside the standard's own tags
+_PRIVATE: Final = (
+    ("b", 0x00190010, "SIEMENS MR HEADER", 0x0019100C, "IS"),
+    ("direction", 0x00190010, "SIEMENS MR HEADER", 0x0019100E, "FD"),
+    ("b", 0x20010010, "Philips Imaging DD 001", 0x20011003, "FL"),
+    ("direction", 0x20010010, "Philips Imaging DD 001", 0x20011004, "CS"),
+    ("b", 0x00430010, "GEMS_PARM_01", 0x00431039, "IS"),
+)
+_GE_B, _GE_B_MODULUS = 0x00431039, 100_000
+_TEXT: Final = frozenset({"SH", "LO", "CS", "DT", "TM"})
+
+TAGS: Final = (
+    *(_ROWS, _COLUMNS, _SAMPLES, _PHOTOMETRIC, _ALLOCATED, _STORED, _HIGH, _SIGNED),
+    *(_POSITION, _ORIENTATION, _PIXEL_SPACING, _SLOPE, _INTERCEPT, _RESCALE_TYPE, _PET_UNITS),
+    *(_BETWEEN, _THICKNESS, _IMAGE_TYPE, _MODALITY_LUT, _INSTANCE_NUMBER, *_DATES.values()),
+    *(tag for _, tag, _ in _TRAITS),
+    *(tag for _, creator, _, element, _ in _PRIVATE for tag in (creator, element)),
+)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class PixelElement:
+    """Where the pixel data of a file stand.
+
+    Attributes:
+        start: Byte at which the value begins.
+        length: Of the value in bytes; 0xFFFFFFFF where it is undefined.
+        file_bytes: Size of the whole file.
+    """
+
+    start: int
+    length: int
+    file_bytes: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """To what a frame belongs; identifiers."""
+
+    instance_uid: str
+    patient: tuple[str, str, str]
+    frame_of_reference_uid: str
+    modality: str
+    transfer_syntax: str
+
+
+def is_mosaic(elements: Elements) -> bool:
+    """Whether many slices are tiled in one frame (Siemens)."""
+    return "MOSAIC" in elements.texts(_IMAGE_TYPE)
+
+
+def frame_of(elements: Elements, belonging: Belonging, path: Path, element: PixelElement | None) -> Frame:
+    """The frame of a single-frame object; what it claims is checked when it is stacked.
+
+    Args:
+        elements: Of the header, read for :data:`TAGS`.
+        belonging: To what it belongs.
+        path: The file.
+        element: Where the pixel data stand, None where they lie in a stream that is deflated.
+
+    Raises:
+        UnreadableError: If fewer or more bytes are there than the header says.
+    """
+    pixels = _pixel_format(elements, belonging.transfer_syntax)
+    offset = None if element is None else _native_offset(pixels, element)
+    return Frame(
+        path=path,
+        number=0,
+        frames_in_file=1,
+        tile=None,
+        instance_uid=belonging.instance_uid,
+        patient=belonging.patient,
+        frame_of_reference_uid=belonging.frame_of_reference_uid,
+        modality=belonging.modality,
+        plane=_plane(elements),
+        thickness_mm=_thickness_mm(elements),
+        pixels=pixels,
+        rescale=_rescale(elements, belonging.modality),
+        is_scout="LOCALIZER" in elements.texts(_IMAGE_TYPE),
+        traits=_traits(elements),
+        pixel_offset=None if elements.has(_MODALITY_LUT) else offset,
+    )
+
+
+def _pixel_format(elements: Elements, transfer_syntax: str) -> PixelFormat:
+    allocated = elements.whole(_ALLOCATED) or 0
+    stored = elements.whole(_STORED) or allocated
+    high = elements.whole(_HIGH)
+    return PixelFormat(
+        rows=elements.whole(_ROWS) or 0,
+        columns=elements.whole(_COLUMNS) or 0,
+        samples=elements.whole(_SAMPLES) or 1,
+        bits_allocated=allocated,
+        bits_stored=stored,
+        high_bit=stored - 1 if high is None else high,
+        is_signed=elements.whole(_SIGNED) == 1,
+        photometric=elements.text(_PHOTOMETRIC).upper(),
+        transfer_syntax=transfer_syntax,
+    )
+
+
+def _native_offset(pixels: PixelFormat, element: PixelElement) -> int | None:
+    """Where the values can be read as they lie, or None where they are encoded in some way."""
+    if pixels.transfer_syntax not in _NATIVE_SYNTAXES:
+        return None
+    expected = pixels.rows * pixels.columns * pixels.samples * pixels.bits_allocated // 8
+    held = min(element.length, element.file_bytes - element.start)
+    if held < expected:
+        what = f"pixel data are cut short: {held} bytes are there"
+        hint = "copy or export the file again"
+        raise UnreadableError(what, expected=f"{expected}", hint=hint, code=Code.TRUNCATED_FILE)
+    if element.length > expected + _SLACK_BYTES:
+        what = f"pixel data are too long for {pixels.rows} x {pixels.columns} pixels"
+        hint = "export the original series again"
+        raise UnreadableError(what, expected=f"{expected} bytes", hint=hint, code=Code.BAD_PIXEL_FORMAT)
+    plain = pixels.samples == 1 and pixels.bits_allocated in (8, 16, 32)
+    return element.start if plain and pixels.photometric in ("MONOCHROME1", "MONOCHROME2") else None
+
+
+def _plane(elements: Elements) -> Plane:
+    orientation = elements.numbers(_ORIENTATION)
+    spacing = elements.numbers(_PIXEL_SPACING)
+    return Plane(
+        position_mm=_vector(elements.numbers(_POSITION)),
+        row=_vector(orientation[:3]) if len(orientation) == 6 else None,
+        column=_vector(orientation[3:]) if len(orientation) == 6 else None,
+        spacing_mm=(spacing[0], spacing[1]) if len(spacing) == 2 else None,
+    )
+
+
+def _vector(numbers: tuple[float, ...]) -> Vector | None:
+    return (numbers[0], numbers[1], numbers[2]) if len(numbers) == 3 else None
+
+
+def _thickness_mm(elements: Elements) -> float | None:
+    for tag in (_BETWEEN, _THICKNESS):
+        value = elements.number(tag)
+        if value is not None and 0 < value < float("inf"):
+            return value
+    return None
+
+
+def _rescale(elements: Elements, modality: str) -> Rescale:
+    if elements.has(_MODALITY_LUT):
+        # the table is applied where the pixels are decoded
+        return Rescale(1.0, 0.0, is_stated=True, kind="")
+    slope, intercept = elements.number(_SLOPE), elements.number(_INTERCEPT)
+    return Rescale(
+        slope=1.0 if slope is None else slope,
+        intercept=0.0 if intercept is None else intercept,
+        is_stated=slope is not None and intercept is not None,
+        kind=elements.text(_PET_UNITS if modality == "PT" else _RESCALE_TYPE).upper(),
+    )
+
+
+def _traits(elements: Elements) -> tuple[Trait, ...]:
+    """By what the frame may differ from others at its place; InstanceNumber comes last, and is the last resort."""
+    found: dict[str, str] = {}
+    for name, tag, kind in _TRAITS:
+        value = _value(elements, tag, kind)
+        if value:
+            found[name] = elements.text(_DATES[name]) + value if name in _DATES else value
+    for name, creator, text, tag, kind in _PRIVATE:
+        if name not in found and elements.text(creator).upper() == text.upper():
+            value = _value(elements, tag, kind)
+            if value:
+                found[name] = value
+    for place, part in enumerate(elements.texts(_IMAGE_TYPE)[2:], start=3):
+        found[f"type_{place}"] = part
+    number = elements.text(_INSTANCE_NUMBER)
+    return tuple(Trait(name, value) for name, value in (*found.items(), ("instance", number)) if value)
+
+
+def _value(elements: Elements, tag: int, kind: str) -> str:
+    """A value as text that is the same for the same value, however it was written."""
+    if kind in _TEXT:
+        return "/".join(elements.texts(tag))
+    numbers = elements.numbers(tag, kind)
+    if tag == _GE_B:
+        # the scanner adds flags above the b-value
+        numbers = tuple(number % _GE_B_MODULUS for number in numbers[:1])
+    return " ".join(f"{number:.6g}" for number in numbers)
