@@ -61,15 +61,18 @@ def settle(read: Sequence[ReadCase], class_names: tuple[str, ...], notes: Sequen
         *checks.check_patient_sources(appearances),
         *checks.check_single_lesions(records, class_names),
     ]
-    return Settled(tuple(_with_codes(record, findings) for record in records), tuple(findings))
+    codes: dict[str | None, list[str]] = {}
+    for found in findings:
+        codes.setdefault(found.case_id, []).append(found.code)
+    settled = tuple(_with_codes(record, codes.get(record.case_id, [])) for record in records)
+    return Settled(settled, tuple(findings))
 
 
 _Step = Callable[[list[CaseRecord]], tuple[list[CaseRecord], list[Finding]]]
 
 
-def _with_codes(record: CaseRecord, findings: Sequence[Finding]) -> CaseRecord:
-    codes = (*record.findings, *(f.code for f in findings if f.case_id == record.case_id))
-    return record.model_copy(update={"findings": tuple(dict.fromkeys(codes))})
+def _with_codes(record: CaseRecord, codes: Sequence[str]) -> CaseRecord:
+    return record.model_copy(update={"findings": tuple(dict.fromkeys((*record.findings, *codes)))})
 
 
 def _guess_units(read: Sequence[ReadCase]) -> tuple[list[CaseRecord], list[Finding]]:
@@ -126,7 +129,8 @@ def _refuse_channels(records: list[CaseRecord]) -> tuple[list[CaseRecord], list[
     """Name lone unnamed channels, and refuse cases whose channels are not those of most."""
     named = [record.channels for record in records if all(record.channels)]
     lone = [names for names in named if len(names) == 1]
-    kept = [record if all(record.channels) else _with_channel(record, lone) for record in records]
+    fellow = _most_common(lone) if lone else None
+    kept = [record if all(record.channels) else _with_channel(record, fellow) for record in records]
     if not kept:
         return [], []
     usual = _most_common([record.channels for record in kept])
@@ -134,10 +138,10 @@ def _refuse_channels(records: list[CaseRecord]) -> tuple[list[CaseRecord], list[
     return [r for r in kept if r.channels == usual], findings
 
 
-def _with_channel(record: CaseRecord, lone: Sequence[tuple[str, ...]]) -> CaseRecord:
+def _with_channel(record: CaseRecord, fellow: tuple[str, ...] | None) -> CaseRecord:
     """A record of one unnamed channel takes the name its fellows have, or that of its modality."""
     own = ("image" if record.modality == "OT" else record.modality,)
-    return record.model_copy(update={"channels": _most_common(lone) if lone else own})
+    return record.model_copy(update={"channels": fellow or own})
 
 
 def _most_common(values: Sequence[H]) -> H:
