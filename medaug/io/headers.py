@@ -5,48 +5,40 @@ Each file is parsed once, and only for the elements that are wanted. Many files 
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import signal
-import struct
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, final
 
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.tag import Tag
 
 from medaug.core.errors import DataError, UnreadableError
 from medaug.core.findings import Code
 from medaug.io._dicom import classic
+from medaug.io._dicom.border import PYDICOM_ERRORS, quiet_pydicom
 from medaug.io._dicom.elements import Elements
 from medaug.io._dicom.frame import Frame
 
-# What pydicom and its plugins raise on damaged files; each is turned into one clear line where it is caught.
-PYDICOM_ERRORS = (
-    AttributeError,
-    BytesLengthException,
-    EOFError,
-    IndexError,
-    InvalidDicomError,
-    KeyError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RecursionError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
+__all__ = [
+    "PYDICOM_ERRORS",
+    "SEGMENTATION_CLASSES",
+    "Header",
+    "Scan",
+    "Series",
+    "looks_like_dicom",
+    "patient_key",
+    "quiet_pydicom",
+    "read_dataset",
+    "read_header",
+    "scan",
+]
+
 _DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
 SEGMENTATION_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"})
 _SOP_CLASS, _INSTANCE, _SERIES, _STUDY, _REFERENCE = (
@@ -142,26 +134,6 @@ class Scan:
     damaged: tuple[Path, ...]
 
 
-@contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """Silence pydicom's and highdicom's own warnings, which quote values and paths that may identify a patient.
-
-    What matters of them is checked here and raised, or becomes a finding.
-    """
-    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"pydicom\..*")
-        warnings.filterwarnings("ignore", module=r"highdicom\..*")
-        try:
-            for logger in loggers:
-                logger.setLevel(logging.CRITICAL + 1)
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-
-
 def read_dataset(
     path: Path, *, pixels: bool = True, tags: Sequence[str] | None = None, where: str = ""
 ) -> FileDataset:
@@ -252,21 +224,68 @@ def _header(path: Path, dataset: FileDataset, handle: BinaryIO) -> Header | None
 
 
 def _frame(header: Header, dataset: FileDataset, elements: Elements, handle: BinaryIO) -> Frame:
-    syntax = str(dataset.file_meta.get("TransferSyntaxUID") or "")
+    belonging = _belonging(dataset, elements, classic.CLASSES[header.sop_class_uid])
+    element = (
+        None if belonging.transfer_syntax == _DEFLATED else _pixel_element(handle, belonging.transfer_syntax)
+    )
+    return classic.frame_of(elements, belonging, header.path, element)
+
+
+def _belonging(dataset: FileDataset, elements: Elements, modality: str) -> classic.Belonging:
     who = (
-        header.patient_key,
+        patient_key(dataset),
         str(dataset.get("PatientName") or ""),
         str(dataset.get("PatientBirthDate") or ""),
     )
-    belonging = classic.Belonging(
-        header.sop_instance_uid,
+    return classic.Belonging(
+        elements.text(_INSTANCE),
         who,
-        header.frame_of_reference_uid,
-        classic.CLASSES[header.sop_class_uid],
-        syntax,
+        elements.text(_REFERENCE),
+        modality,
+        str(dataset.file_meta.get("TransferSyntaxUID") or ""),
     )
-    element = None if syntax == _DEFLATED else _pixel_element(handle, syntax)
-    return classic.frame_of(elements, belonging, header.path, element)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ParsedImage:
+    """An image file that holds many slices, parsed up to its pixels.
+
+    Attributes:
+        elements: Of the header.
+        belonging: To what it belongs.
+        pixels: Where the pixel data stand; None where they lie in a stream that is deflated.
+        frames_in_file: NumberOfFrames; 1 where the header is silent.
+    """
+
+    elements: Elements
+    belonging: classic.Belonging
+    pixels: classic.PixelElement | None
+    frames_in_file: int
+
+
+def parse_image(header: Header, modality: str, tags: Sequence[int]) -> ParsedImage:
+    """Parse a file for more than its header keeps.
+
+    Args:
+        header: Of the file.
+        modality: What its class makes.
+        tags: Elements that are wanted.
+
+    Raises:
+        UnreadableError: If the file is cut short or damaged, or holds no pixel data.
+    """
+    wanted = [*_WANTED, *(Tag(tag) for tag in tags)]
+    try:
+        with header.path.open("rb") as handle, quiet_pydicom():
+            dataset = pydicom.dcmread(handle, force=True, stop_before_pixels=True, specific_tags=wanted)
+            elements = Elements(dataset)
+            belonging = _belonging(dataset, elements, modality)
+            syntax = belonging.transfer_syntax
+            pixels = None if syntax == _DEFLATED else _pixel_element(handle, syntax)
+            return ParsedImage(elements, belonging, pixels, header.frames_in_file)
+    except PYDICOM_ERRORS as error:
+        raise UnreadableError("DICOM header is cut short or damaged", code=Code.TRUNCATED_FILE) from error
 
 
 def _pixel_element(handle: BinaryIO, syntax: str) -> classic.PixelElement:

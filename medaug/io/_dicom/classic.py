@@ -8,8 +8,11 @@ from typing import Final, final
 
 from medaug.core.errors import UnreadableError
 from medaug.core.findings import Code
+from medaug.core.results import Finding
 from medaug.io._dicom.elements import Elements
 from medaug.io._dicom.frame import Frame, PixelFormat, Plane, Rescale, Trait, Vector
+from medaug.io._dicom.suv import TAGS as PET_TAGS
+from medaug.io._dicom.suv import to_suv
 
 CLASSES: Final = {
     "1.2.840.10008.5.1.4.1.1.2": "CT",
@@ -67,6 +70,7 @@ TAGS: Final = (
     *(_POSITION, _ORIENTATION, _PIXEL_SPACING, _SLOPE, _INTERCEPT, _RESCALE_TYPE, _PET_UNITS),
     *(_BETWEEN, _THICKNESS, _IMAGE_TYPE, _MODALITY_LUT, _INSTANCE_NUMBER, *_DATES.values()),
     *(tag for _, tag, _ in _TRAITS),
+    *PET_TAGS,
     *(tag for _, creator, _, element, _ in _PRIVATE for tag in (creator, element)),
 )
 
@@ -116,8 +120,9 @@ def frame_of(elements: Elements, belonging: Belonging, path: Path, element: Pixe
     Raises:
         UnreadableError: If fewer or more bytes are there than the header says.
     """
-    pixels = _pixel_format(elements, belonging.transfer_syntax)
-    offset = None if element is None else _native_offset(pixels, element)
+    pixels = pixel_format(elements, belonging.transfer_syntax)
+    offset = None if element is None else native_offset(pixels, element)
+    rescale, notes = rescale_of(elements, belonging.modality)
     return Frame(
         path=path,
         number=0,
@@ -128,16 +133,17 @@ def frame_of(elements: Elements, belonging: Belonging, path: Path, element: Pixe
         frame_of_reference_uid=belonging.frame_of_reference_uid,
         modality=belonging.modality,
         plane=_plane(elements),
-        thickness_mm=_thickness_mm(elements),
+        thickness_mm=thickness_of(elements),
         pixels=pixels,
-        rescale=_rescale(elements, belonging.modality),
+        rescale=rescale,
         is_scout="LOCALIZER" in elements.texts(_IMAGE_TYPE),
-        traits=_traits(elements),
+        traits=traits_of(elements),
         pixel_offset=None if elements.has(_MODALITY_LUT) else offset,
+        notes=notes,
     )
 
 
-def _pixel_format(elements: Elements, transfer_syntax: str) -> PixelFormat:
+def pixel_format(elements: Elements, transfer_syntax: str) -> PixelFormat:
     allocated = elements.whole(_ALLOCATED) or 0
     stored = elements.whole(_STORED) or allocated
     high = elements.whole(_HIGH)
@@ -154,7 +160,7 @@ def _pixel_format(elements: Elements, transfer_syntax: str) -> PixelFormat:
     )
 
 
-def _native_offset(pixels: PixelFormat, element: PixelElement) -> int | None:
+def native_offset(pixels: PixelFormat, element: PixelElement) -> int | None:
     """Where the values can be read as they lie, or None where they are encoded in some way."""
     if pixels.transfer_syntax not in _NATIVE_SYNTAXES:
         return None
@@ -176,18 +182,18 @@ def _plane(elements: Elements) -> Plane:
     orientation = elements.numbers(_ORIENTATION)
     spacing = elements.numbers(_PIXEL_SPACING)
     return Plane(
-        position_mm=_vector(elements.numbers(_POSITION)),
-        row=_vector(orientation[:3]) if len(orientation) == 6 else None,
-        column=_vector(orientation[3:]) if len(orientation) == 6 else None,
+        position_mm=vector(elements.numbers(_POSITION)),
+        row=vector(orientation[:3]) if len(orientation) == 6 else None,
+        column=vector(orientation[3:]) if len(orientation) == 6 else None,
         spacing_mm=(spacing[0], spacing[1]) if len(spacing) == 2 else None,
     )
 
 
-def _vector(numbers: tuple[float, ...]) -> Vector | None:
+def vector(numbers: tuple[float, ...]) -> Vector | None:
     return (numbers[0], numbers[1], numbers[2]) if len(numbers) == 3 else None
 
 
-def _thickness_mm(elements: Elements) -> float | None:
+def thickness_of(elements: Elements) -> float | None:
     for tag in (_BETWEEN, _THICKNESS):
         value = elements.number(tag)
         if value is not None and 0 < value < float("inf"):
@@ -195,20 +201,22 @@ def _thickness_mm(elements: Elements) -> float | None:
     return None
 
 
-def _rescale(elements: Elements, modality: str) -> Rescale:
+def rescale_of(elements: Elements, modality: str) -> tuple[Rescale, tuple[Finding, ...]]:
+    """Stored to modality values, SUV for PET where the header allows; and what to report."""
     if elements.has(_MODALITY_LUT):
         # the table is applied where the pixels are decoded
-        return Rescale(1.0, 0.0, is_stated=True, kind="")
+        return Rescale(1.0, 0.0, is_stated=True, kind=""), ()
     slope, intercept = elements.number(_SLOPE), elements.number(_INTERCEPT)
-    return Rescale(
+    stated = Rescale(
         slope=1.0 if slope is None else slope,
         intercept=0.0 if intercept is None else intercept,
         is_stated=slope is not None and intercept is not None,
         kind=elements.text(_PET_UNITS if modality == "PT" else _RESCALE_TYPE).upper(),
     )
+    return to_suv(elements, stated) if modality == "PT" else (stated, ())
 
 
-def _traits(elements: Elements) -> tuple[Trait, ...]:
+def traits_of(elements: Elements) -> tuple[Trait, ...]:
     """By what the frame may differ from others at its place; InstanceNumber comes last, and is the last resort."""
     found: dict[str, str] = {}
     for name, tag, kind in _TRAITS:

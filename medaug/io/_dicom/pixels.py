@@ -25,10 +25,10 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, JPEGExtended12Bit
 from medaug.core.errors import DependencyError, UnreadableError
 from medaug.core.findings import Code
 from medaug.core.intensity import luminance
+from medaug.io._dicom.border import PYDICOM_ERRORS, quiet_pydicom
 from medaug.io._dicom.codestream import require_same_size
 from medaug.io._dicom.frame import Frame, PixelFormat
 from medaug.io._dicom.values import is_inverted, require_rescale
-from medaug.io.headers import PYDICOM_ERRORS, quiet_pydicom
 
 Values = Float[np.ndarray, "N rows columns"]
 

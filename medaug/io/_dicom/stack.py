@@ -104,11 +104,9 @@ def open_stacks(frames: Sequence[Frame], *, tilt: Tilt) -> tuple[Stack, ...]:
         GeometryError: If frames do not form stacks.
         DataError: If frames belong to several patients, frames of reference or modalities, or one instance has two faces.
     """
-    if len({frame.patient for frame in frames}) > 1:
-        what = "several patients stand under one series UID"
-        raise DataError(what, hint=_APART, code=Code.MIXED_PATIENTS)
+    require_one_patient(frames)
     check_frames(frames)
-    kept, notes = _without_copies(frames)
+    kept, notes = without_copies(frames)
     scouts = [frame for frame in kept if frame.is_scout]
     slices = [frame for frame in kept if not frame.is_scout]
     found: list[Stack] = []
@@ -156,8 +154,23 @@ def _plane_key(frame: Frame) -> object:
     return (tuple(cosines), frame.plane.spacing_mm, frame.pixels.rows, frame.pixels.columns)
 
 
-def _without_copies(frames: Sequence[Frame]) -> tuple[list[Frame], list[Finding]]:
-    """One frame of each instance; a second file of an instance must hold the same image."""
+def require_one_patient(frames: Sequence[Frame]) -> None:
+    """Refuse frames of several patients.
+
+    Raises:
+        DataError: If their id, name or birth date differ.
+    """
+    if len({frame.patient for frame in frames}) > 1:
+        what = "several patients stand under one series UID"
+        raise DataError(what, hint=_APART, code=Code.MIXED_PATIENTS)
+
+
+def without_copies(frames: Sequence[Frame]) -> tuple[list[Frame], list[Finding]]:
+    """One frame of each instance, and a note of the copies that were left out.
+
+    Raises:
+        DataError: If files with one SOPInstanceUID hold different images.
+    """
     kept: dict[tuple[object, ...], Frame] = {}
     copies = 0
     for frame in frames:
@@ -181,7 +194,11 @@ def _copies(count: int) -> Finding:
 
 
 def same_image(first: Frame, second: Frame) -> bool:
-    """Whether two frames lie at one place and hold the same values."""
+    """Whether two frames lie at one place and hold the same values.
+
+    Raises:
+        UnreadableError: If one of them cannot be read.
+    """
     sizes = {(frame.pixels.rows, frame.pixels.columns) for frame in (first, second)}
     if first.plane != second.plane or len(sizes) > 1:
         return False

@@ -1,0 +1,51 @@
+"""The border to pydicom: what it raises on damaged files, and how it is kept quiet."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from pydicom.errors import BytesLengthException, InvalidDicomError
+
+# What pydicom and its plugins raise on damaged files; each is turned into one clear line where it is caught.
+PYDICOM_ERRORS: Final = (
+    AttributeError,
+    BytesLengthException,
+    EOFError,
+    IndexError,
+    InvalidDicomError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+_LOGGERS: Final = tuple(logging.getLogger(name) for name in ("pydicom", "highdicom"))
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Silence pydicom's and highdicom's own warnings, which quote values and paths that may identify a patient.
+
+    What matters of them is checked by the caller and raised, or becomes a finding.
+    """
+    levels = [logger.level for logger in _LOGGERS]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"pydicom\..*")
+        warnings.filterwarnings("ignore", module=r"highdicom\..*")
+        try:
+            for logger in _LOGGERS:
+                logger.setLevel(logging.CRITICAL + 1)
+            yield
+        finally:
+            for logger, level in zip(_LOGGERS, levels, strict=True):
+                logger.setLevel(level)
