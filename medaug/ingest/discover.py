@@ -14,12 +14,14 @@ from medaug.core.errors import DataError, StorageError, UnreadableError
 from medaug.core.findings import Code
 from medaug.core.results import Finding
 from medaug.core.wording import counted
+from medaug.ingest.bids import is_bids, read_bids
+from medaug.ingest.described import is_described, read_described
 from medaug.ingest.folders import pair_niftis
 from medaug.ingest.series import pair_series
 from medaug.ingest.sources import Discovery, SourceCase, Stray
 from medaug.ingest.table import TABLE, read_table
 from medaug.ingest.unpack import Opened, out_within
-from medaug.ingest.walk import walk
+from medaug.ingest.walk import Tree, walk
 from medaug.io.dataset import DATASET_JSON
 from medaug.io.media import Medium, is_dicomdir, read_medium
 from medaug.io.nifti import is_nifti
@@ -84,6 +86,10 @@ class _Look:
         """The dataset to be, where it lies in this source."""
         return out_within(source, None if self.opened is None else self.opened.working.parent)
 
+    def through(self, source: Path, skip: frozenset[Path]) -> Tree:
+        """All files of a source that describes itself."""
+        return walk(source, without=skip, tick=self.tick)
+
     def table(self, path: Path, number: int) -> Discovery:
         """A table; one out of an archive names nothing outside it."""
         inside = path.parent if self.opened is not None and self.opened.is_unpacked(path) else None
@@ -93,9 +99,16 @@ class _Look:
 def _one(source: Path, number: int, look: _Look) -> Discovery:
     if not source.is_dir():
         return _file(source, number, look)
+    skip = look.skipped_in(source)
+    if is_described(source):
+        tree = look.through(source, skip)
+        return Discovery((), tuple(tree.strays)).joined(read_described(source, tree.files, number))
     if (source / TABLE).is_file():
         return look.table(source / TABLE, number)
-    skip = look.skipped_in(source)
+    if is_bids(source):
+        tree = look.through(source, skip)
+        found = read_bids(source, tree.files, number, keep_ids=look.keep_ids)
+        return Discovery((), tuple(tree.strays)).joined(found)
     own = () if (source / DATASET_JSON).is_file() else _own_sources(source, skip)
     found = Discovery(())
     for folder in own:
@@ -163,9 +176,15 @@ def _own_sources(folder: Path, skip: Container[Path]) -> list[Path]:
         inside = sorted(
             path for path in folder.iterdir() if path not in skip and not path.name.startswith(".")
         )
-        return [p for p in inside if (p / TABLE).is_file() or (p / DATASET_JSON).is_file()]
+        return [p for p in inside if _says_what_it_is(p)]
     except OSError as error:
         raise StorageError(f"a source folder cannot be read: {error.strerror}", where="SRC") from error
+
+
+def _says_what_it_is(folder: Path) -> bool:
+    return (
+        is_described(folder) or is_bids(folder) or any((folder / n).is_file() for n in (TABLE, DATASET_JSON))
+    )
 
 
 def _pair(folder: Path, files: list[Path], number: int, look: _Look) -> Discovery:

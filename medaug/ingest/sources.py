@@ -10,6 +10,7 @@ from pydantic import Field
 
 from medaug.core.case import Origin
 from medaug.core.config import Document, Frozen
+from medaug.core.plan import Recipe
 from medaug.core.results import Severity
 from medaug.core.volume import Unit
 
@@ -98,6 +99,7 @@ class SourceCase:
         problem: Why the case is refused before it is read; empty where it is not.
         problem_code: Code of that refusal; empty for ``source-row``.
         edit_mask: Where a synthetic case differs from its host, as its manifest says.
+        recipe: How a synthetic case was made.
     """
 
     source: int
@@ -112,6 +114,7 @@ class SourceCase:
     problem: str = ""
     problem_code: str = ""
     edit_mask: LabelSource | None = None
+    recipe: Recipe | None = None
 
     @property
     def channels(self) -> tuple[str, ...]:

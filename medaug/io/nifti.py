@@ -163,6 +163,19 @@ def load_nifti(path: Path) -> StoredImage:
     return StoredImage(array, affine, _spacing_known(layout.header), digests, (*notes, *conflict))
 
 
+def read_grid(path: Path) -> Grid:
+    """Where the voxels lie, as stored; nothing but the header is read.
+
+    Raises:
+        UnreadableError: As :func:`load_nifti`.
+        GeometryError: As :func:`load_nifti`.
+    """
+    with open_stream(path) as stream:
+        layout, _ = _open(stream)
+    affine, _ = _affine_mm(layout.header, layout.shape)
+    return Grid((layout.shape[0], layout.shape[1], layout.shape[2]), affine)
+
+
 def count_frames(path: Path) -> int:
     """Length of the fourth axis as the header claims it; nothing else is read.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, final
@@ -22,6 +22,7 @@ from medaug.core.case import (
 )
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError
+from medaug.core.plan import Recipe
 from medaug.core.results import Finding, Summary
 from medaug.core.runs import Progress, RunDir, finished, open_run, require_run_folder
 from medaug.core.storage import require_free_space, sha256_if_readable, sha256_text, write_text_atomic
@@ -294,8 +295,17 @@ def _finish(
         run.refuse()
         raise _refusal(refused, len(job.plan.cases), strict=bool(kept))
     manifest = Manifest(name=job.name, classes=job.plan.class_names, cases=settled.records)
-    finish_dataset(options.out, manifest, settled.findings)
+    finish_dataset(options.out, manifest, settled.findings, _recipes(job, kept))
     (options.out / RESUME).unlink(missing_ok=True)
+
+
+def _recipes(job: _Job, kept: Container[str]) -> tuple[Recipe, ...]:
+    """How kept synthetic cases were made, as their source knows it."""
+    recipes: dict[str, Recipe | None] = {}
+    for found in job.plan.cases:
+        # of cases with one id the first is kept
+        recipes.setdefault(found.case_id, found.source.recipe)
+    return tuple(recipe for case_id, recipe in recipes.items() if recipe is not None and case_id in kept)
 
 
 def _refusal(refused: Sequence[Finding], total: int, *, strict: bool) -> DataError:

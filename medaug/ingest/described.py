@@ -1,0 +1,128 @@
+"""Folders that medaug wrote: datasets, conversions and releases, whose manifest knows what no file says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from medaug.core.case import MANIFEST, RECIPES, CaseRecord, Manifest, StoredFile
+from medaug.core.config import read_json
+from medaug.core.errors import DataError
+from medaug.core.findings import Code
+from medaug.core.plan import Recipe, read_lines
+from medaug.core.wording import counted
+from medaug.ingest.sources import ClassId, Discovery, ImageSource, LabelSource, SourceCase, Stated, Stray
+from medaug.io.nifti import is_nifti
+
+
+def is_described(folder: Path) -> bool:
+    """Whether a manifest of medaug stands in the folder, of images that are files of their own (DICOM says enough itself).
+
+    Raises:
+        DataError: If ``manifest.json`` is damaged.
+    """
+    if not (folder / MANIFEST).is_file():
+        return False
+    raw = read_json(folder / MANIFEST)
+    if not isinstance(raw, dict) or not {"schema_version", "classes", "cases"} <= raw.keys():
+        return False
+    return all(record.images for record in Manifest.read(folder / MANIFEST).cases)
+
+
+def read_described(folder: Path, files: Sequence[Path], source: int) -> Discovery:
+    """Read a folder by its ``manifest.json``: everything it says of a case is kept, nothing is guessed.
+
+    Args:
+        folder: The folder.
+        files: All files below it.
+        source: Index of the SRC.
+
+    Raises:
+        DataError: If the manifest or the recipes are damaged, or name a file outside the folder.
+    """
+    manifest = Manifest.read(folder / MANIFEST)
+    recipes = _recipes(folder)
+    classes = tuple(ClassId(number, name) for number, name in enumerate(manifest.classes, start=1))
+    cases = tuple(_case(folder, record, classes, source) for record in manifest.cases)
+    cases = tuple(replace(case, recipe=recipes.get(case.case_key)) for case in cases)
+    return Discovery(cases, _unlisted(folder, files, manifest))
+
+
+def _recipes(folder: Path) -> dict[str, Recipe]:
+    """How synthetic cases were made, by case id."""
+    if not (folder / RECIPES).is_file():
+        return {}
+    return {recipe.case_id: recipe for recipe in read_lines(folder / RECIPES, Recipe)}
+
+
+def _case(folder: Path, record: CaseRecord, classes: tuple[ClassId, ...], source: int) -> SourceCase:
+    missing = [stored for stored in _stored(record) if not _inside(folder, stored).is_file()]
+    problem = (
+        f"{counted(len(missing), 'file')} of the manifest missing; restore what is lost" if missing else ""
+    )
+    return SourceCase(
+        source=source,
+        case_key=record.case_id,
+        patient_key=record.patient_id,
+        ids_are_pseudonyms=True,
+        images=() if missing else _images(folder, record),
+        label=None if missing else _mask(folder, record.label),
+        classes=classes,
+        stated=Stated(
+            modality=record.modality,
+            spacing=record.spacing,
+            split=record.split,
+            lesion_free=record.lesion_free,
+            licence=record.licence,
+            terms=record.terms,
+            unit=record.unit,
+            origin=record.origin,
+            source_sha256=record.source_sha256,
+        ),
+        problem=problem,
+        problem_code=Code.FILE_CHANGED if missing else "",
+        edit_mask=None if missing else _mask(folder, record.edit_mask),
+    )
+
+
+def _stored(record: CaseRecord) -> Iterator[StoredFile]:
+    for stored in (*record.images, record.label, record.edit_mask):
+        if stored is not None:
+            yield stored
+
+
+def _inside(folder: Path, stored: StoredFile) -> Path:
+    place = PurePosixPath(stored.path)
+    if place.is_absolute() or ".." in place.parts or "\\" in stored.path:
+        raise DataError(f"{MANIFEST} names a file outside its folder", expected="paths below the folder")
+    return folder / place
+
+
+def _images(folder: Path, record: CaseRecord) -> tuple[ImageSource, ...]:
+    if record.holds_channels_in_one_file:
+        (stored,) = record.images
+        path = _inside(folder, stored)
+        return (ImageSource("nifti", (path,), frames=record.channels, sha256=stored.sha256),)
+    return tuple(
+        ImageSource("nifti", (_inside(folder, stored),), channel, sha256=stored.sha256)
+        for stored, channel in zip(record.images, record.channels, strict=True)
+    )
+
+
+def _mask(folder: Path, stored: StoredFile | None) -> LabelSource | None:
+    if stored is None:
+        return None
+    return LabelSource("nifti", (_inside(folder, stored),), sha256=stored.sha256)
+
+
+def _unlisted(folder: Path, files: Sequence[Path], manifest: Manifest) -> tuple[Stray, ...]:
+    """``description-differs``: images that were put beside those of the manifest."""
+    listed = {_inside(folder, stored) for record in manifest.cases for stored in _stored(record)}
+    others = tuple(path for path in files if is_nifti(path) and path not in listed)
+    if not others:
+        return ()
+    message = (
+        f"{counted(len(others), 'image file')} not in {MANIFEST}, left out; take {MANIFEST} away to read all"
+    )
+    return (Stray(Code.DESCRIPTION_DIFFERS, "flagged", message, others),)
