@@ -9,6 +9,7 @@ from typing import Final, final
 from medaug.core.errors import UnreadableError
 from medaug.core.findings import Code
 from medaug.core.results import Finding
+from medaug.core.wording import counted
 from medaug.io._dicom.elements import Elements
 from medaug.io._dicom.frame import Frame, PixelFormat, Plane, Rescale, Trait, Vector
 from medaug.io._dicom.suv import TAGS as PET_TAGS
@@ -132,7 +133,9 @@ def frame_of(elements: Elements, belonging: Belonging, path: Path, element: Pixe
         patient=belonging.patient,
         frame_of_reference_uid=belonging.frame_of_reference_uid,
         modality=belonging.modality,
-        plane=_plane(elements),
+        plane=plane_of(
+            elements.numbers(_POSITION), elements.numbers(_ORIENTATION), elements.numbers(_PIXEL_SPACING)
+        ),
         thickness_mm=thickness_of(elements),
         pixels=pixels,
         rescale=rescale,
@@ -144,6 +147,7 @@ def frame_of(elements: Elements, belonging: Belonging, path: Path, element: Pixe
 
 
 def pixel_format(elements: Elements, transfer_syntax: str) -> PixelFormat:
+    """How the header says that pixels are stored; what is missing is 0, and refused before pixels are read."""
     allocated = elements.whole(_ALLOCATED) or 0
     stored = elements.whole(_STORED) or allocated
     high = elements.whole(_HIGH)
@@ -160,40 +164,48 @@ def pixel_format(elements: Elements, transfer_syntax: str) -> PixelFormat:
     )
 
 
-def native_offset(pixels: PixelFormat, element: PixelElement) -> int | None:
-    """Where the values can be read as they lie, or None where they are encoded in some way."""
+def native_offset(pixels: PixelFormat, element: PixelElement, frames: int = 1) -> int | None:
+    """Where the values can be read as they lie, or None where they are encoded in some way.
+
+    Raises:
+        UnreadableError: If fewer or more bytes are there than ``frames`` pictures take.
+    """
     if pixels.transfer_syntax not in _NATIVE_SYNTAXES:
         return None
-    expected = pixels.rows * pixels.columns * pixels.samples * pixels.bits_allocated // 8
+    expected = frames * pixels.rows * pixels.columns * pixels.samples * pixels.bits_allocated // 8
+    if pixels.photometric == "YBR_FULL_422":
+        expected = expected * 2 // 3
     held = min(element.length, element.file_bytes - element.start)
     if held < expected:
         what = f"pixel data are cut short: {held} bytes are there"
         hint = "copy or export the file again"
         raise UnreadableError(what, expected=f"{expected}", hint=hint, code=Code.TRUNCATED_FILE)
     if element.length > expected + _SLACK_BYTES:
-        what = f"pixel data are too long for {pixels.rows} x {pixels.columns} pixels"
+        what = f"pixel data are too long for {counted(frames, 'frame')} of {pixels.rows} x {pixels.columns} pixels"
         hint = "export the original series again"
         raise UnreadableError(what, expected=f"{expected} bytes", hint=hint, code=Code.BAD_PIXEL_FORMAT)
     plain = pixels.samples == 1 and pixels.bits_allocated in (8, 16, 32)
     return element.start if plain and pixels.photometric in ("MONOCHROME1", "MONOCHROME2") else None
 
 
-def _plane(elements: Elements) -> Plane:
-    orientation = elements.numbers(_ORIENTATION)
-    spacing = elements.numbers(_PIXEL_SPACING)
+def plane_of(
+    position: tuple[float, ...], orientation: tuple[float, ...], spacing: tuple[float, ...]
+) -> Plane:
+    """Where a frame lies; what has not the right count of numbers is unknown."""
     return Plane(
-        position_mm=vector(elements.numbers(_POSITION)),
-        row=vector(orientation[:3]) if len(orientation) == 6 else None,
-        column=vector(orientation[3:]) if len(orientation) == 6 else None,
+        position_mm=_vector(position),
+        row=_vector(orientation[:3]) if len(orientation) == 6 else None,
+        column=_vector(orientation[3:]) if len(orientation) == 6 else None,
         spacing_mm=(spacing[0], spacing[1]) if len(spacing) == 2 else None,
     )
 
 
-def vector(numbers: tuple[float, ...]) -> Vector | None:
+def _vector(numbers: tuple[float, ...]) -> Vector | None:
     return (numbers[0], numbers[1], numbers[2]) if len(numbers) == 3 else None
 
 
 def thickness_of(elements: Elements) -> float | None:
+    """Distance between slices, or their thickness, where the header gives either."""
     for tag in (_BETWEEN, _THICKNESS):
         value = elements.number(tag)
         if value is not None and 0 < value < float("inf"):
