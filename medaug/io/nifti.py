@@ -30,7 +30,7 @@ from medaug.core.results import Finding
 from medaug.core.storage import write_bytes_atomic
 from medaug.core.volume import Image, Labels, Mask
 from medaug.core.wording import counted
-from medaug.io.stored import StoredImage, channels_first, spatial_shape
+from medaug.io.stored import StoredImage, channels_first, spatial_shape, whole_numbers
 from medaug.io.stream import AGAIN, Stream, open_stream, require_sane_size, take_whole
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -378,16 +378,10 @@ def read_label(path: Path, *, as_stored: bool = False, where: str = "") -> Nifti
         LabelError: If a voxel is not a whole number of at least 0 (a soft segmentation, for example).
     """
     image = read_nifti(path, as_stored=as_stored, where=where)
-    labels = image.array
-    if labels.dtype.kind == "f" and not (np.isfinite(labels).all() and (labels == np.rint(labels)).all()):
-        raise LabelError(
-            "label map holds fractions", where=where, expected="whole numbers", hint="threshold it"
-        )
-    if labels.min() < 0 or labels.max() > np.iinfo(np.int32).max:
-        raise LabelError(
-            f"label map holds {labels.min():g} to {labels.max():g}", where=where, expected="ids of 0 or more"
-        )
-    whole = labels.astype(np.int32, copy=False)
+    try:
+        whole = whole_numbers(image.array)
+    except LabelError as error:
+        raise error.located(where) from error
     return NiftiImage(whole, image.grid, image.turn, image.spacing_known, image.sha256)
 
 

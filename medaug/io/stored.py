@@ -8,7 +8,7 @@ from typing import Literal, final
 
 import numpy as np
 
-from medaug.core.errors import GeometryError, UnreadableError
+from medaug.core.errors import GeometryError, LabelError, UnreadableError
 from medaug.core.findings import Code
 from medaug.core.geometry import Affine
 from medaug.core.results import Finding
@@ -117,3 +117,22 @@ def require_upright(affine: Affine) -> None:
         raise GeometryError(
             f"axes are {angle:.1f} degrees off the perpendicular", hint=hint, code=Code.SHEARED_GRID
         )
+
+
+def whole_numbers(values: np.ndarray) -> np.ndarray:
+    """Label ids as int32, whatever type they are stored in.
+
+    Raises:
+        LabelError: If a value is no whole number from 0 on (``label-not-whole``).
+    """
+    if values.dtype.kind == "f" and not (np.isfinite(values).all() and (values == np.rint(values)).all()):
+        raise LabelError(
+            "label map holds fractions",
+            expected="whole numbers",
+            hint="threshold it",
+            code=Code.LABEL_NOT_WHOLE,
+        )
+    if values.min() < 0 or values.max() > np.iinfo(np.int32).max:
+        what = f"label map holds {values.min():g} to {values.max():g}"
+        raise LabelError(what, expected="ids of 0 or more", code=Code.LABEL_NOT_WHOLE)
+    return values.astype(np.int32, copy=False)
