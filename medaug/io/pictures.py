@@ -260,7 +260,7 @@ def _unscaled(pixels: np.ndarray, raw: str, tags: _TiffTags | None) -> tuple[np.
 def _grey(page: _Page) -> np.ndarray:
     """(rows, columns) intensities."""
     if page.palette is not None:
-        return luminance(page.palette)[page.pixels]
+        return np.asarray(luminance(page.palette)[page.pixels])
     if page.pixels.ndim == 2:
         return page.pixels
     return page.pixels[..., 0] if page.pixels.shape[2] == 2 else luminance(page.pixels[..., :3])
