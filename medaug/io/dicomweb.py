@@ -21,7 +21,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileDataset
 
 from medaug.core.errors import ConfigError, DataError, DependencyError, NetworkError, UnreachableError
-from medaug.io.headers import PYDICOM_ERRORS, quiet_pydicom
+from medaug.io._dicom.border import PYDICOM_ERRORS, quiet_pydicom
 from medaug.io.pacs import (
     MAX_ANSWERS,
     MAX_INSTANCE_BYTES,

@@ -7,6 +7,7 @@ to the archive; C-MOVE, which needs both, is not spoken.
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ from typing import final
 from pydicom.dataset import Dataset, FileDataset
 
 from medaug.core.errors import ConfigError, DataError, DependencyError, NetworkError, UnreachableError
-from medaug.io.headers import PYDICOM_ERRORS, quiet_pydicom
+from medaug.io._dicom.border import PYDICOM_ERRORS, quiet_pydicom
 from medaug.io.pacs import (
     MAX_ANSWERS,
     MAX_INSTANCE_BYTES,
@@ -79,11 +80,12 @@ def connect(address: str, access: Access) -> Iterator[DimseArchive]:
     peer = _Peer(match["ae"], match["host"].strip("[]"), int(match["port"]))
     context = None if access.tls is None else _ssl_context(access.tls)
     with silenced("pynetdicom"):
-        archive = DimseArchive(peer, access, context)
+        archive, is_well = DimseArchive(peer, access, context), False
         try:
             yield archive
+            is_well = True
         finally:
-            archive.hang_up()
+            archive.hang_up(politely=is_well)
 
 
 def _ssl_context(tls: Tls) -> ssl.SSLContext:
@@ -127,11 +129,14 @@ class DimseArchive:
         """See :class:`~medaug.io.pacs.Archive`."""
         return persist(lambda: self._send(dataset), self._access.retries)
 
-    def hang_up(self) -> None:
-        """Release the association, or abort it where that is no longer possible."""
+    def hang_up(self, *, politely: bool = True) -> None:
+        """Release the association; abort it where an operation may still be under way."""
         association, self._association, self._proposed = self._association, None, ("", "")
         if association is not None and association.is_established:
-            association.release()
+            if politely:
+                association.release()
+            else:
+                association.abort()
 
     def _ask(self, level: Level, keys: Mapping[str, str]) -> list[Answer]:
         association = self._associate((_FIND, ""), [build_context(_FIND)])
@@ -194,7 +199,11 @@ class DimseArchive:
                 self._peer.title,
                 ext_neg=[build_role(uid, scp_role=True) for uid in sorted(stored)] if is_get else [],
                 tls_args=None if self._tls is None else (self._tls, self._peer.host),
-                evt_handlers=[(evt.EVT_C_STORE, self._receive), (evt.EVT_PDU_RECV, self._count)],
+                evt_handlers=[
+                    (evt.EVT_CONN_OPEN, _send_at_once),
+                    (evt.EVT_C_STORE, self._receive),
+                    (evt.EVT_PDU_RECV, self._count),
+                ],
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise _unreachable() from error
@@ -248,6 +257,13 @@ class DimseArchive:
 def _unreachable() -> UnreachableError:
     hint = "check the address and --tls; the same command goes on"
     return UnreachableError("archive does not answer", where=_WHERE, hint=hint)
+
+
+def _send_at_once(event: evt.Event) -> None:
+    """Small messages shall not wait for the answer to the one before (a handler of pynetdicom)."""
+    connection = event.assoc.dul.socket
+    if connection is not None and connection.socket is not None:
+        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _accepts(association: Association, sop_class_uid: str) -> bool:

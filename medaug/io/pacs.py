@@ -21,7 +21,7 @@ import pydicom
 from pydicom.dataset import FileDataset
 
 from medaug.core.errors import ConfigError, DataError, UnreachableError, UnreadableError
-from medaug.io.headers import PYDICOM_ERRORS, quiet_pydicom
+from medaug.io._dicom.border import PYDICOM_ERRORS, quiet_pydicom
 
 # One instance is held in memory; the longest value that DICOM can state is just under 4 GiB (PS3.5 section 7.1).
 MAX_INSTANCE_BYTES = 4 << 30
@@ -182,3 +182,21 @@ def check_instance(content: bytes, instance: Instance) -> None:
         raise UnreadableError("archive sent something that is no DICOM file") from error
     if uids != (instance.sop_instance_uid, instance.series_uid, instance.study_uid):
         raise DataError("archive sent another instance than it was asked for")
+
+
+def read_instance(content: bytes) -> FileDataset:
+    """A file that is to be sent.
+
+    Raises:
+        UnreadableError: If it is damaged, or does not name all that is needed to send it.
+    """
+    try:
+        with quiet_pydicom():
+            dataset = pydicom.dcmread(io.BytesIO(content))
+            named = (dataset.get("SOPClassUID"), dataset.get("SOPInstanceUID"))
+            is_complete = all(named) and bool(dataset.file_meta.get("TransferSyntaxUID"))
+    except PYDICOM_ERRORS as error:
+        raise UnreadableError("file is cut short or damaged") from error
+    if not is_complete:
+        raise UnreadableError("file names no class, no instance or no transfer syntax")
+    return dataset

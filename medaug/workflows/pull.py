@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, final
@@ -166,7 +165,8 @@ def _fetch_all(
         raise storage_error(error, options.out) from error
     tally = _Tally()
     with open_journal(options.out / JOURNAL, STEP, asked) as journal:
-        _sweep(options.out)
+        for left in options.out.rglob(".*.partial.*"):
+            left.unlink()
         missing = [
             (file, one) for file, one in _numbered(found, journal) if not _is_here(journal, one, options.out)
         ]
@@ -185,12 +185,6 @@ def _fetch_all(
                 tally.n_fetched += 1
             progress.advance()
     return tally
-
-
-def _sweep(out: Path) -> None:
-    with suppress(FileNotFoundError):
-        for left in out.rglob(".*.partial.*"):
-            left.unlink()
 
 
 def _numbered(found: list[FoundSeries], journal: Journal) -> Iterator[tuple[str, Instance]]:

@@ -7,25 +7,22 @@ with it as it is sent; any other folder only where a person says so.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
-import pydicom
 from pydantic import Field
-from pydicom.dataset import FileDataset
 
 from medaug.core.config import Frozen
-from medaug.core.errors import ConfigError, DataError, GateRefusedError, UnreadableError
+from medaug.core.errors import ConfigError, DataError, GateRefusedError
 from medaug.core.results import Summary
 from medaug.core.runs import Progress
 from medaug.core.storage import sha256_text, storage_error
 from medaug.core.wording import counted
-from medaug.io.headers import PYDICOM_ERRORS, looks_like_dicom, quiet_pydicom
+from medaug.io.headers import looks_like_dicom
 from medaug.io.journal import Entry, Journal, open_journal
-from medaug.io.pacs import Archive
+from medaug.io.pacs import Archive, read_instance
 from medaug.workflows.archive import ArchiveOptions, open_archive
 
 STEP = "push"
@@ -177,27 +174,13 @@ class _Sender:
 
     def _outcome(self, content: bytes) -> str:
         try:
-            stored = self.archive.store(_parsed(content))
+            stored = self.archive.store(read_instance(content))
         except DataError as error:
             self.tally.refused[error.what] += 1
             return _REFUSED
         self.tally.n_accepted += 1
         self.tally.n_warned += stored == "warned"
         return stored
-
-
-def _parsed(content: bytes) -> FileDataset:
-    """The data set of a file that names all that is needed to send it."""
-    try:
-        with quiet_pydicom():
-            dataset = pydicom.dcmread(io.BytesIO(content))
-            complete = bool(dataset.get("SOPClassUID") and dataset.get("SOPInstanceUID"))
-            complete = complete and bool(dataset.file_meta.get("TransferSyntaxUID"))
-    except PYDICOM_ERRORS as error:
-        raise UnreadableError("file is cut short or damaged") from error
-    if not complete:
-        raise UnreadableError("file names no class, no instance or no transfer syntax")
-    return dataset
 
 
 def _require_success(options: PushOptions, n_files: int, tally: _Tally) -> None:
