@@ -56,7 +56,7 @@ CATALOGUE: Final[dict[Code, Entry]] = {
     ),
     Code.MIXED_PATIENTS: Entry(
         ("refused",),
-        "Several patients stand under one SeriesInstanceUID.",
+        "Several patients stand under one SeriesInstanceUID, or an annotation is of another patient than its image.",
         "Separate them at the source.",
     ),
     Code.MIXED_FRAMES_OF_REFERENCE: Entry(
@@ -300,7 +300,7 @@ CATALOGUE: Final[dict[Code, Entry]] = {
         "Say --resample-labels, or resample it onto the image first.",
     ),
     Code.LABEL_RESAMPLED: Entry(
-        ("fixed",),
+        ("fixed", "flagged"),
         "The label map was resampled onto its image's grid with nearest neighbour, as asked.",
         "Look at its outlines in the contact sheet.",
     ),

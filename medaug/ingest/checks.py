@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from medaug.core.case import CaseRecord
-from medaug.core.errors import DataError, GeometryError, LabelError, UnreadableError
+from medaug.core.errors import DataError, DependencyError, GeometryError, LabelError, UnreadableError
 from medaug.core.findings import Code, finding
 from medaug.core.geometry import Grid
 from medaug.core.results import Finding, Severity
@@ -17,6 +17,12 @@ from medaug.core.wording import counted
 
 _SUSPECT_ANISOTROPY = 4.0
 _GRID_TOLERANCE = 0.05
+
+
+def check_dependency(error: DependencyError, case_id: str) -> Finding:
+    """``dependency-missing``: a file of the case needs a package that is not installed."""
+    message = f"{error.located('').line()}, then ingest again into a new folder"
+    return _finding(Code.DEPENDENCY_MISSING, "refused", case_id, message)
 
 
 def check_readable(error: DataError, case_id: str) -> Finding:
@@ -71,8 +77,15 @@ def check_label_grid(image: Grid, label: Grid, case_id: str) -> Finding | None:
     if same_grid(image, label):
         return None
     what = f"shape {label.shape} against {image.shape}" if label.shape != image.shape else "another affine"
-    message = f"label map lies on another grid than its image ({what}); resample it onto the image first"
+    message = f"label map lies on another grid than its image ({what}); say --resample-labels, or resample it onto the image first"
     return _finding(Code.LABEL_GRID, "refused", case_id, message)
+
+
+def check_resampled(outside: float, case_id: str) -> Finding:
+    """``label-resampled``: the label map was put on its image's grid; flagged where a part of it lies outside."""
+    cut = f", and {outside:.1%} of it, which lay outside, were cut off" if outside else ""
+    message = f"label map was resampled onto its image with nearest neighbour{cut}; look at its outlines"
+    return _finding(Code.LABEL_RESAMPLED, "flagged" if outside else "fixed", case_id, message)
 
 
 def check_label_ids(present: Iterable[int], named: Iterable[int], case_id: str) -> Finding | None:

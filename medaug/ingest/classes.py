@@ -7,37 +7,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from medaug.core.errors import ConfigError, DataError, LabelError
+from medaug.core.errors import DataError, LabelError
+from medaug.core.findings import Code
+from medaug.ingest.naming import BACKGROUND, ClassMap, name_segments
 from medaug.ingest.sources import ClassId, SourceCase
 from medaug.io.nifti import read_label
 
 
-def parse_class_map(text: str) -> tuple[ClassId, ...]:
-    """``"1=solid,2=ground_glass"`` as a table.
-
-    Raises:
-        ConfigError: If it is not of that form, or an id or name stands twice.
-    """
-    pairs = []
-    for part in text.split(","):
-        number, sign, name = (piece.strip() for piece in part.partition("="))
-        if not sign or not name or not number.isdecimal() or int(number) < 1:
-            raise ConfigError(
-                f"{part.strip()!r} maps no label id", where="--class-map", expected="such as 1=solid,2=other"
-            )
-        pairs.append(ClassId(int(number), name))
-    if len({p.label_id for p in pairs}) < len(pairs) or len({p.name for p in pairs}) < len(pairs):
-        raise ConfigError("an id or a name stands twice", where="--class-map")
-    return tuple(sorted(pairs, key=lambda pair: pair.label_id))
-
-
-def with_class_names(
-    cases: Sequence[SourceCase], class_map: tuple[ClassId, ...]
-) -> tuple[tuple[SourceCase, ...], bool]:
+def with_class_names(cases: Sequence[SourceCase], class_map: ClassMap) -> tuple[tuple[SourceCase, ...], bool]:
     """Give every labelled case a table of names.
 
     A case that names only some of its source's classes may hold the others too. Where a source names none, the class map
-    does; without one, the ids in its files become ``class_1``, ``class_2``, ...
+    does; without one, the ids in its files become ``class_1``, ``class_2``, ... Segments and regions are named one by one
+    (:func:`medaug.ingest.naming.name_segments`).
 
     Returns:
         The cases, and whether names had to be made up.
@@ -48,16 +30,19 @@ def with_class_names(
     for number in sorted({case.source for case in cases}):
         of_source = [case for case in cases if case.source == number]
         # segments of SEG objects carry names of their own, which say nothing about label maps beside them
-        of_source = [case for case in of_source if case.label is None or case.label.kind == "nifti"]
-        tables[number] = _consistent(pair for case in of_source for pair in case.classes) or class_map
+        of_source = [case for case in of_source if case.label is None or case.label.kind != "dicom"]
+        tables[number] = _consistent(pair for case in of_source for pair in case.classes) or class_map.ids
         if not tables[number] and any(case.label is not None and not case.classes for case in of_source):
             tables[number] = tuple(ClassId(n, f"class_{n}") for n in _ids_in(of_source))
             made_up = made_up or bool(tables[number])
     for case in cases:
+        if case.label is not None and case.label.drawings:
+            named.append(name_segments(case, case.label, class_map))
+            continue
         own = {pair.label_id for pair in case.classes}
         others = tuple(pair for pair in tables[case.source] if pair.label_id not in own)
-        drawn = case.label is not None and case.label.kind == "nifti"
-        named.append(replace(case, classes=case.classes + others) if drawn else case)
+        has_map = case.label is not None and case.label.kind != "dicom"
+        named.append(replace(case, classes=case.classes + others) if has_map else case)
     return tuple(named), made_up
 
 
@@ -89,23 +74,26 @@ def class_table(cases: Sequence[SourceCase]) -> tuple[str, ...]:
     """The names of ids 1, 2, ... of the dataset.
 
     The sources' own ids are kept where each name has one id and the ids are consecutive; else names are ordered by their
-    smallest id, then by name.
+    smallest id, then by name. What is called background is no class.
 
     Raises:
-        LabelError: If a class is called background, or a name holds control characters.
+        LabelError: If a name is empty or holds control characters.
     """
     pairs = {pair for case in cases for pair in case.classes}
     smallest: dict[str, int] = {}
     for pair in sorted(pairs, key=lambda pair: pair.label_id):
-        smallest.setdefault(pair.name, pair.label_id)
+        if pair.name.lower() != BACKGROUND:
+            smallest.setdefault(pair.name, pair.label_id)
     for name in smallest:
-        if name.lower() == "background" or not name.isprintable() or not name:
-            raise LabelError(f"a class is called {name!r}", expected="a printable name other than background")
+        if not name.isprintable() or not name:
+            raise LabelError(f"a class is called {name!r}", expected="a printable name")
     return tuple(sorted(smallest, key=lambda name: (smallest[name], name)))
 
 
 def to_class_ids(labels: np.ndarray, table: Sequence[ClassId], class_names: Sequence[str]) -> np.ndarray:
-    """Source label ids turned into ids of the dataset's class table, (I, J, K) uint8.
+    """Source label ids turned into ids of the dataset's class table, (I, J, K) uint8, or uint16 above 255 classes.
+
+    Ids that the table calls background are left out.
 
     Raises:
         LabelError: If a voxel holds an id that the table does not name.
@@ -113,8 +101,11 @@ def to_class_ids(labels: np.ndarray, table: Sequence[ClassId], class_names: Sequ
     names = {pair.label_id: pair.name for pair in reversed(table)}
     present = present_ids(labels)
     if any(number not in names for number in present):
-        raise LabelError("label map holds an id that the class table does not name")
-    mapped = np.zeros(labels.shape, dtype=np.uint8)
+        raise LabelError(
+            "label map holds an id that the class table does not name", code=Code.LABEL_ID_UNKNOWN
+        )
+    mapped = np.zeros(labels.shape, dtype=np.uint8 if len(class_names) < 256 else np.uint16)
     for number in present:
-        mapped[labels == number] = list(class_names).index(names[number]) + 1
+        if names[number].lower() != BACKGROUND:
+            mapped[labels == number] = list(class_names).index(names[number]) + 1
     return mapped

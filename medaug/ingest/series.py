@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from medaug.core.errors import DataError, UnreadableError
-from medaug.ingest.sources import ClassId, Discovery, ImageSource, LabelSource, SourceCase, Stated, Stray
-from medaug.io.headers import PYDICOM_ERRORS, Header, Scan, Series, quiet_pydicom, read_dataset, scan
+from medaug.core.findings import Code
+from medaug.core.wording import counted
+from medaug.ingest.sources import Discovery, ImageSource, LabelSource, SourceCase, Stated, Stray
+from medaug.ingest.tying import Candidate, tie
+from medaug.io.drawings import Drawing, drawing_of, is_structure_set
+from medaug.io.headers import Header, Scan, Series, scan
 
 _SCANS = ("CT", "MR")
+# They have pixels and show no patient
+_NO_IMAGES = ("RTDOSE",)
 
 
 def pair_series(files: Sequence[Path], source: int, tick: Callable[[], None] = lambda: None) -> Discovery:
     """Find the image series among files, and tie each segmentation to the series it was drawn on.
 
-    A SEG belongs to the series its ReferencedSeriesSequence names (PS3.3 C.8.20.2), else to the only image series of its
-    frame of reference. Patients are told apart by PatientID.
+    A SEG or RT structure set belongs to the series that holds most of the images it names
+    (:func:`medaug.ingest.tying.tie`). Patients are told apart by PatientID.
 
     Args:
         files: Candidates of any name.
@@ -25,18 +30,47 @@ def pair_series(files: Sequence[Path], source: int, tick: Callable[[], None] = l
     """
     found = scan(files, tick)
     scans = [series for series in found.images if series.first.modality in _SCANS]
-    drawn: dict[str, list[Header]] = {series.first.series_uid: [] for series in scans}
-    strays = _left_over(found)
-    for seg in found.segmentations:
-        target = _series_of(seg, scans)
-        if target is None:
-            message = "segmentation refers to no image series that was found"
-            strays.append(Stray("image-missing", "refused", message, (seg.path,)))
+    drawings, strays = _drawings(found)
+    tied = tie(drawings, [_candidate(series) for series in scans])
+    strays = [*_left_over(found), *strays, *(_homeless(drawing) for drawing in tied.left)]
+    cases = tuple(_case(series, drawn, source) for series, drawn in zip(scans, tied.of, strict=True))
+    return Discovery(cases, tuple(strays))
+
+
+def _candidate(series: Series) -> Candidate:
+    instances = frozenset(header.sop_instance_uid for header in series.headers) - {""}
+    return Candidate(series.first.series_uid, series.first.frame_of_reference_uid, instances)
+
+
+def _drawings(found: Scan) -> tuple[list[Drawing], list[Stray]]:
+    """What every annotation declares; structure sets without anything drawn are no labels."""
+    drawings, strays = [], []
+    for header in (*found.segmentations, *_structure_sets(found)):
+        drawing = drawing_of(header)
+        if drawing.is_structure_set and not drawing.declared:
+            strays.append(_nothing_drawn(drawing))
         else:
-            drawn[target.first.series_uid].append(seg)
-    return Discovery(
-        tuple(_case(series, drawn[series.first.series_uid], source) for series in scans), tuple(strays)
+            drawings.append(drawing)
+    return drawings, strays
+
+
+def _structure_sets(found: Scan) -> list[Header]:
+    return [h for series in found.other_dicom for h in series.headers if is_structure_set(h)]
+
+
+def _nothing_drawn(drawing: Drawing) -> Stray:
+    if drawing.fault is not None:
+        return Stray(drawing.fault.code or Code.UNREADABLE, "refused", drawing.fault.line(), (drawing.path,))
+    message = "structure set without a closed contour was left out"
+    return Stray(Code.SEGMENT_EMPTY, "flagged", message, (drawing.path,))
+
+
+def _homeless(drawing: Drawing) -> Stray:
+    what = (
+        f"{counted(len(drawing.declared), 'segment')} of an annotation" if drawing.declared else "annotation"
     )
+    message = f"{what} was drawn on no image series that was found; add the images it was drawn on"
+    return Stray(Code.IMAGE_MISSING, "refused", message, (drawing.path,))
 
 
 def _left_over(found: Scan) -> list[Stray]:
@@ -48,6 +82,8 @@ def _left_over(found: Scan) -> list[Stray]:
         message = "DICOM file is cut short or damaged, and belongs to no series that can be told"
         strays.append(Stray("unreadable", "refused", message, (path,)))
     for series in found.other_dicom:
+        if any(is_structure_set(header) for header in series.headers):
+            continue
         what = series.first.modality[:16] or "unknown modality"
         strays.append(
             Stray(
@@ -55,60 +91,33 @@ def _left_over(found: Scan) -> list[Stray]:
             )
         )
     for series in found.images:
-        if series.first.modality not in _SCANS:
+        if series.first.modality in _NO_IMAGES:
+            message = f"{series.first.modality} objects hold no image and were left out"
+            strays.append(Stray(Code.NOT_AN_IMAGE, "flagged", message, series.files))
+        elif series.first.modality not in _SCANS:
             what = series.first.modality[:16] or "unknown"
             message = f"series of modality {what} is not supported; expected {' or '.join(_SCANS)}"
             strays.append(Stray("unsupported-modality", "refused", message, series.files))
     return strays
 
 
-def _series_of(seg: Header, scans: list[Series]) -> Series | None:
-    for uid in seg.referenced_series:
-        for series in scans:
-            if series.first.series_uid == uid:
-                return series
-    near = [
-        s
-        for s in scans
-        if seg.frame_of_reference_uid and s.first.frame_of_reference_uid == seg.frame_of_reference_uid
-    ]
-    return near[0] if len(near) == 1 and not seg.referenced_series else None
-
-
-def _case(series: Series, segs: list[Header], source: int) -> SourceCase:
-    problem, classes = "", []
-    if any(seg.patient_key != series.first.patient_key for seg in segs):
-        problem = "segmentation and image belong to different patients"
-    for seg in segs:
-        try:
-            classes += segment_table(seg.path)
-        except DataError as error:
-            problem = problem or error.line()
+def _case(series: Series, drawings: Sequence[Drawing], source: int) -> SourceCase:
+    problem, code = "", ""
+    if any(drawing.patient_key != series.first.patient_key for drawing in drawings):
+        problem, code = "annotation and image belong to different patients", Code.MIXED_PATIENTS.value
+    for fault in (drawing.fault for drawing in drawings):
+        if fault is not None and not problem:
+            problem, code = fault.line(), fault.code
     return SourceCase(
         source=source,
         case_key=series.first.series_uid,
         patient_key=series.first.patient_key or series.first.study_uid or series.first.series_uid,
         ids_are_pseudonyms=False,
         images=(ImageSource("dicom", series.files),),
-        label=LabelSource("dicom", tuple(seg.path for seg in segs)) if segs else None,
-        classes=tuple(classes),
+        label=LabelSource("dicom", tuple(d.path for d in drawings), drawings=tuple(drawings))
+        if drawings
+        else None,
         stated=Stated(modality=series.first.modality),
         problem=problem,
+        problem_code=code,
     )
-
-
-def segment_table(path: Path) -> list[ClassId]:
-    """The segments a SEG file declares, background (segment 0 of a label map) left out.
-
-    Raises:
-        UnreadableError: If the file is damaged, or a segment has no label.
-    """
-    dataset = read_dataset(path, pixels=False, tags=("SegmentSequence",))
-    try:
-        with quiet_pydicom():
-            items = [
-                ClassId(int(s.SegmentNumber), str(s.SegmentLabel).strip()) for s in dataset.SegmentSequence
-            ]
-    except PYDICOM_ERRORS as error:
-        raise UnreadableError("DICOM SEG declares no segments") from error
-    return [item for item in items if item.label_id > 0]

@@ -13,6 +13,7 @@ from medaug.core.config import Document, Frozen
 from medaug.core.plan import Recipe
 from medaug.core.results import Severity
 from medaug.core.volume import Unit
+from medaug.io.drawings import Drawing
 
 Kind = Literal["nifti", "dicom", "nrrd", "metaimage", "picture"]
 
@@ -46,15 +47,18 @@ class ImageSource:
 @final
 @dataclass(frozen=True, slots=True)
 class LabelSource:
-    """A label map, DICOM SEG files, or mask files to be merged; ``sha256`` is what its manifest says of the file.
+    """A label map, annotations (DICOM SEG, RTSTRUCT), or mask files to be merged; ``sha256`` is what its manifest says.
 
-    ``names`` holds the class of each file, where its folder tells it and its values do not.
+    ``names`` holds the class of each file, where its folder tells it and its values do not. ``drawings`` is what each
+    annotation declares, and ``tables`` the class of each of its segments that is not left out, by its number.
     """
 
     kind: Kind
     files: tuple[Path, ...]
     sha256: str = ""
     names: tuple[str, ...] = ()
+    drawings: tuple[Drawing, ...] = ()
+    tables: tuple[tuple[ClassId, ...], ...] = ()
 
 
 @final

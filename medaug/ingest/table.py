@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal, final
 
 from medaug.core.errors import DataError, LabelError, UnreadableError
-from medaug.ingest.series import segment_table
 from medaug.ingest.sources import Attribute, ClassId, Discovery, ImageSource, LabelSource, SourceCase, Stated
 from medaug.ingest.walk import walk
+from medaug.io.drawings import read_drawing
 from medaug.io.headers import looks_like_dicom
 from medaug.io.nifti import is_nifti
 
@@ -129,13 +129,13 @@ def _case(row: _Row, source: int, places: _Places) -> SourceCase:
     )
     try:
         images, label = _images(row, places), _label(row, places)
-        # the segments of a SEG object carry their own names
-        drawn = label is not None and label.kind == "dicom"
-        classes = tuple(segment_table(label.files[0])) if label is not None and drawn else _classes(row)
-        stated = replace(_stated(row), classes=tuple(pair.name for pair in classes))
+        # segments and regions carry names of their own, which label_ids overrule
+        drawn = label is not None and bool(label.drawings)
+        classes = () if drawn and not row["label_ids"] else _classes(row)
+        stated = replace(_stated(row), classes=_names(row) if drawn else tuple(c.name for c in classes))
         return replace(case, images=images, label=label, classes=classes, stated=stated)
     except DataError as error:
-        return replace(case, problem=error.line())
+        return replace(case, problem=error.line(), problem_code=error.code)
 
 
 def _images(row: _Row, places: _Places) -> tuple[ImageSource, ...]:
@@ -161,7 +161,12 @@ def _label(row: _Row, places: _Places) -> LabelSource | None:
     if not row["label"]:
         return None
     path = _find(row["label"], "label", places)
-    return LabelSource("nifti" if is_nifti(path) else "dicom", (path,))
+    if is_nifti(path):
+        return LabelSource("nifti", (path,))
+    files = tuple(file for file in walk(path).files if looks_like_dicom(file)) if path.is_dir() else (path,)
+    if not files:
+        raise UnreadableError("the folder of column label holds no DICOM file")
+    return LabelSource("dicom", files, drawings=tuple(read_drawing(file) for file in files))
 
 
 def _find(text: str, column: str, places: _Places) -> Path:
@@ -182,8 +187,12 @@ def _find(text: str, column: str, places: _Places) -> Path:
     return found
 
 
+def _names(row: _Row) -> tuple[str, ...]:
+    return tuple(part.strip() for part in row["lesion_classes"].split(";") if part.strip())
+
+
 def _classes(row: _Row) -> tuple[ClassId, ...]:
-    names = [part.strip() for part in row["lesion_classes"].split(";") if part.strip()]
+    names = _names(row)
     ids = [part.strip() for part in row["label_ids"].split(";") if part.strip()]
     if not names or (not ids and not row["label"]):
         return ()

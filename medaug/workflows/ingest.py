@@ -28,8 +28,9 @@ from medaug.core.runs import Progress, RunDir, finished, open_run, require_run_f
 from medaug.core.storage import require_free_space, sha256_if_readable, sha256_text, write_text_atomic
 from medaug.core.wording import counted
 from medaug.ingest.checks import note_made_up_classes
-from medaug.ingest.classes import class_table, parse_class_map, with_class_names
+from medaug.ingest.classes import class_table, with_class_names
 from medaug.ingest.discover import Identified, discover, identify
+from medaug.ingest.naming import ClassMap, parse_class_map
 from medaug.ingest.reading import RESUME, ReadingPlan, read_cases, record_paths
 from medaug.ingest.settle import ReadCase, Settled, settle
 from medaug.ingest.sources import Choices, Policy, PrivateCase, PrivateSource, SourcesPrivate, Stray
@@ -212,7 +213,7 @@ def _ingest(options: IngestOptions, job: _Job, progress: Progress) -> IngestSumm
 
 
 def _prepare(options: IngestOptions, sources: Opened, progress: Progress) -> _Job:
-    class_map = parse_class_map(options.class_map) if options.class_map else ()
+    class_map = parse_class_map(options.class_map) if options.class_map else ClassMap()
     progress.start("looking at files", sources.count)
     found = discover(
         sources.sources, options.labels, progress.advance, keep_ids=options.keep_ids, opened=sources
@@ -260,6 +261,7 @@ def _hash_files(files: Sequence[Path], job: _Job, progress: Progress) -> str:
     order = {path: number for number, path in enumerate(files)}
     told = [
         f"{f.case_id} {f.patient_id} {f.source.stated} {f.source.classes} {f.source.attributes} {f.source.problem} "
+        f"{f.source.label.tables if f.source.label else ''} "
         f"{[order[path] for path in f.source.files]}"
         for f in job.plan.cases
     ]

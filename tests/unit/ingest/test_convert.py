@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from medaug.core.case import Origin
+from medaug.core.errors import DependencyError
 from medaug.core.volume import Unit
 from medaug.ingest.convert import Converted, convert
 from medaug.ingest.discover import Identified
 from medaug.ingest.sources import ClassId, ImageSource, LabelSource, Policy, SourceCase, Stated
+from medaug.io.drawings import read_drawing
 from tests.unit.ingest.material import AFFINE, SHAPE, ct_values, label_values, mr_values, save
 from tests.unit.io.series import stored_values, write_seg, write_series
 
@@ -29,6 +31,10 @@ def _source(
         labels = LabelSource("nifti", (save(folder / "l.nii.gz", label),))
     images = (ImageSource("nifti", (save(folder / "i.nii.gz", image),)),)
     return SourceCase(0, "key", "patient", False, images, labels, TABLE, stated)
+
+
+def _seg(path: Path, *table: ClassId) -> LabelSource:
+    return LabelSource("dicom", (path,), drawings=(read_drawing(path),), tables=(table,))
 
 
 def _convert(source: SourceCase, policy: Policy = ANY, *, expected: bool = False) -> Converted:
@@ -98,7 +104,7 @@ def test_bad_voxels_are_refused(tmp_path: Path) -> None:
 def test_bad_labels_are_refused(tmp_path: Path) -> None:
     image = ct_values(1)
     assert _refusals(_convert(_source(tmp_path, image, label_values(1, 9)))) == ["label-id-unknown"]
-    assert _refusals(_convert(_source(tmp_path, image, label_values(1) * 0.5))) == ["label"]
+    assert _refusals(_convert(_source(tmp_path, image, label_values(1) * 0.5))) == ["label-not-whole"]
     assert _refusals(_convert(_source(tmp_path, image, label_values(1)[:, :, :3]))) == ["label-grid"]
     source = _source(tmp_path, image, label_values(1))
     save(tmp_path / "l.nii.gz", label_values(1), AFFINE + np.eye(4, k=3))
@@ -156,7 +162,7 @@ def test_dicom_series_take_segmentations_and_label_maps(tmp_path: Path, kind: st
     mask[1, 2:4, 2:4, 0] = mask[2, 4, 5, 1] = 1
     write_seg(tmp_path / "seg", files, mask, ["solid", "gg"])
     image = (ImageSource("dicom", tuple(files)),)
-    read = _convert(SourceCase(0, "k", "p", False, image, LabelSource("dicom", (tmp_path / "seg",))))
+    read = _convert(SourceCase(0, "k", "p", False, image, _seg(tmp_path / "seg", *TABLE)))
     assert read.case is not None
     assert read.case.label_map is not None
     assert np.bincount(read.case.label_map.labels.ravel()).tolist() == [3 * 6 * 7 - 5, 1, 4]
@@ -172,11 +178,25 @@ def test_dicom_series_take_segmentations_and_label_maps(tmp_path: Path, kind: st
         assert np.array_equal(again.case.label_map.labels == 2, read.case.label_map.labels == 2)
 
 
-def test_a_segmentation_without_a_series_is_refused(tmp_path: Path) -> None:
+def test_a_segmentation_on_another_grid_than_its_nifti_image_is_refused(tmp_path: Path) -> None:
     files = write_series(tmp_path / "ct", stored_values(3))
     write_seg(tmp_path / "seg", files, np.ones((3, 6, 7, 1), np.uint8), ["solid"])
-    source = replace(_source(tmp_path, ct_values(1)), label=LabelSource("dicom", (tmp_path / "seg",)))
-    assert _refusals(_convert(source)) == ["data"]
+    source = replace(_source(tmp_path, ct_values(1)), label=_seg(tmp_path / "seg", TABLE[0]))
+    assert _refusals(_convert(source)) == ["label-grid"]
+    undeclared = LabelSource("dicom", (tmp_path / "seg",))
+    assert _refusals(_convert(replace(source, label=undeclared))) == ["unreadable"]
+
+
+def test_a_missing_package_refuses_the_case_that_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(*_: object, **__: object) -> None:
+        raise DependencyError("reading JPEG-LS needs a plugin", hint="install medaug[dicom]")
+
+    monkeypatch.setattr("medaug.ingest.convert.read_nifti", without)
+    read = _convert(_source(tmp_path, ct_values(1)))
+    assert _refusals(read) == ["dependency-missing"]
+    assert "medaug[dicom], then ingest again" in read.findings[0].message
 
 
 def test_what_was_wrong_before_reading_is_said(tmp_path: Path) -> None:

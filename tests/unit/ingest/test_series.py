@@ -8,7 +8,7 @@ import numpy as np
 from pydicom.dataset import FileDataset
 
 from medaug.ingest.series import pair_series
-from medaug.ingest.sources import ClassId, Discovery
+from medaug.ingest.sources import Discovery
 from tests.unit.io.series import MR, reread, stored_values, write_seg, write_series
 
 
@@ -28,7 +28,7 @@ def test_a_segmentation_goes_to_the_series_it_names(tmp_path: Path) -> None:
     write_seg(tmp_path / "seg.dcm", ct, _mask(), ["solid"])
     cases = {case.stated.modality: case for case in _pair(tmp_path).cases}
     assert cases["CT"].label is not None
-    assert cases["CT"].classes == (ClassId(1, "solid"),)
+    assert [item.name for item in cases["CT"].label.drawings[0].declared] == ["solid"]
     assert cases["MR"].label is None
     assert {case.patient_key for case in cases.values()} == {"PAT-4711"}
 
