@@ -65,7 +65,6 @@ def read_cases(dataset: Path, plan: ReadingPlan, progress: Progress) -> list[Rea
 
     Raises:
         StorageError: If the disk is full or the folder cannot be written.
-        DependencyError: If a file needs a package that is not installed.
     """
     done = _resumed(dataset, plan)
     with_labels = {found.source.source for found in plan.cases if found.source.label is not None}

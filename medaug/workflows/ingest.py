@@ -21,7 +21,8 @@ from medaug.core.case import (
     read_manifest,
 )
 from medaug.core.config import Frozen
-from medaug.core.errors import ConfigError, DataError
+from medaug.core.errors import ConfigError, DataError, DependencyError
+from medaug.core.findings import Code
 from medaug.core.plan import Recipe
 from medaug.core.results import Finding, Summary
 from medaug.core.runs import Progress, RunDir, finished, open_run, require_run_folder
@@ -183,7 +184,7 @@ def ingest(options: IngestOptions, progress: Progress) -> IngestSummary:
     Raises:
         ConfigError: If an option is wrong, or the folder holds another run.
         DataError: If no case can be kept, or, with ``strict``, if any is refused.
-        DependencyError: If a file needs a package that is not installed.
+        DependencyError: If no case can be kept, and each for want of a package that is not installed.
         StorageError: If the disk is too small, or a folder cannot be read or written.
     """
     if any(source.resolve() == options.out.resolve() for source in options.sources):
@@ -310,7 +311,7 @@ def _recipes(job: _Job, kept: Container[str]) -> tuple[Recipe, ...]:
     return tuple(recipe for case_id, recipe in recipes.items() if recipe is not None and case_id in kept)
 
 
-def _refusal(refused: Sequence[Finding], total: int, *, strict: bool) -> DataError:
+def _refusal(refused: Sequence[Finding], total: int, *, strict: bool) -> DataError | DependencyError:
     first = refused[0] if refused else None
     if first is None:
         return DataError("the sources hold no image", where="SRC", expected="NIfTI or DICOM files")
@@ -320,7 +321,10 @@ def _refusal(refused: Sequence[Finding], total: int, *, strict: bool) -> DataErr
         else f"none of {counted(total, 'case')} can be kept"
     )
     name = f"{first.case_id}: " if first.case_id else ""
-    return DataError(f"{what}, the first: {name}{first.message}", hint=f"see {FINDINGS} in --out")
+    # the data may be fine: what lacks is on this side
+    lacking = not strict and all(finding.code == Code.DEPENDENCY_MISSING for finding in refused)
+    kind = DependencyError if lacking else DataError
+    return kind(f"{what}, the first: {name}{first.message}", hint=f"see {FINDINGS} in --out")
 
 
 def _write_private(dataset: Path, job: _Job, kept: dict[str, CaseRecord]) -> None:

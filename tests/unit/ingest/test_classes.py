@@ -58,7 +58,8 @@ def test_names_come_from_the_class_map_or_are_made_up(tmp_path: Path) -> None:
 
 
 def test_segments_of_seg_objects_name_no_label_map() -> None:
-    seg = Drawing(Path("s"), False, (Declared(1, "Liver", ()),), *([frozenset()] * 3), "p")
+    none: frozenset[str] = frozenset()
+    seg = Drawing(Path("s"), False, (Declared(1, "Liver", ()),), none, none, none, "p")
     drawn = replace(_case(), label=LabelSource("dicom", (Path("s"),), drawings=(seg,)))
     cases, _ = with_class_names([drawn, _case(label=None)], ClassMap())
     assert cases[0].classes == (ClassId(1, "Liver"),)
