@@ -6,17 +6,15 @@ Each file is parsed once, and only for the elements that are wanted. Many files 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Final, Literal, final
+from typing import Final, final
 
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.tag import Tag
 
 from medaug.core.errors import DataError, UnreadableError
 from medaug.core.findings import Code
@@ -24,6 +22,7 @@ from medaug.io._dicom import classic
 from medaug.io._dicom.border import PYDICOM_ERRORS, quiet_pydicom
 from medaug.io._dicom.elements import Elements
 from medaug.io._dicom.frame import Frame
+from medaug.io._dicom.parse import Parsed, PixelElement, parse
 
 __all__ = [
     "PYDICOM_ERRORS",
@@ -50,16 +49,11 @@ _SOP_CLASS, _INSTANCE, _SERIES, _STUDY, _REFERENCE = (
 )
 _PATIENT_ID, _PATIENT_NAME, _BIRTH_DATE, _MODALITY = 0x00100020, 0x00100010, 0x00100030, 0x00080060
 _ROWS, _FRAMES, _REFERENCED = 0x00280010, 0x00280008, 0x00081115
-_WANTED: Final = [
-    Tag(number)
-    for number in (
-        *(_SOP_CLASS, _INSTANCE, _SERIES, _STUDY, _REFERENCE, _PATIENT_ID, _PATIENT_NAME, _BIRTH_DATE),
-        *(_MODALITY, _ROWS, _FRAMES, _REFERENCED),
-        *classic.TAGS,
-    )
-]
-_PIXEL_TAGS: Final = (b"\xe0\x7f\x10\x00", b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00")
-_IMPLICIT, _BIG, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
+_WANTED: Final = (
+    *(_SOP_CLASS, _INSTANCE, _SERIES, _STUDY, _REFERENCE, _PATIENT_ID, _PATIENT_NAME, _BIRTH_DATE),
+    *(_MODALITY, _ROWS, _FRAMES, _REFERENCED),
+    *classic.TAGS,
+)
 # Starting processes costs as long as parsing a few hundred headers
 _WORTH_WORKERS = 500
 _CHUNK = 64
@@ -180,28 +174,26 @@ def read_header(path: Path) -> Header | None:
         UnreadableError: If the file begins as DICOM does and cannot be parsed, or names no class or series.
     """
     try:
-        with path.open("rb") as handle:
-            start = handle.read(132)
-            if not _begins_as_dicom(start):
+        with path.open("rb") as handle, quiet_pydicom():
+            if not _begins_as_dicom(handle.read(132)):
                 return None
             handle.seek(0)
-            with quiet_pydicom():
-                dataset = pydicom.dcmread(
-                    handle, force=start[128:] != b"DICM", stop_before_pixels=True, specific_tags=_WANTED
-                )
-                return _header(path, dataset, handle)
+            return _header(path, parse(handle, _WANTED))
     except PYDICOM_ERRORS as error:
-        raise UnreadableError("DICOM header is cut short or damaged", code=Code.TRUNCATED_FILE) from error
+        raise _damaged() from error
 
 
-def _header(path: Path, dataset: FileDataset, handle: BinaryIO) -> Header | None:
-    elements = Elements(dataset)
+def _damaged() -> UnreadableError:
+    return UnreadableError("DICOM header is cut short or damaged", code=Code.TRUNCATED_FILE)
+
+
+def _header(path: Path, parsed: Parsed) -> Header | None:
+    elements = parsed.elements
     sop_class, series = elements.text(_SOP_CLASS), elements.text(_SERIES)
     if not sop_class or not series:
-        if str(dataset.file_meta.get("MediaStorageSOPClassUID") or "") == _DICOMDIR_CLASS:
+        if parsed.media_class == _DICOMDIR_CLASS:
             return None
         raise UnreadableError("DICOM file names no class or no series", code=Code.UNREADABLE)
-    referenced = dataset.get("ReferencedSeriesSequence") or () if elements.has(_REFERENCED) else ()
     header = Header(
         path=path,
         sop_class_uid=sop_class,
@@ -211,38 +203,33 @@ def _header(path: Path, dataset: FileDataset, handle: BinaryIO) -> Header | None
         frame_of_reference_uid=elements.text(_REFERENCE),
         modality=elements.text(_MODALITY),
         is_image=elements.has(_ROWS) and sop_class not in SEGMENTATION_CLASSES,
-        referenced_series=tuple(str(item.get("SeriesInstanceUID", "")) for item in referenced),
+        referenced_series=tuple(item.text(_SERIES) for item in elements.items(_REFERENCED)),
         frames_in_file=elements.whole(_FRAMES, "IS") or 1,
-        patient_key=patient_key(dataset),
+        patient_key=_patient(elements)[0],
     )
     if sop_class not in classic.CLASSES or header.frames_in_file > 1 or classic.is_mosaic(elements):
         return header
     try:
-        return replace(header, frames=(_frame(header, dataset, elements, handle),))
+        belonging = _belonging(parsed, classic.CLASSES[sop_class])
+        frame = classic.frame_of(elements, belonging, path, parsed.required_pixels)
     except DataError as error:
         return replace(header, fault=error)
+    return replace(header, frames=(frame,))
 
 
-def _frame(header: Header, dataset: FileDataset, elements: Elements, handle: BinaryIO) -> Frame:
-    belonging = _belonging(dataset, elements, classic.CLASSES[header.sop_class_uid])
-    element = (
-        None if belonging.transfer_syntax == _DEFLATED else _pixel_element(handle, belonging.transfer_syntax)
-    )
-    return classic.frame_of(elements, belonging, header.path, element)
+def _patient(elements: Elements) -> tuple[str, str, str]:
+    """What tells patients apart, as :func:`patient_key` does; name; birth date."""
+    name, born = elements.person(_PATIENT_NAME), elements.text(_BIRTH_DATE)
+    return elements.person(_PATIENT_ID).strip() or f"{name}|{born}".strip("|"), name, born
 
 
-def _belonging(dataset: FileDataset, elements: Elements, modality: str) -> classic.Belonging:
-    who = (
-        patient_key(dataset),
-        str(dataset.get("PatientName") or ""),
-        str(dataset.get("PatientBirthDate") or ""),
-    )
+def _belonging(parsed: Parsed, modality: str) -> classic.Belonging:
     return classic.Belonging(
-        elements.text(_INSTANCE),
-        who,
-        elements.text(_REFERENCE),
+        parsed.elements.text(_INSTANCE),
+        _patient(parsed.elements),
+        parsed.elements.text(_REFERENCE),
         modality,
-        str(dataset.file_meta.get("TransferSyntaxUID") or ""),
+        parsed.transfer_syntax,
     )
 
 
@@ -260,7 +247,7 @@ class ParsedImage:
 
     elements: Elements
     belonging: classic.Belonging
-    pixels: classic.PixelElement | None
+    pixels: PixelElement | None
     frames_in_file: int
 
 
@@ -275,35 +262,13 @@ def parse_image(header: Header, modality: str, tags: Sequence[int]) -> ParsedIma
     Raises:
         UnreadableError: If the file is cut short or damaged, or holds no pixel data.
     """
-    wanted = [*_WANTED, *(Tag(tag) for tag in tags)]
     try:
         with header.path.open("rb") as handle, quiet_pydicom():
-            dataset = pydicom.dcmread(handle, force=True, stop_before_pixels=True, specific_tags=wanted)
-            elements = Elements(dataset)
-            belonging = _belonging(dataset, elements, modality)
-            syntax = belonging.transfer_syntax
-            pixels = None if syntax == _DEFLATED else _pixel_element(handle, syntax)
-            return ParsedImage(elements, belonging, pixels, header.frames_in_file)
+            parsed = parse(handle, [*_WANTED, *tags])
+            pixels = parsed.required_pixels
+            return ParsedImage(parsed.elements, _belonging(parsed, modality), pixels, header.frames_in_file)
     except PYDICOM_ERRORS as error:
-        raise UnreadableError("DICOM header is cut short or damaged", code=Code.TRUNCATED_FILE) from error
-
-
-def _pixel_element(handle: BinaryIO, syntax: str) -> classic.PixelElement:
-    """Where the pixel data stand in a file that was parsed up to them (PS3.5 7.1)."""
-    begun = handle.tell()
-    head = handle.read(12)
-    is_little = syntax != _BIG
-    tag = head[:4] if is_little else head[1::-1] + head[3:1:-1]
-    if tag not in _PIXEL_TAGS:
-        raise UnreadableError(
-            "file has no pixel data", hint="export the images, not only headers", code=Code.NO_PIXEL_DATA
-        )
-    order: Literal["little", "big"] = "little" if is_little else "big"
-    if syntax == _IMPLICIT:
-        start, length = begun + 8, int.from_bytes(head[4:8], order)
-    else:
-        start, length = begun + 12, int.from_bytes(head[8:12], order)
-    return classic.PixelElement(start, length, os.fstat(handle.fileno()).st_size)
+        raise _damaged() from error
 
 
 def patient_key(dataset: Dataset) -> str:
@@ -381,7 +346,8 @@ _Looked = Header | UnreadableError | None
 def _headers(paths: Sequence[Path], workers: int) -> Iterator[_Looked]:
     """The header of each file in order, or why there is none."""
     if workers < 2 or len(paths) < _WORTH_WORKERS:
-        yield from map(_look, paths)
+        with quiet_pydicom():
+            yield from map(_look, paths)
         return
     # neither threads nor open files of this process are copied, as they would be by a fork
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"

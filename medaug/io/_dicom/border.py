@@ -39,6 +39,10 @@ def quiet_pydicom() -> Iterator[None]:
     What matters of them is checked by the caller and raised, or becomes a finding.
     """
     levels = [logger.level for logger in _LOGGERS]
+    if min(levels) > logging.CRITICAL:
+        # already quiet: this is cheap enough for every file of many
+        yield
+        return
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"pydicom\..*")
         warnings.filterwarnings("ignore", module=r"highdicom\..*")

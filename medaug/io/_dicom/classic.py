@@ -12,6 +12,7 @@ from medaug.core.results import Finding
 from medaug.core.wording import counted
 from medaug.io._dicom.elements import Elements
 from medaug.io._dicom.frame import Frame, PixelFormat, Plane, Rescale, Trait, Vector
+from medaug.io._dicom.parse import PixelElement
 from medaug.io._dicom.suv import TAGS as PET_TAGS
 from medaug.io._dicom.suv import to_suv
 
@@ -74,22 +75,6 @@ TAGS: Final = (
     *PET_TAGS,
     *(tag for _, creator, _, element, _ in _PRIVATE for tag in (creator, element)),
 )
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class PixelElement:
-    """Where the pixel data of a file stand.
-
-    Attributes:
-        start: Byte at which the value begins.
-        length: Of the value in bytes; 0xFFFFFFFF where it is undefined.
-        file_bytes: Size of the whole file.
-    """
-
-    start: int
-    length: int
-    file_bytes: int
 
 
 @final

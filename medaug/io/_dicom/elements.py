@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import struct
-from typing import Final, final
+from collections.abc import Iterable
+from typing import Final, Self, final
 
-from pydicom.dataelem import RawDataElement
+from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
 _BINARY: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "AT": "H"}
+_CHARACTERS = 0x00080005
 _UNTOLD = frozenset({None, "", "UN", "OB"})
 _PARSE_ERRORS = (
     AttributeError,
@@ -28,20 +32,25 @@ _PARSE_ERRORS = (
 class Elements:
     """Values of a data set by tag; what is missing, empty or malformed comes back as empty.
 
-    Only elements that pydicom has not converted yet are seen: a data set fresh from the file, text and numbers alone.
+    Text and numbers are seen only where pydicom has not converted them yet: in a data set fresh from the file.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
+    __slots__ = ("_found",)
+
+    def __init__(self, found: Iterable[RawDataElement | DataElement]) -> None:
+        self._found = {int(element.tag): element for element in found}
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Self:
+        """The elements of a data set."""
+        return cls(dataset.values())
 
     def has(self, tag: int) -> bool:
         """Whether the element stands in the data set, with a value or without."""
-        return tag in self._dataset
+        return tag in self._found
 
     def _raw(self, tag: int) -> RawDataElement | None:
-        if tag not in self._dataset:
-            return None
-        element: object = self._dataset.get_item(tag)
+        element = self._found.get(tag)
         return element if isinstance(element, RawDataElement) else None
 
     def texts(self, tag: int) -> tuple[str, ...]:
@@ -77,13 +86,24 @@ class Elements:
         value = self.number(tag, kind)
         return int(value) if value is not None and abs(value) < 2**53 else None
 
+    def person(self, tag: int) -> str:
+        """A text or name in the character set of the data set, as pydicom gives it."""
+        raw = self._raw(tag)
+        value = (raw.value if raw is not None else None) or b""
+        if value.isascii():
+            return value.decode("ascii").rstrip(" \0")
+        encodings = convert_encodings([*self.texts(_CHARACTERS)])
+        return decode_bytes(value, encodings, TEXT_VR_DELIMS | PN_DELIMS).rstrip(" \0")
+
     def items(self, tag: int) -> tuple[Elements, ...]:
         """The items of a sequence."""
+        element = self._found.get(tag)
         try:
-            sequence = self._dataset[tag].value if tag in self._dataset else None
+            made = convert_raw_data_element(element) if isinstance(element, RawDataElement) else element
+            sequence = made.value if made is not None else None
         except _PARSE_ERRORS:
             return ()
-        return tuple(Elements(item) for item in sequence) if isinstance(sequence, Sequence) else ()
+        return tuple(Elements.of(item) for item in sequence) if isinstance(sequence, Sequence) else ()
 
 
 def _texts(raw: RawDataElement) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ from medaug.core.results import Finding
 from medaug.io._dicom import suv
 from medaug.io._dicom.classic import (
     Belonging,
-    PixelElement,
     native_offset,
     pixel_format,
     plane_of,
@@ -25,6 +24,7 @@ from medaug.io._dicom.classic import (
 )
 from medaug.io._dicom.elements import Elements
 from medaug.io._dicom.frame import Frame, Plane, Rescale, Trait
+from medaug.io._dicom.parse import PixelElement
 
 CLASSES: Final = {
     "1.2.840.10008.5.1.4.1.1.2.1": "CT",

@@ -41,7 +41,7 @@ def _read(dataset: Dataset) -> tuple[Rescale, str]:
     content = io.BytesIO()
     pydicom.dcmwrite(content, dataset, implicit_vr=False, little_endian=True)
     content.seek(0)
-    elements = Elements(pydicom.dcmread(content, force=True, specific_tags=list(TAGS)))
+    elements = Elements.of(pydicom.dcmread(content, force=True, specific_tags=list(TAGS)))
     rescale, notes = to_suv(elements, Rescale(2.0, 1.0, True, elements.text(0x00541001)))
     assert [note.code for note in notes] == ([] if rescale.kind == "SUV" else ["suv-not-computed"])
     return rescale, notes[0].message if notes else ""

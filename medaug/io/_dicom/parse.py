@@ -1,0 +1,147 @@
+"""One DICOM file parsed up to its pixels, for the elements that are wanted alone.
+
+Files as the standard wants them are read element by element through pydicom's reader; what is odd (no preamble, no file
+meta, a transfer syntax that the bytes belie) goes through all of pydicom's guesses.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import BinaryIO, Final, Literal, final
+
+import pydicom
+from pydicom.filereader import data_element_generator
+from pydicom.tag import BaseTag
+
+from medaug.core.errors import UnreadableError
+from medaug.core.findings import Code
+from medaug.io._dicom.elements import Elements
+
+_MEDIA_CLASS, _SYNTAX, _CHARACTERS = 0x00020002, 0x00020010, 0x00080005
+_PIXELS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+_IMPLICIT, _EXPLICIT, _BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+_DEFLATED: Final = "1.2.840.10008.1.2.1.99"
+_ENCAPSULATED: Final = ("1.2.840.10008.1.2.4.", "1.2.840.10008.1.2.5")
+# What stands before the pixels of a deflated file; the pixels may unpack to anything
+_MOST_HEADER_BYTES = 1 << 26
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class PixelElement:
+    """Where the pixel data of a file stand.
+
+    Attributes:
+        start: Byte at which the value begins.
+        length: Of the value in bytes; 0xFFFFFFFF where it is undefined.
+        file_bytes: Size of the whole file.
+    """
+
+    start: int
+    length: int
+    file_bytes: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A file up to its pixels.
+
+    Attributes:
+        elements: Those that were wanted.
+        transfer_syntax: UID, or empty.
+        media_class: MediaStorageSOPClassUID, or empty.
+        pixels: Where the pixel data stand; None where there are none, or where they lie in a stream that is deflated.
+    """
+
+    elements: Elements
+    transfer_syntax: str
+    media_class: str
+    pixels: PixelElement | None
+
+    @property
+    def required_pixels(self) -> PixelElement | None:
+        """Where the pixel data stand; None where they lie in a stream that is deflated.
+
+        Raises:
+            UnreadableError: If there are none.
+        """
+        if self.pixels is None and self.transfer_syntax != _DEFLATED:
+            hint = "export the images, not only headers"
+            raise UnreadableError("file has no pixel data", hint=hint, code=Code.NO_PIXEL_DATA)
+        return self.pixels
+
+
+def parse(handle: BinaryIO, wanted: Iterable[int]) -> Parsed:
+    """Parse an open file that begins as DICOM does; raises what pydicom raises.
+
+    Args:
+        handle: At its start.
+        wanted: Tags; all others are skipped.
+    """
+    tags: list[BaseTag | int] = [*wanted, _CHARACTERS]
+    if handle.read(132)[128:] != b"DICM":
+        return _guessed(handle, tags)
+    meta = Elements(data_element_generator(handle, False, True, stop_when=_after_meta))
+    syntax = meta.text(_SYNTAX)
+    if syntax == _DEFLATED:
+        header = io.BytesIO(zlib.decompressobj(-zlib.MAX_WBITS).decompress(handle.read(), _MOST_HEADER_BYTES))
+        found = data_element_generator(header, False, True, stop_when=_at_pixels, specific_tags=tags)
+        return Parsed(Elements(found), syntax, meta.text(_MEDIA_CLASS), None)
+    is_known = syntax in (_IMPLICIT, _EXPLICIT, _BIG) or syntax.startswith(_ENCAPSULATED)
+    if not is_known or _looks_implicit(handle) != (syntax == _IMPLICIT):
+        return _guessed(handle, tags)
+    found = data_element_generator(
+        handle, syntax == _IMPLICIT, syntax != _BIG, stop_when=_at_pixels, specific_tags=tags
+    )
+    elements = Elements(found)
+    return Parsed(elements, syntax, meta.text(_MEDIA_CLASS), _pixel_element(handle, syntax))
+
+
+def _guessed(handle: BinaryIO, tags: list[BaseTag | int]) -> Parsed:
+    handle.seek(0)
+    dataset = pydicom.dcmread(handle, force=True, stop_before_pixels=True, specific_tags=[*tags])
+    meta = dataset.file_meta
+    syntax = str(meta.get("TransferSyntaxUID") or "")
+    is_implicit, is_little = dataset.original_encoding
+    # bare data sets name no syntax: they are what pydicom took them for
+    if not syntax and is_implicit is not None and is_little is not None:
+        syntax = _IMPLICIT if is_implicit else _EXPLICIT if is_little else _BIG
+    said = _IMPLICIT if is_implicit else syntax
+    pixels = None if syntax == _DEFLATED else _pixel_element(handle, said)
+    media = str(meta.get("MediaStorageSOPClassUID") or "")
+    return Parsed(Elements.of(dataset), syntax, media, pixels)
+
+
+def _after_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag >> 16 != 2
+
+
+def _at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag in _PIXELS
+
+
+def _looks_implicit(handle: BinaryIO) -> bool:
+    """Whether the first element has no value representation."""
+    begun = handle.tell()
+    head = handle.read(6)
+    handle.seek(begun)
+    return not (head[4:].isalpha() and head[4:].isupper())
+
+
+def _pixel_element(handle: BinaryIO, syntax: str) -> PixelElement | None:
+    """Where the pixel data stand in a file that was parsed up to them (PS3.5 7.1)."""
+    begun = handle.tell()
+    head = handle.read(12)
+    order: Literal["little", "big"] = "big" if syntax == _BIG else "little"
+    group, element = int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order)
+    if len(head) < 8 or group << 16 | element not in _PIXELS:
+        return None
+    where = (8, slice(4, 8)) if syntax == _IMPLICIT else (12, slice(8, 12))
+    return PixelElement(
+        begun + where[0], int.from_bytes(head[where[1]], order), os.fstat(handle.fileno()).st_size
+    )
