@@ -18,7 +18,7 @@ class Config(TransformConfig):
 
     kind: Literal["none"] = "none"
 
-    def build(self, unit: Unit, modality: str = "") -> BatchAugment:  # noqa: ARG002 - one signature for all kinds
+    def build(self, unit: Unit, modality: str = "") -> BatchAugment:
         """An augmentation that changes nothing."""
         return NoAugmentation()
 
@@ -27,6 +27,6 @@ class Config(TransformConfig):
 class NoAugmentation:
     """Gives every patch back as it is."""
 
-    def __call__(self, batch: PatchBatch, rngs: Sequence[np.random.Generator]) -> PatchBatch:  # noqa: ARG002
+    def __call__(self, batch: PatchBatch, rngs: Sequence[np.random.Generator]) -> PatchBatch:
         """The batch itself."""
         return batch

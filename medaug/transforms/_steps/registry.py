@@ -75,3 +75,12 @@ def preset_steps(preset: Preset, unit: Unit, modality: str) -> tuple[type[Step],
         return PRESETS[preset]
     by_unit = {Unit.HU: "ct", Unit.SUV: "pet", Unit.ARBITRARY: "general"}
     return PRESETS[_MODALITIES.get(modality, by_unit[unit])]
+
+
+def chosen_steps(only: tuple[str, ...], preset: Preset, unit: Unit, modality: str) -> tuple[type[Step], ...]:
+    """The steps that are named, else those that suit the image.
+
+    Raises:
+        ConfigError: If a name is unknown.
+    """
+    return tuple(step_kind(name) for name in only) or preset_steps(preset, unit, modality)
