@@ -91,8 +91,11 @@ def _files(dataset: Path, manifest: Manifest) -> list[Path]:
     """Every file that is to be converted.
 
     Raises:
-        UnreadableError: If one is missing.
+        UnreadableError: If one is missing, or a case has no image file.
     """
+    if not all(record.images for record in manifest.cases):
+        hint = "ingest the folder, and convert what that makes"
+        raise UnreadableError("images are DICOM series", expected="a dataset of NIfTI files", hint=hint)
     stored = [
         file
         for record in manifest.cases
