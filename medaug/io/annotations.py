@@ -35,17 +35,25 @@ class Target:
         frame_of_reference_uid: Or empty, where it is not known.
         instance_uids: Of its slices as stored, once a slice; empty where it is no DICOM series.
         affine_lps: (column, row, slice) index as stored to LPS+ mm; None where it is no DICOM series.
+        is_upright: Whether its slices were moved within their planes, out of a tilted gantry.
     """
 
     grid: Grid
     frame_of_reference_uid: str = ""
     instance_uids: tuple[str, ...] = ()
     affine_lps: Affine | None = None
+    is_upright: bool = False
 
 
 def target_of(series: SeriesVolume) -> Target:
     """A series as the target of its annotations."""
-    return Target(series.volume.grid, series.frame_of_reference_uid, series.instance_uids, series.affine_lps)
+    return Target(
+        grid=series.volume.grid,
+        frame_of_reference_uid=series.frame_of_reference_uid,
+        instance_uids=series.instance_uids,
+        affine_lps=series.affine_lps,
+        is_upright=any(note.code == Code.GANTRY_TILT for note in series.findings),
+    )
 
 
 @final
@@ -187,7 +195,7 @@ def reference_note(referred: set[str], target: Target, *, same_space: bool) -> F
     Raises:
         GeometryError: If it holds none of them, and no common frame of reference ties the annotation to it either.
     """
-    if not target.instance_uids or not referred:
+    if not target.instance_uids or (not referred and same_space):
         return None
     missing = len(referred - set(target.instance_uids))
     message = (

@@ -163,7 +163,7 @@ def _require_alone(layers: dict[tuple[int, int], bytes], layer: tuple[int, int],
 def _place(seg: _Seg, frame: SegFrame) -> Place:
     size = (seg.layout.columns, seg.layout.rows)
     affine = frame.affine_lps if frame.affine_lps is not None else _of_named_image(frame, seg.target, size)
-    place = place_on(seg.target.grid, affine, size)
+    place = place_on(seg.target.grid, affine, size, to_nearest=seg.target.is_upright)
     if place is None:
         raise GeometryError(
             "segmentation lies on another grid than the image",
@@ -221,6 +221,11 @@ def _notes(seg: _Seg, segments: Iterable[Segment], threshold: float) -> list[Fin
             f"fractions of {threshold:g} and above were taken as inside; choose with --fraction-threshold"
         )
         notes.append(finding(Code.FRACTIONS_THRESHOLDED, "fixed", message))
+    if seg.target.is_upright:
+        message = (
+            "segmentation followed the slices of a tilted gantry to the nearest voxel; look at its outlines"
+        )
+        notes.append(finding(Code.LABEL_RESAMPLED, "fixed", message))
     empty = sum(segment.voxels == 0 for segment in segments)
     if empty:
         message = f"{counted(empty, 'segment')} of the segmentation {'is' if empty == 1 else 'are'} empty"

@@ -14,6 +14,8 @@ from medaug.core.wording import counted
 
 # How far a plane may lie from the voxels it is put on, in voxels: the rounding of positions in headers
 OFF_GRID: Final = 0.05
+# Indices this far from a grid are none (and would overflow)
+_FARTHEST: Final = 1e6
 
 
 @final
@@ -72,25 +74,33 @@ def _shared(low: int, count: int, size: int) -> slice:
     return slice(start, max(start, min(low + count, size)))
 
 
-def place_on(grid: Grid, affine_lps: Affine, size: tuple[int, int]) -> Place | None:
+def place_on(
+    grid: Grid, affine_lps: Affine, size: tuple[int, int], *, to_nearest: bool = False
+) -> Place | None:
     """Where a plane lies on a grid; None where its pixels are no voxels of it.
 
     Args:
         grid: RAS+.
         affine_lps: (column, row, anything) index of the plane to LPS+ mm.
         size: Columns and rows.
+        to_nearest: Let the plane move within itself by up to half a voxel.
     """
     to_index = np.linalg.inv(grid.affine) @ lps_to_ras(affine_lps)
     across, down = (int(np.argmax(np.abs(to_index[:3, n]))) for n in (0, 1))
-    if across == down:
+    if across == down or not np.isfinite(to_index).all():
         return None
     ends = np.array([[c, r, 0, 1] for c in (0, size[0] - 1) for r in (0, size[1] - 1)])
     corners = (ends @ to_index.T)[:, :3]
+    if np.abs(corners).max() > _FARTHEST:
+        return None
     signs = (1 if to_index[across, 0] > 0 else -1, 1 if to_index[down, 1] > 0 else -1)
-    start = np.rint(corners[0])
+    # half a voxel goes to the greater index whatever the rounding of the text before
+    start = np.floor(np.round(corners[0], 6) + 0.5)
     wanted = np.tile(start, (4, 1))
     wanted[:, across] += signs[0] * ends[:, 0]
     wanted[:, down] += signs[1] * ends[:, 1]
-    if not np.abs(corners - wanted).max() <= OFF_GRID:
+    moved = corners[0] - start
+    moved[3 - across - down] = 0
+    if np.abs(corners - wanted - (moved if to_nearest else 0)).max() > OFF_GRID:
         return None
     return Place((across, down, 3 - across - down), signs, (int(start[0]), int(start[1]), int(start[2])))
