@@ -65,7 +65,7 @@ def read_json(path: Path) -> object:
     except FileNotFoundError as error:
         hint = "name the folder an earlier medaug step wrote"
         raise DataError(f"{path.name} not found in {path.parent.name}", hint=hint) from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, RecursionError, ValueError) as error:
         hint = "restore it, or run again the step that wrote it"
         raise DataError(f"{path.name} is not valid JSON", hint=hint) from error
     except OSError as error:

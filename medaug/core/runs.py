@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, Protocol, final
@@ -162,20 +163,25 @@ def _make_folder(path: Path) -> None:
         raise storage_error(error, path) from error
 
 
-def _record(step: str, config: Frozen, inputs: Mapping[str, str]) -> RunRecord:
-    asked = json.loads(config.model_dump_json())
-    environment = {"python": platform.python_version(), "system": f"{sys.platform} {platform.machine()}"}
+@cache
+def _environment() -> dict[str, str]:
+    """Versions of what computes; read once, since packages keep them in files."""
+    found = {"python": platform.python_version(), "system": f"{sys.platform} {platform.machine()}"}
     for package in _PACKAGES:
         try:
-            environment[package] = version(package)
+            found[package] = version(package)
         except PackageNotFoundError:
             continue
+    return found
+
+
+def _record(step: str, config: Frozen, inputs: Mapping[str, str]) -> RunRecord:
     return RunRecord(
         step=step,
         status="running",
-        config=asked,
+        config=json.loads(config.model_dump_json()),
         inputs=dict(inputs),
-        environment=environment,
+        environment=dict(_environment()),
         started=time.time(),
     )
 
