@@ -139,6 +139,16 @@ CATALOGUE: Final[dict[Code, Entry]] = {
         "The slices of a stack do not lie on one straight line.",
         "Export the original series, or resample it first.",
     ),
+    Code.MOSAIC_UNDESCRIBED: Entry(
+        ("refused",),
+        "A Siemens mosaic has no private (CSA) headers that say where its tiles lie, or they do not fit it.",
+        "Export it with private tags, or as single slices.",
+    ),
+    Code.MOSAIC_REVERSED: Entry(
+        ("flagged",),
+        "Images of a Siemens mosaic are numbered against its protocol, so that position and protocol contradict each other.",
+        "Check its position before other series, segmentations or contours are laid over it.",
+    ),
     Code.TRUNCATED_FILE: Entry(
         ("refused",),
         "A file is cut short or damaged.",

@@ -36,6 +36,8 @@ class Code(StrEnum):
     SINGLE_SLICE = "single-slice"
     GANTRY_TILT = "gantry-tilt"
     CURVED_STACK = "curved-stack"
+    MOSAIC_UNDESCRIBED = "mosaic-undescribed"
+    MOSAIC_REVERSED = "mosaic-reversed"
     # what its pixels are
     TRUNCATED_FILE = "truncated-file"
     NO_PIXEL_DATA = "no-pixel-data"
