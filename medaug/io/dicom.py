@@ -21,14 +21,16 @@ from medaug.core.results import Finding
 from medaug.core.volume import Volume
 from medaug.io._dicom.frame import Frame
 from medaug.io._dicom.geometry import Tilt
-from medaug.io._dicom.pixels import fill_frames
+from medaug.io._dicom.kinds import frames_of, is_planar
+from medaug.io._dicom.pixels import FrameReader
+from medaug.io._dicom.planar import open_pictures
 from medaug.io._dicom.stack import Stack, open_stacks, same_image
-from medaug.io.headers import Header, Series, read_header
+from medaug.io.headers import Series, read_header
 
-__all__ = ["SeriesVolume", "Stack", "Tilt", "open_series", "read_series", "read_stack"]
+__all__ = ["SeriesVolume", "Stack", "Tilt", "open_files", "open_series", "read_series", "read_stack"]
 
 # Slices that are written together, so that a volume whose last axis counts slices is filled a cache line at a time
-_SLAB = 16
+_SLAB, _ROWS = 16, 32
 
 
 @final
@@ -69,13 +71,18 @@ def read_series(files: Sequence[Path], *, where: str = "") -> SeriesVolume:
         DependencyError: If the transfer syntax needs a plugin that is not installed.
     """
     try:
-        stacks = open_series(_series(files), tilt="refuse")
+        stacks = open_files(files, tilt="refuse")
         if len(stacks) > 1:
             what = f"series holds {len(stacks)} stacks of slices"
             raise DataError(what, expected="one", hint="separate them first", code=Code.SEVERAL_VOLUMES)
     except DataError as error:
         raise error.located(where) from error
     return read_stack(stacks[0], where=where)
+
+
+def open_files(files: Sequence[Path], *, tilt: Tilt) -> tuple[Stack, ...]:
+    """The stacks of files that are said to form one series, whatever their headers say; raises as :func:`open_series`."""
+    return open_series(_series(files), tilt=tilt)
 
 
 def _series(files: Sequence[Path]) -> Series:
@@ -100,11 +107,15 @@ def open_series(series: Series, *, tilt: Tilt, split_volumes: bool = False) -> t
         DataError: If two patients, frames of reference or modalities stand under one series, or one instance has two faces.
         DependencyError: If the transfer syntax needs a plugin that is not installed.
     """
-    frames = [frame for header in series.headers for frame in _frames(header)]
+    frames = [frame for header in series.headers for frame in frames_of(header)]
     if not frames:
         raise UnreadableError("series holds no image", code=Code.NO_PIXEL_DATA)
     _require_no_rivals(series)
-    stacks = open_stacks(frames, tilt=tilt)
+    are_planar = {is_planar(header) for header in series.headers}
+    if len(are_planar) > 1:
+        what = "slices and pictures without a place stand under one series UID"
+        raise DataError(what, hint="separate them first", code=Code.MIXED_MODALITIES)
+    stacks = open_pictures(frames) if True in are_planar else open_stacks(frames, tilt=tilt)
     if not split_volumes:
         return stacks
     return tuple(
@@ -116,24 +127,11 @@ def open_series(series: Series, *, tilt: Tilt, split_volumes: bool = False) -> t
     )
 
 
-def _frames(header: Header) -> tuple[Frame, ...]:
-    """The frames of a file: parsed with its header, or now where there are many."""
-    if header.fault is not None:
-        raise header.fault
-    if not header.frames:
-        raise UnreadableError(
-            "this kind of DICOM object is not supported",
-            expected="CT, MR, PET, US, CR, DX or MG images",
-            code=Code.UNSUPPORTED_CLASS,
-        )
-    return header.frames
-
-
 def _require_no_rivals(series: Series) -> None:
     """Refuse an instance whose UID another series claims for another image."""
     mine = {header.sop_instance_uid: header for header in series.headers}
     for rival in series.rivals:
-        pairs = zip(_frames(mine[rival.sop_instance_uid]), _frames(rival), strict=False)
+        pairs = zip(frames_of(mine[rival.sop_instance_uid]), frames_of(rival), strict=False)
         if not all(same_image(one, other) for one, other in pairs):
             what = "an image of another series has the SOPInstanceUID of one of this series"
             hint = "find out which is the original and take the other away"
@@ -156,9 +154,10 @@ def read_stack(stack: Stack, *, where: str = "") -> SeriesVolume:
     """
     grid, turn = to_ras(Grid(stack.shape, lps_to_ras(stack.affine_lps)))
     image = np.empty((len(stack.volumes), *grid.shape), dtype=np.float32)
+    reader = FrameReader()
     try:
         for channel, frames in zip(image, stack.volumes, strict=True):
-            _fill(_stored_view(channel, turn), frames, stack)
+            _fill(_stored_view(channel, turn), frames, stack, reader)
     except DataError as error:
         raise error.located(where) from error
     return SeriesVolume(
@@ -178,14 +177,14 @@ def _stored_view(image: np.ndarray, turn: Reorientation) -> np.ndarray:
     return np.transpose(unflipped, [turn.order.index(axis) for axis in (2, 1, 0)])
 
 
-def _fill(into: np.ndarray, frames: Sequence[Frame], stack: Stack) -> None:
+def _fill(into: np.ndarray, frames: Sequence[Frame], stack: Stack, reader: FrameReader) -> None:
     """Read the slices of a volume, a slab at a time."""
     rows, columns = frames[0].pixels.rows, frames[0].pixels.columns
     slab = np.empty((min(_SLAB, len(frames)), rows, columns), dtype=np.float32)
     lowest = np.inf
     for start in range(0, len(frames), _SLAB):
         part = frames[start : start + _SLAB]
-        fill_frames(part, slab[: len(part)])
+        reader.fill(part, slab[: len(part)])
         if stack.shear is None:
             _write(slab[: len(part)], into[start : start + len(part)])
             continue
@@ -200,5 +199,5 @@ def _fill(into: np.ndarray, frames: Sequence[Frame], stack: Stack) -> None:
 
 def _write(slab: np.ndarray, into: np.ndarray) -> None:
     """Copy slices in blocks of rows that stay within the cache whatever the order of the volume's axes."""
-    for row in range(0, slab.shape[1], _SLAB):
-        into[:, row : row + _SLAB] = slab[:, row : row + _SLAB]
+    for row in range(0, slab.shape[1], _ROWS):
+        into[:, row : row + _ROWS] = slab[:, row : row + _ROWS]

@@ -94,25 +94,32 @@ def is_mosaic(elements: Elements) -> bool:
     return "MOSAIC" in elements.texts(_IMAGE_TYPE)
 
 
-def frame_of(elements: Elements, belonging: Belonging, path: Path, element: PixelElement | None) -> Frame:
-    """The frame of a single-frame object; what it claims is checked when it is stacked.
+def frame_of(
+    elements: Elements,
+    belonging: Belonging,
+    path: Path,
+    element: PixelElement | None,
+    frames_in_file: int = 1,
+) -> Frame:
+    """The first frame of an object that describes all its frames at once; what it claims is checked when it is stacked.
 
     Args:
         elements: Of the header, read for :data:`TAGS`.
         belonging: To what it belongs.
         path: The file.
         element: Where the pixel data stand, None where they lie in a stream that is deflated.
+        frames_in_file: NumberOfFrames.
 
     Raises:
         UnreadableError: If fewer or more bytes are there than the header says.
     """
     pixels = pixel_format(elements, belonging.transfer_syntax)
-    offset = None if element is None else native_offset(pixels, element)
+    offset = None if element is None else native_offset(pixels, element, frames_in_file)
     rescale, notes = rescale_of(elements, belonging.modality)
     return Frame(
         path=path,
         number=0,
-        frames_in_file=1,
+        frames_in_file=frames_in_file,
         tile=None,
         instance_uid=belonging.instance_uid,
         patient=belonging.patient,

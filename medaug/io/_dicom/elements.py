@@ -53,6 +53,11 @@ class Elements:
         element = self._found.get(tag)
         return element if isinstance(element, RawDataElement) else None
 
+    def content(self, tag: int) -> bytes:
+        """The bytes of an element as stored."""
+        raw = self._raw(tag)
+        return (raw.value if raw is not None else None) or b""
+
     def texts(self, tag: int) -> tuple[str, ...]:
         """The stripped values of a text element."""
         raw = self._raw(tag)
@@ -88,8 +93,7 @@ class Elements:
 
     def person(self, tag: int) -> str:
         """A text or name in the character set of the data set, as pydicom gives it."""
-        raw = self._raw(tag)
-        value = (raw.value if raw is not None else None) or b""
+        value = self.content(tag)
         if value.isascii():
             return value.decode("ascii").rstrip(" \0")
         encodings = convert_encodings([*self.texts(_CHARACTERS)])

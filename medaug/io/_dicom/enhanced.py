@@ -6,6 +6,7 @@ C.7.6.16). Private scaling stays out: values are stored value x RescaleSlope + R
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, final
@@ -86,21 +87,16 @@ _TOLD_POINTERS: Final = frozenset(
 )
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class _Groups:
-    """The functional groups of one frame, and those that all frames share."""
+_GROUPS: Final = frozenset(
+    {
+        *(_POSITION_GROUP, _ORIENTATION_GROUP, _MEASURES_GROUP, _VALUES_GROUP, _REAL_WORLD_GROUP),
+        *(_CONTENT_GROUP, *_TYPE_GROUPS, *_CONVERTED_GROUPS),
+        *(group for _, group, _, _, _ in _TRAITS),
+    }
+)
 
-    own: Elements
-    shared: Elements | None
-
-    def item(self, group: int) -> Elements | None:
-        """The one item of a functional group: the frame's own, or the shared one."""
-        for where in (self.own, self.shared):
-            items = where.items(group) if where is not None else ()
-            if items:
-                return items[0]
-        return None
+# The one item of each functional group of a frame
+Groups = Mapping[int, Elements]
 
 
 @final
@@ -137,7 +133,7 @@ def frames_of(
         )
     layout = pixel_format(header, belonging.transfer_syntax)
     offset = None if pixels is None else native_offset(layout, pixels, claimed)
-    shared = next(iter(header.items(_SHARED)), None)
+    shared = _groups(next(iter(header.items(_SHARED)), None))
     pointers = tuple(_pointer(item) for item in header.items(_DIMENSIONS))
     whole = _Object(header, belonging.modality, pointers)
     first = Frame(
@@ -158,13 +154,20 @@ def frames_of(
         pixel_offset=offset,
     )
     return tuple(
-        _described(replace(first, number=number), whole, _Groups(own, shared))
+        _described(replace(first, number=number), whole, {**shared, **_groups(own)})
         for number, own in enumerate(described)
     )
 
 
-def _described(frame: Frame, whole: _Object, groups: _Groups) -> Frame:
-    measures = groups.item(_MEASURES_GROUP)
+def _groups(item: Elements | None) -> Groups:
+    if item is None:
+        return {}
+    found = {group: item.items(group) for group in _GROUPS if item.has(group)}
+    return {group: items[0] for group, items in found.items() if items}
+
+
+def _described(frame: Frame, whole: _Object, groups: Groups) -> Frame:
+    measures = groups.get(_MEASURES_GROUP)
     kinds = _frame_type(whole, groups)
     rescale, notes = _rescale(whole, groups)
     return replace(
@@ -178,8 +181,8 @@ def _described(frame: Frame, whole: _Object, groups: _Groups) -> Frame:
     )
 
 
-def _plane(groups: _Groups, measures: Elements | None) -> Plane:
-    position, orientation = groups.item(_POSITION_GROUP), groups.item(_ORIENTATION_GROUP)
+def _plane(groups: Groups, measures: Elements | None) -> Plane:
+    position, orientation = groups.get(_POSITION_GROUP), groups.get(_ORIENTATION_GROUP)
     return plane_of(
         () if position is None else position.numbers(_POSITION),
         () if orientation is None else orientation.numbers(_ORIENTATION),
@@ -187,16 +190,16 @@ def _plane(groups: _Groups, measures: Elements | None) -> Plane:
     )
 
 
-def _frame_type(whole: _Object, groups: _Groups) -> tuple[str, ...]:
+def _frame_type(whole: _Object, groups: Groups) -> tuple[str, ...]:
     for group in _TYPE_GROUPS:
-        item = groups.item(group)
+        item = groups.get(group)
         if item is not None and item.texts(_FRAME_TYPE):
             return item.texts(_FRAME_TYPE)
     return whole.header.texts(_IMAGE_TYPE)
 
 
-def _rescale(whole: _Object, groups: _Groups) -> tuple[Rescale, tuple[Finding, ...]]:
-    item = groups.item(_VALUES_GROUP) or whole.header
+def _rescale(whole: _Object, groups: Groups) -> tuple[Rescale, tuple[Finding, ...]]:
+    item = groups.get(_VALUES_GROUP) or whole.header
     slope, intercept = item.number(_SLOPE), item.number(_INTERCEPT)
     rescale = Rescale(
         slope=1.0 if slope is None else slope,
@@ -209,31 +212,31 @@ def _rescale(whole: _Object, groups: _Groups) -> tuple[Rescale, tuple[Finding, .
     return suv.to_suv(whole.header, replace(rescale, kind=_pet_units(whole, groups) or rescale.kind))
 
 
-def _pet_units(whole: _Object, groups: _Groups) -> str:
+def _pet_units(whole: _Object, groups: Groups) -> str:
     """Units of the object, or what its real world values are measured in (UCUM)."""
     stated = whole.header.text(_PET_UNITS).upper()
     if stated:
         return stated
     for group in _CONVERTED_GROUPS:
-        item = groups.item(group)
+        item = groups.get(group)
         if item is not None and item.text(_PET_UNITS):
             return item.text(_PET_UNITS).upper()
-    mapping = groups.item(_REAL_WORLD_GROUP)
+    mapping = groups.get(_REAL_WORLD_GROUP)
     codes = () if mapping is None else mapping.items(_UNITS_CODE)
     return _UCUM_UNITS.get(codes[0].text(_CODE_VALUE), "") if codes else ""
 
 
-def _traits(whole: _Object, groups: _Groups, kinds: tuple[str, ...]) -> tuple[Trait, ...]:
+def _traits(whole: _Object, groups: Groups, kinds: tuple[str, ...]) -> tuple[Trait, ...]:
     found: dict[str, str] = {}
     for name, group, sequence, element, kind in _TRAITS:
-        item = groups.item(group)
+        item = groups.get(group)
         if item is not None and sequence is not None:
             item = next(iter(item.items(sequence)), None)
         value = "" if item is None else _value(item, element, kind)
         if value:
             found[name] = value
     for group in _CONVERTED_GROUPS:
-        item = groups.item(group)
+        item = groups.get(group)
         # a converted object keeps the attributes of its slices as they were
         for trait in () if item is None else traits_of(item):
             found.setdefault(trait.name, trait.value)
@@ -251,9 +254,9 @@ def _value(item: Elements, element: int, kind: str) -> str:
     return " ".join(f"{number:.6g}" for number in item.numbers(element, kind))
 
 
-def _dimensions(whole: _Object, groups: _Groups) -> list[tuple[int, str]]:
+def _dimensions(whole: _Object, groups: Groups) -> list[tuple[int, str]]:
     """Indices of dimensions that mean neither a place nor what is told already, such as private ones."""
-    content = groups.item(_CONTENT_GROUP)
+    content = groups.get(_CONTENT_GROUP)
     values = () if content is None else content.numbers(_INDEX_VALUES, "UL")
     if len(values) != len(whole.pointers):
         return []

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, final
 
 import numpy as np
 import pydicom
@@ -107,34 +108,111 @@ def read_frames(frames: Sequence[Frame]) -> Values:
 
 
 def fill_frames(frames: Sequence[Frame], into: Values) -> None:
-    """Read checked frames: ``into[n]`` becomes the modality values of ``frames[n]``.
+    """Read checked frames at once; see :meth:`FrameReader.fill`."""
+    FrameReader().fill(frames, into)
 
-    Values are stored value x slope + intercept of their own frame (PS3.3 C.11.1), as float64 rounded once to float32; a
-    modality look-up table is applied instead where there is one. Colour becomes luminance (ITU-R BT.601).
 
-    Args:
-        frames: Already passed by :func:`check_frames`, of the size of ``into``; frames of a file in any order.
-        into: Written to; float32.
+@final
+class FrameReader:
+    """Reads checked frames, a few at a time. What it parsed last is kept: a file whose frames follow each other is parsed once."""
 
-    Raises:
-        UnreadableError: If a file is cut short, or cannot be decoded.
-    """
-    files: dict[Path, dict[int, list[int]]] = {}
-    for place, frame in enumerate(frames):
-        files.setdefault(frame.path, {}).setdefault(frame.number, []).append(place)
-    for wanted in files.values():
-        first = frames[next(iter(wanted.values()))[0]]
-        try:
-            with quiet_pydicom():
-                for number, stored in _stored(first, sorted(wanted)):
-                    for place in wanted[number]:
-                        _put(_tile(stored, frames[place]), frames[place], into[place])
-        except (*PYDICOM_ERRORS, zlib.error) as error:
-            raise UnreadableError(
-                "pixel data are cut short or damaged",
-                hint="copy or export the file again",
-                code=Code.TRUNCATED_FILE,
-            ) from error
+    def __init__(self) -> None:
+        self._open: _Opened | None = None
+
+    def fill(self, frames: Sequence[Frame], into: Values) -> None:
+        """Read frames: ``into[n]`` becomes the modality values of ``frames[n]``.
+
+        Values are stored value x slope + intercept of their own frame (PS3.3 C.11.1), as float64 rounded once to float32; a
+        modality look-up table is applied instead where there is one. Colour becomes luminance (ITU-R BT.601).
+
+        Args:
+            frames: Already passed by :func:`check_frames`, of the size of ``into``; frames of a file in any order.
+            into: Written to; float32.
+
+        Raises:
+            UnreadableError: If a file is cut short, or cannot be decoded.
+        """
+        files: dict[Path, dict[int, list[int]]] = {}
+        for place, frame in enumerate(frames):
+            files.setdefault(frame.path, {}).setdefault(frame.number, []).append(place)
+        for wanted in files.values():
+            first = frames[next(iter(wanted.values()))[0]]
+            try:
+                with quiet_pydicom():
+                    for number in sorted(wanted):
+                        stored = self._stored(first, number)
+                        for place in wanted[number]:
+                            _put(_tile(stored, frames[place]), frames[place], into[place])
+            except (*PYDICOM_ERRORS, zlib.error) as error:
+                raise UnreadableError(
+                    "pixel data are cut short or damaged",
+                    hint="copy or export the file again",
+                    code=Code.TRUNCATED_FILE,
+                ) from error
+
+    def _stored(self, frame: Frame, number: int) -> np.ndarray:
+        """A picture of the file of a frame: whole stored values, or luminance."""
+        if frame.pixel_offset is not None and frame.tile is None:
+            return _mapped(frame, frame.pixel_offset, number)
+        if self._open is None or self._open.path != frame.path:
+            self._open = None  # what was held is let go before more is taken
+            self._open = _opened(frame)
+        return self._open.picture(frame, number)
+
+
+@final
+class _Opened:
+    """A parsed file with its last picture: the tiles of a mosaic are asked for one after another."""
+
+    def __init__(self, path: Path, dataset: Dataset | None, encoded: Sequence[bytes]) -> None:
+        self.path = path
+        self._dataset, self._encoded = dataset, encoded
+        self._last: tuple[int, np.ndarray] | None = None
+
+    def picture(self, frame: Frame, number: int) -> np.ndarray:
+        """Whole stored values, or luminance, of one picture."""
+        if self._last is None or self._last[0] != number:
+            self._last = None
+            self._last = (number, self._decoded(frame, number))
+        return self._last[1]
+
+    def _decoded(self, frame: Frame, number: int) -> np.ndarray:
+        if self._dataset is None:
+            return _mapped(frame, frame.pixel_offset or 0, number)
+        if not UID(frame.pixels.transfer_syntax).is_encapsulated:
+            picture, photometric = _native(frame, self._dataset, number)
+        elif number < len(self._encoded):
+            picture, photometric = _decoded(frame, self._encoded[number])
+        else:
+            what = f"pixel data hold {len(self._encoded)} of {frame.frames_in_file} frames"
+            raise UnreadableError(what, hint="copy or export the file again", code=Code.TRUNCATED_FILE)
+        values = _masked(picture, frame.pixels) if photometric in _GREY else picture
+        values = _luminance(values, photometric, self._dataset)
+        if self._dataset.get("ModalityLUTSequence"):
+            values = np.asarray(apply_modality_lut(values, self._dataset))
+        return values
+
+
+def _opened(frame: Frame) -> _Opened:
+    """Parse the file of a frame; encoded frames are told apart once."""
+    if frame.pixel_offset is not None:
+        return _Opened(frame.path, None, ())
+    dataset = _parsed(frame)
+    _require_pixels(dataset)
+    if not UID(frame.pixels.transfer_syntax).is_encapsulated:
+        if "BitsStored" in dataset:
+            # the bits above are taken off here, by HighBit, which the decoder does not heed
+            dataset.BitsStored = dataset.BitsAllocated
+        return _Opened(frame.path, dataset, ())
+    tables = (dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths"))
+    encoded = generate_frames(
+        dataset.PixelData,
+        number_of_frames=frame.frames_in_file,
+        extended_offsets=tables if all(tables) else None,
+    )
+    held = tuple(islice(encoded, frame.frames_in_file))
+    del dataset.PixelData
+    return _Opened(frame.path, dataset, held)
 
 
 def _require_format(pixels: PixelFormat) -> None:
@@ -236,23 +314,6 @@ def _tile(stored: np.ndarray, frame: Frame) -> np.ndarray:
     return stored[top : top + rows, left : left + columns]
 
 
-def _stored(frame: Frame, numbers: list[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """The wanted pictures of a file with their numbers, in order: whole stored values, or luminance."""
-    if frame.pixel_offset is not None:
-        yield from _mapped(frame, frame.pixel_offset, numbers)
-        return
-    dataset = _parsed(frame)
-    syntax = UID(frame.pixels.transfer_syntax)
-    _require_pixels(dataset)
-    decoded = _encoded if syntax.is_encapsulated else _native
-    for number, picture, photometric in decoded(frame, dataset, numbers):
-        values = _masked(picture, frame.pixels) if photometric in _GREY else picture
-        values = _luminance(values, photometric, dataset)
-        if dataset.get("ModalityLUTSequence"):
-            values = np.asarray(apply_modality_lut(values, dataset))
-        yield number, values
-
-
 def _require_pixels(dataset: Dataset) -> None:
     if not any(tag in dataset for tag in _PIXEL_TAGS):
         raise UnreadableError(
@@ -269,14 +330,12 @@ def _header(path: Path) -> Dataset:
         raise UnreadableError("DICOM file is cut short or damaged", code=Code.TRUNCATED_FILE) from error
 
 
-def _mapped(frame: Frame, offset: int, numbers: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+def _mapped(frame: Frame, offset: int, number: int) -> np.ndarray:
     rows, columns = _picture_size(frame)
     kind = np.dtype(f"<{'i' if frame.pixels.is_signed else 'u'}{frame.pixels.bits_allocated // 8}")
-    with frame.path.open("rb") as handle:
-        for number in numbers:
-            handle.seek(offset + number * rows * columns * kind.itemsize)
-            stored = np.fromfile(handle, dtype=kind, count=rows * columns)
-            yield number, _masked(stored.reshape(rows, columns), frame.pixels)
+    begin = offset + number * rows * columns * kind.itemsize
+    stored = np.fromfile(frame.path, dtype=kind, count=rows * columns, offset=begin)
+    return _masked(stored.reshape(rows, columns), frame.pixels)
 
 
 def _parsed(frame: Frame) -> Dataset:
@@ -298,38 +357,14 @@ def _decoder(pixels: PixelFormat) -> Decoder:
     return get_decoder(UID(pixels.transfer_syntax))
 
 
-def _native(frame: Frame, dataset: Dataset, numbers: list[int]) -> Iterator[tuple[int, np.ndarray, str]]:
-    """Pictures that are not compressed, and cannot be mapped: big endian, deflated, colour, floats."""
-    if "BitsStored" in dataset:
-        # the bits above are taken off here, by HighBit, which the decoder does not heed
-        dataset.BitsStored = dataset.BitsAllocated
-    for number in numbers:
-        picture, facts = _decoder(frame.pixels).as_array(dataset, index=number, raw=True)
-        yield number, picture, str(facts["photometric_interpretation"])
-
-
-def _encoded(frame: Frame, dataset: Dataset, numbers: list[int]) -> Iterator[tuple[int, np.ndarray, str]]:
-    """Compressed pictures, each decoded for itself and forgotten."""
-    tables = (dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths"))
-    fragments = generate_frames(
-        dataset.PixelData,
-        number_of_frames=frame.frames_in_file,
-        extended_offsets=tables if all(tables) else None,
-    )
-    wanted = iter(numbers)
-    awaited = next(wanted, None)
-    for number, encoded in enumerate(fragments):
-        if number == awaited:
-            yield number, *_decoded(frame, encoded)
-            awaited = next(wanted, None)
-        if awaited is None:
-            return
-    raise UnreadableError(
-        f"pixel data end before frame {awaited}", hint="copy the file again", code=Code.TRUNCATED_FILE
-    )
+def _native(frame: Frame, dataset: Dataset, number: int) -> tuple[np.ndarray, str]:
+    """A picture that is not compressed, and cannot be mapped: big endian, deflated, colour, floats."""
+    picture, facts = _decoder(frame.pixels).as_array(dataset, index=number, raw=True)
+    return picture, str(facts["photometric_interpretation"])
 
 
 def _decoded(frame: Frame, encoded: bytes) -> tuple[np.ndarray, str]:
+    """A compressed picture, decoded for itself."""
     pixels = frame.pixels
     rows, columns = _picture_size(frame)
     require_same_size(encoded, pixels, rows, columns)
