@@ -199,7 +199,7 @@ def _groups(images: Sequence[_File]) -> list[list[_File]]:
     """Images that are the channels of one case: of one run, on one grid."""
     first_run = min((one.entities["run"] for one in images if "run" in one.entities), default="")
     groups: list[tuple[str, Grid | None, list[_File]]] = []
-    for one in sorted(images, key=lambda one: one.path.name):
+    for one in sorted(images, key=lambda one: (one.suffix, one.path.name)):
         run, grid = one.entities.get("run", first_run), _grid(one)
         for other_run, other, group in groups:
             if run == other_run and _agree(grid, other):
