@@ -128,7 +128,7 @@ def _ignored(number: int) -> str:
 
 
 def _find(search: Search, options: PullOptions, progress: Progress) -> list[FoundSeries]:
-    progress.start("finding series", options.limit or 0)
+    progress.start("finding series", None)
     found, taken = [], set[str]()
     for series in search.series(options.level, options.limit):
         fresh = tuple(one for one in series.instances if one.sop_instance_uid not in taken)

@@ -10,12 +10,15 @@ import json
 import os
 import shutil
 import socket
+import socketserver
+import ssl
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +31,7 @@ from cryptography.x509.oid import NameOID
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 HOST, TOKEN = "127.0.0.1", "abc.DEF-123"
+_TLS_PORT = 18443
 _CLONE_NEWNET = 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 # Only requests with the right token get in; evaluated by Orthanc for every request.
@@ -82,7 +86,9 @@ class Orthanc:
     @property
     def url(self) -> str:
         """Of its DICOMweb service."""
-        return f"{'https' if self.is_secure else 'http'}://{HOST}:{18042 + self.number}/dicom-web"
+        if self.is_secure:
+            return f"https://{HOST}:{_TLS_PORT}/dicom-web"
+        return f"http://{HOST}:{18042 + self.number}/dicom-web"
 
     @property
     def title(self) -> str:
@@ -116,7 +122,7 @@ class Orthanc:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
     def wait(self) -> None:
-        """Wait until it answers: its DICOM port opens before that of HTTP, and does not survive a call without TLS."""
+        """Wait until it answers; its DICOM port opens before that of HTTP."""
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -138,8 +144,6 @@ class Orthanc:
 def _secured(folder: Path) -> dict[str, object]:
     certificates = make_certificates(folder)
     return {
-        "SslEnabled": True,
-        "SslCertificate": str(certificates.server),
         "LuaScripts": [str(folder / "filter.lua")],
         "DicomTlsEnabled": True,
         "DicomTlsCertificate": str(certificates.server),
@@ -147,6 +151,49 @@ def _secured(folder: Path) -> dict[str, object]:
         "DicomTlsTrustedCertificates": str(certificates.authority),
         "DicomTlsRemoteCertificateRequired": True,
     }
+
+
+@contextmanager
+def tls_gate(archive: Orthanc) -> Iterator[None]:
+    """Encryption in front of an archive's HTTP port: Debian's Orthanc 1.10 itself falls over at a first https request.
+
+    Clients need a certificate. What they say is passed on as it is.
+    """
+    certificates = make_certificates(archive.folder)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates.authority)
+    context.load_cert_chain(certificates.server)
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    class Gate(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with (
+                suppress(OSError),
+                context.wrap_socket(self.request, server_side=True) as outside,
+                socket.create_connection((HOST, 18042 + archive.number)) as inside,
+            ):
+                back = threading.Thread(target=_pass_on, args=(inside, outside))
+                back.start()
+                _pass_on(outside, inside)
+                back.join()
+
+    with socketserver.ThreadingTCPServer((HOST, _TLS_PORT), Gate) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while chunk := source.recv(1 << 16):
+            target.sendall(chunk)
+    for one in (source, target):
+        with suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass(frozen=True)
