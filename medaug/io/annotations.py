@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Self, final
 import numpy as np
 import pydicom
 from pydicom.dataset import FileDataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from medaug.core.errors import GeometryError, LabelError, UnreadableError
 from medaug.core.findings import Code, finding
@@ -23,6 +25,7 @@ from medaug.io.dicom import SeriesVolume
 from medaug.io.headers import PYDICOM_ERRORS, looks_like_dicom, quiet_pydicom
 
 _MOST_CLASSES = np.iinfo(np.uint16).max
+_MOST_INFLATED = 1 << 30
 
 
 @final
@@ -120,24 +123,42 @@ class Combined:
     findings: tuple[Finding, ...] = ()
 
 
-def open_dicom(path: Path, *, where: str = "") -> tuple[FileDataset, str]:
+def open_dicom(path: Path) -> tuple[FileDataset, str]:
     """A DICOM file read once and parsed, and its SHA-256.
 
     Raises:
-        UnreadableError: If the file is missing, damaged or no DICOM.
+        UnreadableError: If the file is missing, damaged, no DICOM, or unpacks to too much.
     """
     if not looks_like_dicom(path):
-        raise UnreadableError("annotation is no DICOM file", where=where, code=Code.UNREADABLE)
+        raise UnreadableError("annotation is no DICOM file", code=Code.UNREADABLE)
     try:
         content = path.read_bytes()
         with quiet_pydicom():
+            _require_bounded(path, content)
             dataset = pydicom.dcmread(io.BytesIO(content), force=content[128:132] != b"DICM")
-    except PYDICOM_ERRORS as error:
+    except (*PYDICOM_ERRORS, zlib.error) as error:
         hint = "copy or export it again"
         raise UnreadableError(
-            "annotation is cut short or damaged", where=where, hint=hint, code=Code.TRUNCATED_FILE
+            "annotation is cut short or damaged", hint=hint, code=Code.TRUNCATED_FILE
         ) from error
     return dataset, hashlib.sha256(content).hexdigest()
+
+
+def _require_bounded(path: Path, content: bytes) -> None:
+    """Refuse a deflated file that would fill the memory (PS3.5 A.5)."""
+    if content[128:132] != b"DICM":
+        return
+    meta = pydicom.filereader.read_file_meta_info(path)
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return
+    packed = zlib.decompressobj(-zlib.MAX_WBITS)
+    packed.decompress(content[144 + int(meta.FileMetaInformationGroupLength) :], _MOST_INFLATED)
+    if packed.unconsumed_tail:
+        raise UnreadableError(
+            f"annotation unpacks to more than {_MOST_INFLATED >> 20} MiB",
+            hint="export as Explicit VR Little Endian",
+            code=Code.ABSURD_SIZE,
+        )
 
 
 def combine(

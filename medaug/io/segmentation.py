@@ -58,8 +58,8 @@ def read_seg(
         LabelError: If a LABELMAP holds a number that no segment has.
         DependencyError: If its transfer syntax needs a plugin that is not installed.
     """
-    dataset, sha256 = open_dicom(path, where=where)
     try:
+        dataset, sha256 = open_dicom(path)
         with quiet_pydicom():
             seg = _open(dataset, target)
             wanted = [item for item in seg.names if numbers is None or item[0] in numbers]

@@ -52,8 +52,8 @@ def read_structures(
         GeometryError: If a region lies in another frame of reference, a contour on no slice of the image, on another
             than it names or on images that are not there, or contours of a region cross each other.
     """
-    dataset, sha256 = open_dicom(path, where=where)
     try:
+        dataset, sha256 = open_dicom(path)
         with quiet_pydicom():
             if str(dataset.get("SOPClassUID") or "") != STRUCTURE_SET:
                 raise UnreadableError("file is no RT structure set", code=Code.UNSUPPORTED_CLASS)

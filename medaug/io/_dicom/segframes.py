@@ -116,14 +116,15 @@ def _require_pixels(dataset: Dataset, layout: SegLayout) -> None:
         raise UnreadableError(
             "segmentation does not describe each of its frames", hint=_AGAIN, code=Code.TRUNCATED_FILE
         )
-    if layout.transfer_syntax.is_encapsulated:
-        _require_decoder(layout.transfer_syntax)
-    elif len(pixels) * 8 < layout.frames * layout.rows * layout.columns * layout.bits:
+    _require_decoder(layout.transfer_syntax)
+    native = not layout.transfer_syntax.is_encapsulated
+    if native and len(pixels) * 8 < layout.frames * layout.rows * layout.columns * layout.bits:
         raise UnreadableError("segmentation is cut short", hint=_AGAIN, code=Code.TRUNCATED_FILE)
 
 
 def _require_decoder(syntax: UID) -> None:
     try:
+        # native ones have decoders, too
         available = get_decoder(syntax).is_available
     except (NotImplementedError, ValueError) as error:
         raise UnreadableError(
