@@ -7,39 +7,51 @@ from pathlib import Path
 
 from medaug.core.findings import Code
 from medaug.core.wording import counted
-from medaug.ingest.sources import Discovery, ImageSource, LabelSource, SourceCase, Stated, Stray
+from medaug.ingest.sources import Choices, Discovery, LabelSource, SourceCase, Stated, Stray
+from medaug.ingest.stacks import Opened, opened
 from medaug.ingest.tying import Candidate, tie
 from medaug.io.drawings import Drawing, drawing_of, is_structure_set
-from medaug.io.headers import Header, Scan, Series, scan
+from medaug.io.headers import Header, Scan, scan
 
-_SCANS = ("CT", "MR")
+_SCANS = ("CT", "MR", "PT", "US", "CR", "DX", "MG")
 # They have pixels and show no patient
 _NO_IMAGES = ("RTDOSE",)
 
+_DEFAULT = Choices()
 
-def pair_series(files: Sequence[Path], source: int, tick: Callable[[], None] = lambda: None) -> Discovery:
-    """Find the image series among files, and tie each segmentation to the series it was drawn on.
 
-    A SEG or RT structure set belongs to the series that holds most of the images it names
-    (:func:`medaug.ingest.tying.tie`). Patients are told apart by PatientID.
+def pair_series(
+    files: Sequence[Path],
+    source: int,
+    tick: Callable[[], None] = lambda: None,
+    choices: Choices = _DEFAULT,
+    workers: int = 1,
+) -> Discovery:
+    """Find the image series among files, and tie each segmentation to the images it was drawn on.
+
+    A series makes a case for each of its stacks. A SEG or RT structure set belongs to the stack that holds most of the
+    images it names (:func:`medaug.ingest.tying.tie`). Patients are told apart by PatientID.
 
     Args:
         files: Candidates of any name.
         source: Index of the SRC.
         tick: Called once a file.
+        choices: How the command line wants series to be read.
+        workers: Processes that parse headers.
     """
-    found = scan(files, tick)
+    found = scan(files, tick, workers)
     scans = [series for series in found.images if series.first.modality in _SCANS]
+    stacks = [one for series in scans for one in opened(series, choices)]
     drawings, strays = _drawings(found)
-    tied = tie(drawings, [_candidate(series) for series in scans])
+    tied = tie(drawings, [_candidate(one) for one in stacks])
     strays = [*_left_over(found), *strays, *(_homeless(drawing) for drawing in tied.left)]
-    cases = tuple(_case(series, drawn, source) for series, drawn in zip(scans, tied.of, strict=True))
+    cases = tuple(_case(one, drawn, source) for one, drawn in zip(stacks, tied.of, strict=True))
     return Discovery(cases, tuple(strays))
 
 
-def _candidate(series: Series) -> Candidate:
-    instances = frozenset(header.sop_instance_uid for header in series.headers) - {""}
-    return Candidate(series.first.series_uid, series.first.frame_of_reference_uid, instances)
+def _candidate(one: Opened) -> Candidate:
+    first = one.series.first
+    return Candidate(first.series_uid, first.frame_of_reference_uid, one.instance_uids)
 
 
 def _drawings(found: Scan) -> tuple[list[Drawing], list[Stray]]:
@@ -101,23 +113,23 @@ def _left_over(found: Scan) -> list[Stray]:
     return strays
 
 
-def _case(series: Series, drawings: Sequence[Drawing], source: int) -> SourceCase:
+def _case(one: Opened, drawings: Sequence[Drawing], source: int) -> SourceCase:
+    first = one.series.first
     problem, code = "", ""
-    if any(drawing.patient_key != series.first.patient_key for drawing in drawings):
+    if any(drawing.patient_key != first.patient_key for drawing in drawings):
         problem, code = "annotation and image belong to different patients", Code.MIXED_PATIENTS.value
-    for fault in (drawing.fault for drawing in drawings):
+    for fault in (one.fault, *(drawing.fault for drawing in drawings)):
         if fault is not None and not problem:
             problem, code = fault.line(), fault.code
+    drawn = LabelSource("dicom", tuple(d.path for d in drawings), drawings=tuple(drawings))
     return SourceCase(
         source=source,
-        case_key=series.first.series_uid,
-        patient_key=series.first.patient_key or series.first.study_uid or series.first.series_uid,
+        case_key=one.key,
+        patient_key=first.patient_key or first.study_uid or first.series_uid,
         ids_are_pseudonyms=False,
-        images=(ImageSource("dicom", series.files),),
-        label=LabelSource("dicom", tuple(d.path for d in drawings), drawings=tuple(drawings))
-        if drawings
-        else None,
-        stated=Stated(modality=series.first.modality),
+        images=(one.image,),
+        label=drawn if drawings else None,
+        stated=Stated(modality=first.modality),
         problem=problem,
         problem_code=code,
     )

@@ -57,10 +57,10 @@ def test_a_segmentation_of_another_series_or_patient_is_refused(tmp_path: Path) 
 
 
 def test_junk_and_other_modalities_are_named_without_names(tmp_path: Path) -> None:
-    def ultrasound(dataset: FileDataset, number: int) -> None:
-        dataset.Modality, dataset.SOPClassUID = "US", "1.2.840.10008.5.1.4.1.1.6.1"
+    def nuclear(dataset: FileDataset, number: int) -> None:
+        dataset.Modality, dataset.SOPClassUID = "NM", "1.2.840.10008.5.1.4.1.1.20"
 
-    write_series(tmp_path / "us", stored_values(1), ultrasound)
+    write_series(tmp_path / "us", stored_values(1), nuclear)
     (tmp_path / "Meier.txt").write_text("notes")
     found = _pair(tmp_path)
     assert found.cases == ()
