@@ -13,6 +13,7 @@ from medaug.core.config import Document, Frozen
 from medaug.core.plan import Recipe
 from medaug.core.results import Severity
 from medaug.core.volume import Unit
+from medaug.io.dicom import Stack
 from medaug.io.drawings import Drawing
 
 Kind = Literal["nifti", "dicom", "nrrd", "metaimage", "picture"]
@@ -33,7 +34,8 @@ class ImageSource:
     """One channel: a NIfTI file, or the files of a DICOM series; ``channel`` is empty where nothing names it.
 
     ``frames`` names the channels along the fourth axis of a file whose source states them; ``sha256`` is what its manifest
-    says of the file. ``frame`` is the one frame of the fourth axis to take, where each became a case of its own.
+    says of the file. ``frame`` is the one frame of the fourth axis to take, where each became a case of its own. ``stack`` is
+    what the headers of a DICOM series already told; without it the files are opened when they are read.
     """
 
     kind: Kind
@@ -42,6 +44,7 @@ class ImageSource:
     frames: tuple[str, ...] = ()
     sha256: str = ""
     frame: int | None = None
+    stack: Stack | None = None
 
 
 @final
