@@ -294,6 +294,15 @@ def _coefficients(
     return np.asarray(seen)
 
 
+def smooth_field(control: Float[Tensor, "B *M"], shape: tuple[int, ...]) -> Float[Tensor, "B *S"]:
+    """Cubic B-splines over a whole patch: point (1, 1, ...) lies on the first voxel, point (M - 2, ...) on the last one."""
+    field = control
+    for axis, size in enumerate(shape):
+        basis = torch.from_numpy(_basis(size, control.shape[axis + 1])).to(control)
+        field = torch.tensordot(field, basis, dims=([1], [1]))
+    return field
+
+
 def _basis(count: int, points: int) -> Float64[np.ndarray, "N M"]:
     """Weights of uniform cubic B-splines at ``count`` places from control point 1 to ``points`` - 2."""
     place = np.arange(count) * ((points - 3) / max(count - 1, 1))

@@ -124,3 +124,56 @@ class Sharpen(GreyStep):
         """``x + amount * (x - blurred)``."""
         amount = column([step.amount for step in steps], images)
         return torch.addcmul(images, images - along_axes(images, _per_axis(steps, facts)), amount)
+
+
+def resolution_matrix(size: int, factor: float) -> AxisMatrix:
+    """Averaging ``size`` voxels into ``round(size / factor)`` thicker ones and drawing straight lines between these."""
+    count = max(1, round(size / factor))
+    if count >= size:
+        return np.eye(size)
+    edges = np.linspace(0, size, count + 1)
+    voxel = np.arange(size)
+    shared = np.minimum(edges[1:, None], voxel + 1) - np.maximum(edges[:-1, None], voxel)
+    averaged = np.clip(shared, 0, None) * count / size
+    place = np.clip((voxel + 0.5) * count / size - 0.5, 0, count - 1)
+    cell = np.minimum(np.floor(place).astype(int), max(count - 2, 0))
+    drawn = np.zeros((size, count))
+    np.put_along_axis(drawn, cell[:, None], (1 - (place - cell))[:, None], axis=1)
+    if count > 1:
+        np.put_along_axis(drawn, cell[:, None] + 1, (place - cell)[:, None], axis=1)
+    return np.asarray(drawn @ averaged)
+
+
+@final
+class LowResolution(GreyStep):
+    """Lose resolution, along each axis by its own factor; 1 = up to 2.5 in-plane and 3 across the slices."""
+
+    rank = 2
+    kind: Literal["low_resolution"] = "low_resolution"
+    factors: tuple[float, float, float] = Field(description="thickness of the simulated voxels, in voxels")
+
+    @classmethod
+    def draw(cls, magnitude: float, rng: np.random.Generator, facts: Facts) -> Self:
+        """Every other time one axis alone, else all axes alike."""
+        factor = float(rng.uniform(1, 1 + 1.5 * magnitude))
+        if rng.random() < 0.5:
+            return cls(factors=(factor, factor, factor))
+        axis = int(rng.integers(facts.dims))
+        thick = float(rng.uniform(1, 1 + (2.0 if axis == 2 else 1.5) * magnitude))
+        i, j, k = (thick if n == axis else 1.0 for n in range(3))
+        return cls(factors=(i, j, k))
+
+    @property
+    def is_identity(self) -> bool:
+        """All factors 1."""
+        return all(factor <= 1 for factor in self.factors)
+
+    @classmethod
+    def apply(cls, images: Images, steps: Sequence[Self], facts: Sequence[Facts]) -> Images:
+        """One matrix product an axis."""
+        dims = images.dim() - 2
+        matrices = [
+            [resolution_matrix(images.shape[axis + 2], step.factors[axis]) for step in steps]
+            for axis in range(dims)
+        ]
+        return along_axes(images, matrices)

@@ -7,12 +7,12 @@ from typing import Final, Literal
 
 from medaug.core.errors import ConfigError
 from medaug.core.volume import Unit
-from medaug.transforms._steps import filters, grey, spatial
+from medaug.transforms._steps import ct, filters, grey, mr, spatial, us
 from medaug.transforms._steps.step import Step
 
 Preset = Literal["auto", "general", "ct", "mr", "pet", "us", "xray"]
 
-_GEOMETRY: Final = (
+_GEOMETRY: Final[tuple[type[Step], ...]] = (
     spatial.Flip,
     spatial.Rotate,
     spatial.Scale,
@@ -20,25 +20,18 @@ _GEOMETRY: Final = (
     spatial.Translate,
     spatial.Elastic,
 )
-_GENERAL: Final[tuple[type[Step], ...]] = (
-    *_GEOMETRY,
-    grey.Gamma,
-    grey.Brightness,
-    grey.Contrast,
-    filters.Blur,
-    filters.Sharpen,
-    grey.GaussianNoise,
-)
+_DETAIL: Final[tuple[type[Step], ...]] = (filters.Blur, filters.Sharpen, filters.LowResolution)
+_GREY: Final[tuple[type[Step], ...]] = (grey.Gamma, grey.Brightness, grey.Contrast, grey.HistogramWarp)
 PRESETS: Final[dict[str, tuple[type[Step], ...]]] = {
-    "general": _GENERAL,
-    # a bent grey scale is no Hounsfield scale any more
-    "ct": tuple(step for step in _GENERAL if step is not grey.Gamma),
-    "mr": _GENERAL,
-    "pet": _GENERAL,
-    "us": _GENERAL,
-    "xray": _GENERAL,
+    "general": (*_GEOMETRY, *_GREY, *_DETAIL, grey.GaussianNoise),
+    # a bent or stretched grey scale is no Hounsfield scale any more
+    "ct": (*_GEOMETRY, *_DETAIL, ct.WindowJitter, ct.LowDoseNoise, ct.Streaks),
+    "mr": (*_GEOMETRY, *_GREY, *_DETAIL, mr.BiasField, mr.RicianNoise, mr.Ghosting, mr.Spikes, mr.Motion),
+    "pet": (*_GEOMETRY, grey.Contrast, *_DETAIL, ct.PoissonNoise),
+    "us": (*_GEOMETRY, *_GREY, *_DETAIL, us.Speckle, us.Shadow),
+    "xray": (*_GEOMETRY, *_GREY, *_DETAIL, ct.PoissonNoise, grey.GaussianNoise),
 }
-_OTHERS: Final[tuple[type[Step], ...]] = (spatial.Permute, spatial.Perspective)
+_OTHERS: Final[tuple[type[Step], ...]] = (spatial.Permute, spatial.Perspective, grey.MultiplicativeNoise)
 STEPS: Final[dict[str, type[Step]]] = {
     step.model_fields["kind"].default: step
     for step in dict.fromkeys((*(one for preset in PRESETS.values() for one in preset), *_OTHERS))
