@@ -28,6 +28,7 @@ END: Final = "<!-- end of generated -->"
 DOCUMENTS: Final = (
     ("manifest.json", "medaug.core.case:Manifest", "`medaug ingest`, `medaug synthesize`"),
     ("findings.json", "medaug.core.case:FindingsFile", "`medaug ingest`"),
+    ("inspection.json", "medaug.core.results:Inspection", "`medaug inspect`"),
     ("splits.json", "medaug.core.splits:Splits", "`medaug split`"),
     ("plan.jsonl, one line", "medaug.core.plan:PlannedLesion", "`medaug synthesize`"),
     ("recipes.jsonl, one line", "medaug.core.plan:Recipe", "`medaug synthesize`"),

@@ -117,18 +117,30 @@ def inspect(
     *,
     dataset: DatasetArgument,
     sheet: Annotated[
-        Path | None, typer.Option("--sheet", help="Contact sheet PNG; default: in DATASET.")
+        Path | None,
+        typer.Option(
+            "--sheet", help="x.png: pages x_01.png, ... and x.html; default: in DATASET/inspection."
+        ),
     ] = None,
-    max_cases: Annotated[int, typer.Option("--max-cases", min=1, help="Rows of the contact sheet.")] = 40,
+    max_cases: Annotated[
+        int | None,
+        typer.Option("--max-cases", min=1, help="Rows of the contact sheet, worst first; default: all."),
+    ] = None,
+    folds: Annotated[
+        int, typer.Option("--folds", min=2, help="Folds that every class must suffice for.")
+    ] = 5,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 3 if a finding is severe.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Count classes and patients, list findings, and draw a contact sheet.
+    """Check every case and the set as a whole, count classes and patients, and draw a contact sheet.
 
     Example: `medaug inspect dataset`
     """
     from medaug.workflows import inspect as workflow
 
-    options = workflow.InspectOptions(dataset=dataset, sheet=sheet, max_cases=max_cases)
+    options = workflow.InspectOptions(
+        dataset=dataset, sheet=sheet, max_cases=max_cases, folds=folds, strict=strict
+    )
     call(workflow.inspect, options, as_json=as_json)
 
 

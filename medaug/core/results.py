@@ -32,6 +32,18 @@ class Finding(Frozen):
 
 
 @final
+class Inspection(Document):
+    """``inspection.json``: what `medaug inspect` found in a dataset; refused means not fit for use until mended."""
+
+    dataset_sha256: str = Field(description="content hash of the dataset that was looked at")
+    cases: int
+    examined: int = Field(description="cases whose files could be read and are those of the manifest")
+    folds: int = Field(description="folds that the classes were counted for")
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = Field(default=(), description="what could not be told, in sentences")
+
+
+@final
 class DiceRow(Frozen):
     """One test patient's case, one class, one arm."""
 

@@ -1,33 +1,44 @@
-"""A contact sheet: one row a case, a few slices with the outlines of its label map."""
+"""A contact sheet to leaf through: pages of a few rows, one row a case, with the outlines of its label map."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import html
+import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, UInt8
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import ndimage
 
 from medaug.core.case import Case
-from medaug.core.storage import atomic_path
-from medaug.core.volume import Unit
+from medaug.core.results import Finding
+from medaug.core.storage import atomic_path, write_text_atomic
+from medaug.core.volume import Unit, Volume
+from medaug.core.wording import counted
 
-THUMB_PIXELS, COLUMNS = 160, 5
-_ROW_INCHES, _NAME_INCHES = 1.3, 1.9
-# Colour-blind safe (Okabe and Ito, 2008), as RGB in 0..1
-_COLOURS = (
+THUMB_PIXELS, COLUMNS, ROWS = 180, 5, 8
+_DPI, _NAME_INCHES, _WORDS_INCHES, _HEAD_INCHES = 120, 1.75, 2.7, 0.55
+_NAME_LETTERS, _WORDS_LETTERS, _WORDS_LINES = 28, 50, 11
+_NAME_POINTS, _WORDS_POINTS = 7.0, 6.5
+_LUNG_HU, _SOFT_HU = (-1350.0, 150.0), (-160.0, 240.0)
+_LUNG_TISSUE_HU, _LUNG_SHARE = (-980.0, -600.0), 0.1
+# Colour-blind safe (Okabe and Ito, 2008) and three more that are bright on grey, as RGB in 0..1
+_COLOURS: Final = (
     (0.9, 0.6, 0.0),
     (0.34, 0.71, 0.91),
     (0.0, 0.62, 0.45),
     (0.94, 0.89, 0.26),
     (0.8, 0.47, 0.65),
     (0.84, 0.37, 0.0),
+    (0.55, 0.9, 0.3),
+    (1.0, 0.3, 0.3),
+    (0.6, 0.5, 1.0),
 )
 
 
@@ -38,57 +49,155 @@ class SheetRow:
 
     Attributes:
         caption: Lines beside the pictures.
-        strip: (THUMB_PIXELS, COLUMNS * THUMB_PIXELS, 3) float in 0..1.
+        words: Lines on what was found.
+        strip: (THUMB_PIXELS, COLUMNS * THUMB_PIXELS, 3) from 0 to 255.
     """
 
-    caption: str
-    strip: np.ndarray
+    caption: tuple[str, ...]
+    words: tuple[str, ...]
+    strip: UInt8[np.ndarray, "rows columns 3"]
 
 
-def sheet_row(case: Case, classes: Sequence[str]) -> SheetRow:
-    """The slices of a case that show most of its lesions (or evenly spread ones), first channel.
+@final
+@dataclass(frozen=True, slots=True)
+class SheetTitle:
+    """What stands above the rows of a page.
+
+    Attributes:
+        name: Of the dataset.
+        page: Number of the page, from 1.
+        pages: How many there are.
+        classes: Names of label ids 1, 2, ...
+    """
+
+    name: str
+    page: int
+    pages: int
+    classes: tuple[str, ...]
+
+
+def sheet_row(case: Case, classes: Sequence[str], findings: Sequence[Finding]) -> SheetRow:
+    """The axial slices of a case that show most of each of its classes (or evenly spread ones), first channel.
 
     Patients are seen from the feet, their right on the left side of the picture.
     """
     image = case.volume.image[0]
     labels = case.label_map.labels if case.label_map is not None else np.zeros(image.shape, np.uint8)
-    # padding outside the scanner's field of view lies far below air and would wash the picture out
-    seen = np.clip(image, -1024, 1500) if case.volume.unit is Unit.HU else image
-    low, high = (float(v) for v in np.percentile(seen, (0.5, 99.5)))
+    low, high, window = _window(case.volume)
     grey = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
     spacing = case.volume.grid.spacing_mm
-    pictures = [_thumb(grey[:, :, k], labels[:, :, k], spacing[0], spacing[1]) for k in _slices(labels)]
-    empty = np.ones_like(pictures[0])
+    chosen = _slices(labels)
+    pictures = [_thumb(grey[:, :, k], labels[:, :, k], spacing[0], spacing[1]) for k in chosen]
+    empty = np.full_like(pictures[0], 255)
     strip = np.concatenate(pictures + [empty] * (COLUMNS - len(pictures)), axis=1)
     present = [name for n, name in enumerate(classes, start=1) if (labels == n).any()]
     held = ", ".join(present) or ("no lesion" if case.label_map is not None else "no label")
-    shape = " x ".join(str(n) for n in image.shape)
-    return SheetRow(f"{case.case_id}\n{case.patient_id}\n{held}\n{shape}", strip)
+    lines = (case.case_id, case.patient_id, held, *_sizes(case.volume), window, _slices_in_words(chosen))
+    caption = tuple(part for line in lines for part in textwrap.wrap(_ascii(line), _NAME_LETTERS))
+    return SheetRow(caption, _words(findings), strip)
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "replace").decode()
+
+
+def _sizes(volume: Volume) -> tuple[str, ...]:
+    shape, spacing = volume.grid.shape, volume.grid.spacing_mm
+    voxels = " x ".join(str(n) for n in shape) + " voxels"
+    if not volume.spacing_known:
+        return voxels, "spacing unknown"
+    extent = " x ".join(f"{n * s:.0f}" for n, s in zip(shape, spacing, strict=True))
+    return voxels, f"{extent} mm"
+
+
+def _slices_in_words(chosen: Sequence[int]) -> str:
+    return ("slices " if len(chosen) > 1 else "slice ") + ", ".join(str(k + 1) for k in chosen)
+
+
+def _words(findings: Sequence[Finding]) -> tuple[str, ...]:
+    """What was found, worst first, in as many lines as fit a row."""
+    worst_first = sorted(findings, key=lambda one: one.severity != "refused")
+    lines = [
+        part
+        for one in worst_first
+        for part in textwrap.wrap(
+            _ascii(f"{one.severity} {one.code}: {one.message}"), _WORDS_LETTERS, subsequent_indent="  "
+        )
+    ]
+    if len(lines) > _WORDS_LINES:
+        lines = [*lines[: _WORDS_LINES - 1], "... more in inspection.json"]
+    return tuple(lines)
+
+
+def _window(volume: Volume) -> tuple[float, float, str]:
+    """The range that is shown as black to white, and its name."""
+    image = volume.image[0]
+    if volume.unit is Unit.HU and float(image.min()) < 0:
+        lung = np.count_nonzero((image > _LUNG_TISSUE_HU[0]) & (image < _LUNG_TISSUE_HU[1]))
+        if lung > _LUNG_SHARE * image.size:
+            return *_LUNG_HU, "lung window"
+        return *_SOFT_HU, "soft tissue window"
+    stride = -(-image.size // (1 << 20))
+    low, high = (float(v) for v in np.percentile(image.reshape(-1)[::stride], (0.5, 99.5)))
+    if low == high:
+        low, high = float(image.min()), float(image.max())
+    return low, high, f"window {low:.4g} to {high:.4g}"
 
 
 def _slices(labels: np.ndarray) -> list[int]:
-    """Up to COLUMNS slices, among those with lesions where there are some."""
-    drawn = np.flatnonzero(labels.any(axis=(0, 1)))
-    candidates = drawn if drawn.size else np.arange(labels.shape[2])
-    picks = np.linspace(0, candidates.size - 1, min(COLUMNS, candidates.size) + 2)[1:-1]
-    return sorted({int(candidates[round(float(p))]) for p in picks})
+    """Up to COLUMNS slices: each class takes turns with the one that shows most of it, the others evenly spread."""
+    areas = [np.count_nonzero(labels == number, axis=(0, 1)) for number in np.unique(labels[labels > 0])]
+    chosen: list[int] = []
+    for area in areas[:COLUMNS]:
+        left = [k for k in np.argsort(-area, kind="stable").tolist() if area[k] and k not in chosen]
+        chosen += left[:1]
+    drawn = np.flatnonzero(labels.any(axis=(0, 1))) if areas else np.arange(labels.shape[2])
+    spread = [int(k) for k in drawn if int(k) not in chosen]
+    wanted = min(COLUMNS - len(chosen), len(spread))
+    picks = np.linspace(0, len(spread) - 1, wanted + 2)[1:-1].round().astype(int).tolist()
+    return sorted({*chosen, *(spread[pick] for pick in picks)})
 
 
-def _thumb(grey: np.ndarray, labels: np.ndarray, width_mm: float, height_mm: float) -> np.ndarray:
+def _thumb(
+    grey: Float[np.ndarray, "I J"], labels: np.ndarray, width_mm: float, height_mm: float
+) -> UInt8[np.ndarray, "rows columns 3"]:
     """One slice in a square of THUMB_PIXELS, proportions kept, with outlines of one pixel."""
     size_mm = np.array([grey.shape[0] * width_mm, grey.shape[1] * height_mm])
-    pixels = np.maximum(1, np.round(THUMB_PIXELS * size_mm / size_mm.max())).astype(int)
-    columns, rows = (
-        np.minimum(np.arange(n) * m // n, m - 1) for n, m in zip(pixels, grey.shape, strict=True)
-    )
-    shown, drawn = (array[np.ix_(columns, rows)].T[::-1, ::-1] for array in (grey, labels))
+    room = THUMB_PIXELS - 4
+    pixels = np.maximum(1, np.round(room * size_mm / size_mm.max())).astype(int)
+    shown, drawn = grey, labels
+    for axis, count in enumerate(pixels.tolist()):
+        shown, drawn = _resized_grey(shown, axis, count), _resized_labels(drawn, axis, count)
+    shown, drawn = (array.T[::-1, ::-1] for array in (shown, drawn))
     picture = np.repeat(shown[..., None], 3, axis=2)
     for number in np.unique(drawn[drawn > 0]):
         picture[_outline(drawn == number)] = _COLOURS[(int(number) - 1) % len(_COLOURS)]
-    square = np.zeros((THUMB_PIXELS, THUMB_PIXELS, 3))
+    square = np.full((THUMB_PIXELS, THUMB_PIXELS, 3), 255, dtype=np.uint8)
+    square[2:-2, 2:-2] = 0
     top, left = (THUMB_PIXELS - picture.shape[0]) // 2, (THUMB_PIXELS - picture.shape[1]) // 2
-    square[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    square[top : top + picture.shape[0], left : left + picture.shape[1]] = np.round(picture * 255)
     return square
+
+
+def _resized_grey(grey: np.ndarray, axis: int, count: int) -> np.ndarray:
+    """Means where pixels are fewer than voxels, else straight lines between voxels."""
+    size = grey.shape[axis]
+    if count < size:
+        starts = np.arange(count) * size // count
+        sums = np.add.reduceat(grey, starts, axis=axis)
+        widths = np.diff(np.append(starts, size))
+        return np.asarray(sums / (widths[:, None] if axis == 0 else widths))
+    factors = [1.0, 1.0]
+    factors[axis] = count / size
+    return np.asarray(ndimage.zoom(grey, factors, order=1, mode="nearest", grid_mode=True))
+
+
+def _resized_labels(labels: np.ndarray, axis: int, count: int) -> np.ndarray:
+    """The highest id where pixels are fewer than voxels, so that no speck is lost, else the nearest."""
+    size = labels.shape[axis]
+    if count < size:
+        return np.asarray(np.maximum.reduceat(labels, np.arange(count) * size // count, axis=axis))
+    return np.asarray(np.take(labels, np.arange(count) * size // count, axis=axis))
 
 
 def _outline(mask: Bool[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows columns"]:
@@ -96,30 +205,91 @@ def _outline(mask: Bool[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows c
     return np.asarray(ndimage.binary_dilation(mask) & ~mask)
 
 
-def write_sheet(path: Path, rows: Sequence[SheetRow], classes: Sequence[str], title: str) -> None:
+def write_page(path: Path, rows: Sequence[SheetRow], title: SheetTitle) -> None:
     """Draw rows into a PNG, written whole or not at all.
 
     Raises:
         StorageError: If it cannot be written.
     """
-    pictures = np.concatenate([row.strip for row in rows], axis=0)
-    width, height = _NAME_INCHES + COLUMNS * _ROW_INCHES, _ROW_INCHES * len(rows) + 0.7
-    figure = Figure(figsize=(width, height), dpi=THUMB_PIXELS / _ROW_INCHES)
+    row_inches = THUMB_PIXELS / _DPI
+    strips = COLUMNS * row_inches
+    width = _NAME_INCHES + strips + _WORDS_INCHES
+    height = row_inches * len(rows) + _HEAD_INCHES
+    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    share = _ROW_INCHES * len(rows) / height
-    axes = figure.add_axes((_NAME_INCHES / width, 0.0, 1 - _NAME_INCHES / width, share))
-    axes.imshow(pictures, interpolation="nearest", aspect="auto")
+    share = row_inches * len(rows) / height
+    axes = figure.add_axes((_NAME_INCHES / width, 0.0, strips / width, share))
+    axes.imshow(np.concatenate([row.strip for row in rows]), interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     for number, row in enumerate(rows):
-        figure.text(
-            0.08 / width, share * (1 - (number + 0.5) / len(rows)), row.caption, fontsize=6.5, va="center"
-        )
-    figure.text(0.08 / width, 1 - 0.15 / height, title, fontsize=9, va="top")
-    handles = [
-        Line2D([], [], color=_COLOURS[n % len(_COLOURS)], label=name) for n, name in enumerate(classes)
-    ]
-    if handles:
-        columns = min(len(handles), 4)
-        figure.legend(handles=handles, loc="upper right", ncols=columns, fontsize=7, frameon=False)
+        _write_words(figure, row, 1 - (_HEAD_INCHES + number * row_inches) / height)
+    heading = f"{_ascii(title.name)}, page {title.page} of {title.pages}"
+    figure.text(
+        0.1 / width, 1 - 0.12 / height, heading, fontsize=9, va="top", weight="bold", parse_math=False
+    )
+    _write_legend(figure, title.classes)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+        figure.savefig(temporary, format="png", pil_kwargs={"compress_level": 4})
+
+
+def _write_words(figure: Figure, row: SheetRow, top: float) -> None:
+    """Caption left and findings right of a strip whose upper edge is at a height from 0 to 1."""
+    width, height = figure.get_size_inches()
+    left, right = 0.1 / width, (_NAME_INCHES + COLUMNS * THUMB_PIXELS / _DPI + 0.1) / width
+    upper = top - 0.06 / height
+    _write(figure, (left, upper), row.caption[0], _NAME_POINTS, weight="bold")
+    _write(figure, (left, upper - 0.15 / height), "\n".join(row.caption[1:]), _NAME_POINTS)
+    _write(figure, (right, upper), "\n".join(row.words), _WORDS_POINTS)
+
+
+def _write(
+    figure: Figure, at: tuple[float, float], text: str, points: float, *, weight: str = "normal"
+) -> None:
+    """Text whose upper left corner is at a place from 0 to 1; a dollar sign begins no formula."""
+    figure.text(*at, text, fontsize=points, va="top", weight=weight, linespacing=1.25, parse_math=False)
+
+
+def _write_legend(figure: Figure, classes: Sequence[str]) -> None:
+    """Which colour is which class."""
+    # a leading space, since names that begin with _ are left out of legends
+    handles = [
+        Line2D([], [], linewidth=3, color=_COLOURS[n % len(_COLOURS)], label=f" {_ascii(name)}")
+        for n, name in enumerate(classes)
+    ]
+    if not handles:
+        return
+    legend = figure.legend(
+        handles=handles, loc="upper right", ncols=min(len(handles), 6), fontsize=7.5, frameon=False
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def write_index(path: Path, name: str, pages: Sequence[str], lines: Iterable[str]) -> None:
+    """A page that leafs through the pictures: no script, nothing from elsewhere.
+
+    Args:
+        path: HTML file beside the pictures.
+        name: Of the dataset.
+        pages: File names of the pictures.
+        lines: What stands above them.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    links = " ".join(f'<a href="#p{n}">{n}</a>' for n in range(1, len(pages) + 1))
+    told = "".join(f"<li>{html.escape(line.strip())}</li>" for line in lines)
+    figures = "".join(
+        f'<figure id="p{n}"><figcaption><a href="#p{max(n - 1, 1)}">back</a> page {n} of {len(pages)} '
+        f'<a href="#p{min(n + 1, len(pages))}">next</a> <a href="#top">top</a></figcaption>'
+        f'<img src="{html.escape(page)}" loading="lazy" alt="page {n} of the contact sheet"></figure>\n'
+        for n, page in enumerate(pages, start=1)
+    )
+    title = f"{html.escape(name)}: contact sheet of {counted(len(pages), 'page')}"
+    write_text_atomic(
+        path,
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>'
+        "body{font:15px/1.5 system-ui,sans-serif;margin:1rem;background:#fff;color:#222}"
+        "figure{margin:0 0 2rem}img{max-width:100%;border:1px solid #ccc}</style></head>\n"
+        f'<body id="top"><h1>{title}</h1><ul>{told}</ul><p>{links}</p>\n{figures}</body></html>\n',
+    )
