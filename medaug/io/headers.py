@@ -189,15 +189,18 @@ def _damaged() -> UnreadableError:
 
 def _header(path: Path, parsed: Parsed) -> Header | None:
     elements = parsed.elements
-    sop_class, series = elements.text(_SOP_CLASS), elements.text(_SERIES)
+    if parsed.media_class == _DICOMDIR_CLASS:
+        return None
+    sop_class = elements.text(_SOP_CLASS) or parsed.media_class
+    instance = elements.text(_INSTANCE) or parsed.media_instance
+    # an image that was stripped of its series is a series of its own
+    series = elements.text(_SERIES) or (instance if elements.has(_ROWS) else "")
     if not sop_class or not series:
-        if parsed.media_class == _DICOMDIR_CLASS:
-            return None
         raise UnreadableError("DICOM file names no class or no series", code=Code.UNREADABLE)
     header = Header(
         path=path,
         sop_class_uid=sop_class,
-        sop_instance_uid=elements.text(_INSTANCE),
+        sop_instance_uid=instance,
         series_uid=series,
         study_uid=elements.text(_STUDY),
         frame_of_reference_uid=elements.text(_REFERENCE),
@@ -225,7 +228,7 @@ def _patient(elements: Elements) -> tuple[str, str, str]:
 
 def _belonging(parsed: Parsed, modality: str) -> classic.Belonging:
     return classic.Belonging(
-        parsed.elements.text(_INSTANCE),
+        parsed.elements.text(_INSTANCE) or parsed.media_instance,
         _patient(parsed.elements),
         parsed.elements.text(_REFERENCE),
         modality,

@@ -162,7 +162,7 @@ def native_offset(pixels: PixelFormat, element: PixelElement, frames: int = 1) -
     Raises:
         UnreadableError: If fewer or more bytes are there than ``frames`` pictures take.
     """
-    if pixels.transfer_syntax not in _NATIVE_SYNTAXES:
+    if pixels.transfer_syntax not in _NATIVE_SYNTAXES or element.is_float:
         return None
     expected = frames * pixels.rows * pixels.columns * pixels.samples * pixels.bits_allocated // 8
     if pixels.photometric == "YBR_FULL_422":

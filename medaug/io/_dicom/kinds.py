@@ -52,5 +52,7 @@ def _unsupported(header: Header) -> UnreadableError:
     if header.sop_class_uid in classic.CLASSES:
         what = f"{what} with {header.frames_in_file} frames"
     return UnreadableError(
-        f"{what} is not read", expected="CT, MR, PET, US, CR, DX or MG images", code=Code.UNSUPPORTED_CLASS
+        f"{what} is not supported",
+        expected="CT, MR, PET, US, CR, DX or MG images",
+        code=Code.UNSUPPORTED_CLASS,
     )

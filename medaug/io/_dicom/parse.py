@@ -21,8 +21,9 @@ from medaug.core.errors import UnreadableError
 from medaug.core.findings import Code
 from medaug.io._dicom.elements import Elements
 
-_MEDIA_CLASS, _SYNTAX, _CHARACTERS = 0x00020002, 0x00020010, 0x00080005
-_PIXELS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+_MEDIA_CLASS, _MEDIA_INSTANCE, _SYNTAX, _CHARACTERS = 0x00020002, 0x00020003, 0x00020010, 0x00080005
+_PIXEL_DATA = 0x7FE00010
+_PIXELS: Final = frozenset({0x7FE00008, 0x7FE00009, _PIXEL_DATA})
 _IMPLICIT, _EXPLICIT, _BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 _DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 _ENCAPSULATED: Final = ("1.2.840.10008.1.2.4.", "1.2.840.10008.1.2.5")
@@ -39,11 +40,13 @@ class PixelElement:
         start: Byte at which the value begins.
         length: Of the value in bytes; 0xFFFFFFFF where it is undefined.
         file_bytes: Size of the whole file.
+        is_float: FloatPixelData or DoubleFloatPixelData.
     """
 
     start: int
     length: int
     file_bytes: int
+    is_float: bool = False
 
 
 @final
@@ -55,12 +58,14 @@ class Parsed:
         elements: Those that were wanted.
         transfer_syntax: UID, or empty.
         media_class: MediaStorageSOPClassUID, or empty.
+        media_instance: MediaStorageSOPInstanceUID, or empty.
         pixels: Where the pixel data stand; None where there are none, or where they lie in a stream that is deflated.
     """
 
     elements: Elements
     transfer_syntax: str
     media_class: str
+    media_instance: str
     pixels: PixelElement | None
 
     @property
@@ -91,7 +96,7 @@ def parse(handle: BinaryIO, wanted: Iterable[int]) -> Parsed:
     if syntax == _DEFLATED:
         header = io.BytesIO(zlib.decompressobj(-zlib.MAX_WBITS).decompress(handle.read(), _MOST_HEADER_BYTES))
         found = data_element_generator(header, False, True, stop_when=_at_pixels, specific_tags=tags)
-        return Parsed(Elements(found), syntax, meta.text(_MEDIA_CLASS), None)
+        return Parsed(Elements(found), syntax, meta.text(_MEDIA_CLASS), meta.text(_MEDIA_INSTANCE), None)
     is_known = syntax in (_IMPLICIT, _EXPLICIT, _BIG) or syntax.startswith(_ENCAPSULATED)
     if not is_known or _looks_implicit(handle) != (syntax == _IMPLICIT):
         return _guessed(handle, tags)
@@ -99,7 +104,9 @@ def parse(handle: BinaryIO, wanted: Iterable[int]) -> Parsed:
         handle, syntax == _IMPLICIT, syntax != _BIG, stop_when=_at_pixels, specific_tags=tags
     )
     elements = Elements(found)
-    return Parsed(elements, syntax, meta.text(_MEDIA_CLASS), _pixel_element(handle, syntax))
+    return Parsed(
+        elements, syntax, meta.text(_MEDIA_CLASS), meta.text(_MEDIA_INSTANCE), _pixel_element(handle, syntax)
+    )
 
 
 def _guessed(handle: BinaryIO, tags: list[BaseTag | int]) -> Parsed:
@@ -114,7 +121,8 @@ def _guessed(handle: BinaryIO, tags: list[BaseTag | int]) -> Parsed:
     said = _IMPLICIT if is_implicit else syntax
     pixels = None if syntax == _DEFLATED else _pixel_element(handle, said)
     media = str(meta.get("MediaStorageSOPClassUID") or "")
-    return Parsed(Elements.of(dataset), syntax, media, pixels)
+    instance = str(meta.get("MediaStorageSOPInstanceUID") or "")
+    return Parsed(Elements.of(dataset), syntax, media, instance, pixels)
 
 
 def _after_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
@@ -143,5 +151,8 @@ def _pixel_element(handle: BinaryIO, syntax: str) -> PixelElement | None:
         return None
     where = (8, slice(4, 8)) if syntax == _IMPLICIT else (12, slice(8, 12))
     return PixelElement(
-        begun + where[0], int.from_bytes(head[where[1]], order), os.fstat(handle.fileno()).st_size
+        begun + where[0],
+        int.from_bytes(head[where[1]], order),
+        os.fstat(handle.fileno()).st_size,
+        is_float=(group << 16 | element) != _PIXEL_DATA,
     )

@@ -33,6 +33,7 @@ from medaug.io._dicom.values import is_inverted, require_rescale
 
 Values = Float[np.ndarray, "N rows columns"]
 
+_QUIET_PLUGIN = "pylibjpeg"
 _GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 _LUMINANCE_FIRST = frozenset({"YBR_FULL", "YBR_FULL_422"})
 _COLOUR = _LUMINANCE_FIRST | {"RGB", "YBR_ICT", "YBR_RCT"}
@@ -341,7 +342,10 @@ def _mapped(frame: Frame, offset: int, number: int) -> np.ndarray:
 def _parsed(frame: Frame) -> Dataset:
     """The whole file. A deflated one is unpacked only as far as its header claims, so that it cannot fill the memory."""
     if frame.pixels.transfer_syntax != DeflatedExplicitVRLittleEndian:
-        return pydicom.dcmread(frame.path, force=True)
+        whole = pydicom.dcmread(frame.path, force=True)
+        # a bare data set names no syntax, and a few name another than their own
+        whole.file_meta.TransferSyntaxUID = UID(frame.pixels.transfer_syntax)
+        return whole
     rows, columns = _picture_size(frame)
     claimed = rows * columns * frame.pixels.samples * frame.frames_in_file * frame.pixels.bits_allocated // 8
     with frame.path.open("rb") as handle:
@@ -376,7 +380,10 @@ def _decoded(frame: Frame, encoded: bytes) -> tuple[np.ndarray, str]:
     single.PixelRepresentation, single.PlanarConfiguration = int(pixels.is_signed), 0
     single.PhotometricInterpretation = pixels.photometric
     single.PixelData = encapsulate([encoded], has_bot=False)
-    picture, facts = _decoder(pixels).as_array(single, index=0, raw=True)
+    decoder = _decoder(pixels)
+    # where the other decoders of JPEG 2000 meet damage they write to the terminal by themselves
+    plugin = _QUIET_PLUGIN if _QUIET_PLUGIN in decoder.available_plugins else ""
+    picture, facts = decoder.as_array(single, index=0, raw=True, decoding_plugin=plugin)
     return picture, str(facts["photometric_interpretation"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import FileDataset
 from pydicom.uid import UID
 
 from medaug.core.errors import UnreadableError
@@ -76,3 +77,17 @@ def test_a_dicomdir_is_no_image_and_no_damage(tmp_path: Path) -> None:
     del dataset.SOPClassUID, dataset.SeriesInstanceUID
     dataset.save_as(tmp_path / "DICOMDIR")
     assert read_header(tmp_path / "DICOMDIR") is None
+
+
+def test_an_image_without_series_or_class_is_a_series_of_its_own(tmp_path: Path) -> None:
+    def strip(dataset: FileDataset, number: int) -> None:
+        del dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.SeriesInstanceUID
+
+    files = write_series(tmp_path, stored_values(2), strip, sop_class=MR)
+    found = scan(files)
+    assert [series.files for series in found.images] in (
+        [(files[0],), (files[1],)],
+        [(files[1],), (files[0],)],
+    )
+    assert {series.first.sop_class_uid for series in found.images} == {MR}
+    assert found.images[0].first.frames[0].instance_uid == found.images[0].first.series_uid
