@@ -9,9 +9,10 @@ import numpy as np
 
 from medaug.core.errors import DataError, LabelError
 from medaug.core.findings import Code
+from medaug.ingest.masks import WHITE, label_files
 from medaug.ingest.naming import BACKGROUND, ClassMap, name_segments
 from medaug.ingest.sources import ClassId, SourceCase
-from medaug.io.nifti import read_label
+from medaug.io.images import read_label_file
 
 
 def with_class_names(cases: Sequence[SourceCase], class_map: ClassMap) -> tuple[tuple[SourceCase, ...], bool]:
@@ -30,7 +31,7 @@ def with_class_names(cases: Sequence[SourceCase], class_map: ClassMap) -> tuple[
     for number in sorted({case.source for case in cases}):
         of_source = [case for case in cases if case.source == number]
         # segments of SEG objects carry names of their own, which say nothing about label maps beside them
-        of_source = [case for case in of_source if case.label is None or case.label.kind != "dicom"]
+        of_source = [case for case in of_source if case.label is None or not case.label.drawings]
         tables[number] = _consistent(pair for case in of_source for pair in case.classes) or class_map.ids
         if not tables[number] and any(case.label is not None and not case.classes for case in of_source):
             tables[number] = tuple(ClassId(n, f"class_{n}") for n in _ids_in(of_source))
@@ -41,8 +42,7 @@ def with_class_names(cases: Sequence[SourceCase], class_map: ClassMap) -> tuple[
             continue
         own = {pair.label_id for pair in case.classes}
         others = tuple(pair for pair in tables[case.source] if pair.label_id not in own)
-        has_map = case.label is not None and case.label.kind != "dicom"
-        named.append(replace(case, classes=case.classes + others) if has_map else case)
+        named.append(replace(case, classes=case.classes + others) if case.label is not None else case)
     return tuple(named), made_up
 
 
@@ -53,16 +53,20 @@ def _consistent(pairs: Iterable[ClassId]) -> tuple[ClassId, ...]:
 
 
 def _ids_in(cases: Iterable[SourceCase]) -> list[int]:
+    """The ids that label files hold; where pictures hold white alone, it is the first class."""
     ids: set[int] = set()
+    kinds: set[str] = set()
     for case in cases:
-        if case.label is None or case.label.kind != "nifti":
+        if case.label is None:
             continue
-        try:
-            ids.update(present_ids(read_label(case.label.files[0]).array))
-        except DataError:
-            # the case itself will be refused with the reason when it is read
-            continue
-    return sorted(ids)
+        kinds.add(case.label.kind)
+        for path in label_files(case.label):
+            try:
+                ids.update(present_ids(read_label_file(path).labels))
+            except DataError:
+                # the case itself will be refused with the reason when it is read
+                continue
+    return [1] if ids == {WHITE} and kinds == {"picture"} else sorted(ids)
 
 
 def present_ids(labels: np.ndarray) -> list[int]:

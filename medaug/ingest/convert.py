@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -14,17 +14,20 @@ from medaug.core.errors import DataError, DependencyError, GeometryError, Unread
 from medaug.core.geometry import Grid
 from medaug.core.results import Finding
 from medaug.core.storage import sha256_if_readable
-from medaug.core.volume import Mask, Unit, Volume
+from medaug.core.volume import Image, Mask, Unit, Volume
+from medaug.core.wording import counted
 from medaug.ingest import checks
+from medaug.ingest.description import modality_of
 from medaug.ingest.discover import Identified
-from medaug.ingest.folders import modality_of
 from medaug.ingest.labels import Labelled, read_labels
 from medaug.ingest.refusal import RefusedError, refuse, require_same_file, told
-from medaug.ingest.sources import ImageSource, LabelSource, Policy, SourceCase
+from medaug.ingest.sources import Choices, ImageSource, LabelSource, Policy, SourceCase
+from medaug.ingest.stacks import only_stack
 from medaug.io.annotations import Target, target_of
 from medaug.io.dataset import CaseFacts
-from medaug.io.dicom import SeriesVolume, read_series
-from medaug.io.nifti import read_channels, read_label, read_nifti
+from medaug.io.dicom import SeriesVolume, Stack, read_stack
+from medaug.io.images import read_image
+from medaug.io.nifti import read_label
 
 UNSTATED = "OT"
 _HU_FLOOR = -500.0
@@ -57,8 +60,9 @@ class Converted:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class _Channel:
-    """One channel as read."""
+    """One channel as read; ``name`` is empty where nothing tells it."""
 
+    name: str
     image: np.ndarray
     grid: Grid
     spacing_known: bool
@@ -101,7 +105,9 @@ def _convert(
     found: Identified, class_names: tuple[str, ...], policy: Policy, *, labels_expected: bool
 ) -> Converted:
     source, case_id = found.source, found.case_id
-    channels = [channel for image in source.images for channel in _read_channels(image, case_id)]
+    channels = [
+        channel for image in source.images for channel in _read_channels(image, policy.choices, case_id)
+    ]
     volume, modality, is_guessed = _volume(source, channels, case_id, policy)
     refuse(checks.check_finite(volume, case_id))
     refuse(checks.check_constant(volume, case_id))
@@ -123,7 +129,7 @@ def _convert(
         source_sha256=source.stated.source_sha256 or _digests(channels) + labelled.sha256,
         findings=tuple(dict.fromkeys(finding.code for finding in findings)),
     )
-    digest = hashlib.sha256(volume.image.tobytes()).hexdigest()
+    digest = hashlib.sha256(np.ascontiguousarray(volume.image).data).hexdigest()
     synthetic = Origin.SYNTHETIC in (policy.origin, source.stated.origin)
     origin = Origin.SYNTHETIC if synthetic else Origin.REAL
     case = Case(case_id, found.patient_id, volume, labelled.label_map, origin)
@@ -151,42 +157,49 @@ def _edit_mask(source: LabelSource | None, grid: Grid, case_id: str) -> Mask | N
     return np.asarray(file.array > 0)
 
 
-def _read_channels(source: ImageSource, case_id: str) -> list[_Channel]:
-    if source.frames:
-        return _read_frames(source, case_id)
-    return [_read_channel(source, case_id)]
-
-
-def _read_frames(source: ImageSource, case_id: str) -> list[_Channel]:
-    """The channels of one file whose source names them along its fourth axis."""
-    with told("image", UnreadableError, GeometryError):
-        image = read_channels(source.files[0], len(source.frames), where=case_id)
-        require_same_file(source.sha256, image.sha256)
-    with np.errstate(over="ignore"):
-        values = image.array.astype(np.float32, copy=False)
-    return [_Channel(channel, image.grid, image.spacing_known, (image.sha256,)) for channel in values]
-
-
-def _read_channel(source: ImageSource, case_id: str) -> _Channel:
+def _read_channels(source: ImageSource, choices: Choices, case_id: str) -> list[_Channel]:
     if source.kind == "dicom":
-        read = read_series(source.files, where=case_id)
-        return _Channel(
-            read.volume.image[0],
-            read.volume.grid,
-            read.volume.spacing_known,
-            tuple(sha256_if_readable(path) for path in source.files),
-            read.modality,
-            read.volume.unit,
-            read.findings,
-            read,
-        )
+        return _read_stack(source.channel, source.stack or only_stack(source.files, choices), case_id)
+    frames = choices.frames if source.frame is None else source.frame
     with told("image", UnreadableError):
-        image = read_nifti(source.files[0], where=case_id)
-        require_same_file(source.sha256, image.sha256)
+        image = read_image(source.files[0], "channels" if source.frames else frames, where=case_id)
+        require_same_file(source.sha256, image.sha256[0])
+    count = len(image.image)
+    if source.frames and len(source.frames) != count:
+        expected = f"{counted(len(source.frames), 'channel')} as stated"
+        raise GeometryError(f"image holds {counted(count, 'channel')}", where=case_id, expected=expected)
     with np.errstate(over="ignore"):
         # what float32 cannot hold becomes infinite, and is refused as such
-        values = image.array.astype(np.float32, copy=False)
-    return _Channel(values, image.grid, image.spacing_known, (image.sha256,))
+        values = image.image.astype(np.float32, copy=False)
+    first = _Channel(source.channel, values[0], image.grid, image.spacing_known, image.sha256)
+    first = replace(first, findings=image.findings)
+    if count == 1 and not source.frames:
+        return [first]
+    names = source.frames or tuple(f"{source.channel or 'channel'}_{n}" for n in range(1, count + 1))
+    return [
+        replace(first, name=name, image=value, findings=first.findings if n == 0 else ())
+        for n, (name, value) in enumerate(zip(names, values, strict=True))
+    ]
+
+
+def _read_stack(channel: str, stack: Stack, case_id: str) -> list[_Channel]:
+    read = read_stack(stack, where=case_id)
+    digests = tuple(sha256_if_readable(path) for path in stack.files)
+    names = stack.channels if len(stack.channels) > 1 else (channel,)
+    return [
+        _Channel(
+            name,
+            image,
+            read.volume.grid,
+            read.volume.spacing_known,
+            digests,
+            read.modality,
+            read.volume.unit,
+            read.findings if n == 0 else (),
+            read,
+        )
+        for n, (name, image) in enumerate(zip(names, read.volume.image, strict=True))
+    ]
 
 
 def _volume(
@@ -194,7 +207,7 @@ def _volume(
 ) -> tuple[Volume, str, bool]:
     """The channels as one volume, its modality, and whether that is only a guess."""
     refuse(checks.check_channel_grids([channel.grid for channel in channels], case_id))
-    names = source.channels
+    names = tuple(channel.name for channel in channels)
     modality = policy.modality or source.stated.modality or channels[0].modality or modality_of(names)
     # a series says its own unit; a file of another kind means HU where its modality is CT
     unit = channels[0].unit or source.stated.unit if policy.modality is None else None
@@ -205,8 +218,24 @@ def _volume(
     spacing = policy.spacing or source.stated.spacing
     if spacing is not None:
         known = spacing == "known"
-    image = np.stack([channel.image for channel in channels])
-    return Volume(image, channels[0].grid, unit, names, known), modality or UNSTATED, modality is None
+    return (
+        Volume(_joined(channels), channels[0].grid, unit, names, known),
+        modality or UNSTATED,
+        modality is None,
+    )
+
+
+def _joined(channels: Sequence[_Channel]) -> Image:
+    """All channels as one array, without a copy where they are parts of one already."""
+    whole = channels[0].image.base
+    shape = (len(channels), *channels[0].image.shape)
+    if (
+        whole is not None
+        and whole.shape == shape
+        and all(channel.image.base is whole for channel in channels)
+    ):
+        return whole
+    return channels[0].image[None] if len(channels) == 1 else np.stack([one.image for one in channels])
 
 
 def _looks_like_hu(volume: Volume) -> bool:

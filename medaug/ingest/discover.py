@@ -16,15 +16,19 @@ from medaug.core.results import Finding
 from medaug.core.wording import counted
 from medaug.ingest.bids import is_bids, read_bids
 from medaug.ingest.described import is_described, read_described
-from medaug.ingest.folders import pair_niftis
+from medaug.ingest.folders import pair_files
+from medaug.ingest.frames import each_frame
 from medaug.ingest.series import pair_series
 from medaug.ingest.sources import Discovery, SourceCase, Stray
 from medaug.ingest.table import TABLE, read_table
 from medaug.ingest.unpack import Opened, out_within
 from medaug.ingest.walk import Tree, walk
 from medaug.io.dataset import DATASET_JSON
+from medaug.io.formats import kind_of, unsupported_format
+from medaug.io.headers import looks_like_dicom
+from medaug.io.images import companion
 from medaug.io.media import Medium, is_dicomdir, read_medium
-from medaug.io.nifti import is_nifti
+from medaug.io.stored import Frames
 
 _ID_LENGTH = 64
 
@@ -36,20 +40,22 @@ def discover(
     *,
     keep_ids: bool = False,
     opened: Opened | None = None,
+    frames: Frames = None,
 ) -> Discovery:
     """Find the cases of all sources.
 
     A folder with a ``cases.csv`` at its top is that table and nothing else; a table given by ``labels`` stands for all
-    sources, whose folders are also searched for its paths. Without a table, NIfTI files are paired by name and all other
-    files are looked at as DICOM. Folders directly below a source that have their own table or ``dataset.json`` are read
+    sources, whose folders are also searched for its paths. Without a table, files of other formats are paired by name and all
+    the rest is looked at as DICOM. Folders directly below a source that have their own table or ``dataset.json`` are read
     as sources are.
 
     Args:
         sources: Folders or files.
         labels: A table in the form of ``cases.csv``, or None.
         tick: Called once a file that is looked at.
-        keep_ids: Show the file names of NIfTI cases as case ids.
+        keep_ids: Show the names of other files than DICOM as case ids.
         opened: How their archives were unpacked; the dataset to be, which it names, is never looked into.
+        frames: ``cases`` makes every frame of a fourth axis a case of its own.
 
     Raises:
         DataError: If a source is missing or holds nothing, or a table or ``dataset.json`` cannot be used.
@@ -63,14 +69,18 @@ def discover(
     known = Discovery((), () if opened is None else tuple(opened.strays))
     if labels is not None:
         folders = [source for source in sources if source.is_dir()]
-        return known.joined(read_table(labels, 0, folders))
+        return _framed(known.joined(read_table(labels, 0, folders)), frames)
     found = known
     look = _Look(tick, opened, keep_ids)
     for number, source in enumerate(sources):
         found = found.joined(_one(source, number, look))
     if not found.cases and not found.strays:
         raise DataError("sources hold no file", where="SRC", expected="NIfTI or DICOM files, or a cases.csv")
-    return found
+    return _framed(found, frames)
+
+
+def _framed(found: Discovery, frames: Frames) -> Discovery:
+    return replace(found, cases=each_frame(found.cases)) if frames == "cases" else found
 
 
 @final
@@ -188,12 +198,33 @@ def _says_what_it_is(folder: Path) -> bool:
 
 
 def _pair(folder: Path, files: list[Path], number: int, look: _Look) -> Discovery:
-    niftis = [path for path in files if is_nifti(path)]
-    rest = [path for path in files if not is_nifti(path) and path != folder / DATASET_JSON]
-    for _ in niftis:
+    readable = [path for path in files if kind_of(path) is not None]
+    for _ in readable:
         look.tick()
-    pairs = pair_niftis(folder, niftis, number, keep_ids=look.keep_ids)
-    return pairs.joined(pair_series(rest, number, look.tick))
+    taken = {folder / DATASET_JSON, *readable, *(companion(path) for path in readable)}
+    unsupported, odd = _unsupported([path for path in files if path not in taken])
+    series = pair_series([path for path in files if path not in taken | unsupported], number, look.tick)
+    pairs = pair_files(folder, readable, number, keep_ids=look.keep_ids, beside_images=bool(series.cases))
+    return pairs.joined(odd).joined(series)
+
+
+def _unsupported(files: Sequence[Path]) -> tuple[set[Path], Discovery]:
+    """Files of formats that are known and not read, one stray a format; what begins as DICOM is DICOM."""
+    formats: dict[str, list[Path]] = {}
+    for path in files:
+        name = unsupported_format(path)
+        if name and not looks_like_dicom(path):
+            formats.setdefault(name, []).append(path)
+    strays = tuple(
+        Stray(
+            Code.UNSUPPORTED_FORMAT,
+            "refused",
+            f"{counted(len(paths), 'file')} of {name}, which is not read; convert to NIfTI",
+            tuple(paths),
+        )
+        for name, paths in sorted(formats.items())
+    )
+    return {path for stray in strays for path in stray.files}, Discovery((), strays)
 
 
 @final

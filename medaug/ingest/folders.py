@@ -1,120 +1,150 @@
-"""Folders of NIfTI files: images paired with labels by folder and name; nnU-Net v2 raw and Decathlon data sets."""
+"""Folders of image files: images paired with labels by folder and name, never by order."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, final
 
-from medaug.core.config import read_json
-from medaug.core.errors import DataError, LabelError
+from medaug.core.errors import DataError
 from medaug.core.findings import Code
 from medaug.core.wording import counted
+from medaug.ingest.description import Description, count_training, describe
 from medaug.ingest.sources import ClassId, Discovery, ImageSource, LabelSource, SourceCase, Stated, Stray
 from medaug.io.dataset import DATASET_JSON
-from medaug.io.nifti import stem
+from medaug.io.formats import FileKind, kind_of, stem
+from medaug.io.images import companion, slicer_drawing
 
 _IMAGE_FOLDER = re.compile(r"^(images?|imgs?|scans?|volumes?)(tr|ts|val)?$", re.IGNORECASE)
 _LABEL_FOLDER = re.compile(r"^(labels?|masks?|segs?|segmentations?|annotations?)(tr|ts|val)?$", re.IGNORECASE)
-_LABEL_NAME = re.compile(r"^(.+?)[_\-. ](seg|segmentation|mask|label|labels|roi|gt)$", re.IGNORECASE)
+_LABEL_NAME = re.compile(
+    r"^(.+?)[_\-. ](seg|segmentation|mask|label|labels|roi|gt)(?:[_\-. ]?\d{1,3})?$", re.IGNORECASE
+)
 _IMAGE_NAME = re.compile(r"^(.+?)[_\-. ](image|img|scan|vol|volume)$", re.IGNORECASE)
 _CHANNEL = re.compile(r"^(.+)_(\d{4})$")
-_MR_WORDS = ("MR", "FLAIR", "T1", "T2", "PD", "DWI", "ADC", "SWI")
+# Folders that sort images and name no patient
+_SORTING_FOLDER = re.compile(
+    r"^(benign|malignant|normal|healthy|positive|negative|train(ing)?|test(ing)?|val(idation)?)$",
+    re.IGNORECASE,
+)
+_COLOURS = 3
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A NIfTI file with its role; files of one ``key`` belong together."""
+    """A file with its role; files of one ``key`` belong together.
+
+    Attributes:
+        path: Relative to the source.
+        role: Image or label.
+        key: Folders and name, without what only tells the role.
+        channel: Number of the channel, or empty.
+        patient: What tells patients apart.
+        marker: By which word or folder a label is one: masks of one marker are parts of one label.
+        base: Of a label in a folder of labels: the folders its key begins with.
+        class_name: Of a label: the class that its folder names, or empty.
+    """
 
     path: Path
     role: Literal["image", "label"]
     key: str
     channel: str
     patient: str
+    marker: str = ""
+    base: tuple[str, ...] = ()
+    class_name: str = ""
+
+    @property
+    def kind(self) -> FileKind:
+        """Its format."""
+        return kind_of(self.path) or "nifti"
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class _Description:
-    """What ``dataset.json`` says.
+class _Pairing:
+    """What holds for all files of a source."""
 
-    Attributes:
-        channels: Their names, in order.
-        classes: Label ids and names.
-        licence: None where it names none.
-        has_frames: The form is the Decathlon's: several channels are the fourth axis of one file.
-        n_training: How many cases have a label.
-    """
-
-    channels: tuple[str, ...]
-    classes: tuple[ClassId, ...]
-    licence: str | None
-    has_frames: bool = False
-    n_training: int | None = None
-
-    @property
-    def modality(self) -> str | None:
-        """The modality the channel names speak of."""
-        return modality_of(self.channels)
+    folder: Path
+    source: int
+    description: Description | None
+    keep_ids: bool
 
 
-def modality_of(channels: Sequence[str]) -> str | None:
-    """CT or MR where channel names say so (``CT``, ``FLAIR``, ``T1w``, ...), else None."""
-    upper = [name.upper() for name in channels if name]
-    if upper and all(name in ("CT", "CTA", "CECT") for name in upper):
-        return "CT"
-    if upper and all(name.startswith(_MR_WORDS) for name in upper):
-        return "MR"
-    return None
-
-
-def pair_niftis(folder: Path, files: Sequence[Path], source: int, *, keep_ids: bool = False) -> Discovery:
-    """Pair the NIfTI files of a folder by name, never by order.
+def pair_files(
+    folder: Path, files: Sequence[Path], source: int, *, keep_ids: bool = False, beside_images: bool = False
+) -> Discovery:
+    """Pair the image files of a folder by name, never by order.
 
     Roles come from the folder (``images`` and ``labels``, ``imagesTr`` and ``labelsTr``, ...) or the end of the name
     (``CASE_seg``, ``CASE_mask``, ``CASE_label``). ``CASE_0000``, ``CASE_0001`` are channels in ``imagesTr`` and
     ``imagesTs``, or where the label is called ``CASE``. A ``dataset.json`` of nnU-Net or the Decathlon names channels and
     classes. Each file is one patient, unless images lie in a folder a patient.
 
+    Pictures are paired apart from volumes, and may have several masks: ``CASE_mask_1``, ``CASE_mask_2``;
+    ``masks/CASE/*``; or ``masks/CLASS/CASE``, where the folder names the class. Beside volumes or DICOM series they are
+    cases only where a mask pairs with them; else they are left out (``not-an-image``).
+
     Args:
         folder: What the files are relative to.
-        files: NIfTI files below it.
+        files: Files below it, of formats that are read.
         source: Index of the SRC.
         keep_ids: Show file names as case ids (they may hold identifiers, so they are numbered otherwise).
+        beside_images: Whether the source holds DICOM images.
 
     Raises:
         DataError: If ``dataset.json`` is damaged.
         LabelError: If it declares regions or an ignore label, which a label map of classes cannot hold.
     """
-    description = _describe(folder / DATASET_JSON) if (folder / DATASET_JSON).is_file() else None
-    places = _split_channels([_place(path.relative_to(folder)) for path in files])
+    description = describe(folder / DATASET_JSON) if (folder / DATASET_JSON).is_file() else None
+    pairing = _Pairing(folder, source, description, keep_ids)
+    volumes = _paired(pairing, [path for path in files if kind_of(path) != "picture"])
+    pictures = _paired(pairing, [path for path in files if kind_of(path) == "picture"])
+    if beside_images or volumes.cases:
+        pictures = _masked_only(pictures)
+    found = volumes.joined(pictures)
+    if description is not None:
+        found = found.joined(Discovery((), tuple(count_training(description, found.cases))))
+    return found
+
+
+def _masked_only(pictures: Discovery) -> Discovery:
+    """The pictures that have a mask; the others are thumbnails or screenshots of the images beside them."""
+    kept = tuple(case for case in pictures.cases if case.label is not None)
+    left = [path for case in pictures.cases if case.label is None for path in case.files]
+    left += [path for stray in pictures.strays for path in stray.files]
+    if not left:
+        return Discovery(kept)
+    message = (
+        f"{counted(len(left), 'picture')} beside volumes, without a mask or an image, were taken for no cases; "
+        "name them in a cases.csv if they are"
+    )
+    return Discovery(kept, (Stray(Code.NOT_AN_IMAGE, "flagged", message, tuple(sorted(left))),))
+
+
+def _paired(pairing: _Pairing, files: Sequence[Path]) -> Discovery:
+    places = _tied(_split_channels([_place(path.relative_to(pairing.folder)) for path in files]))
     groups: dict[str, list[_Place]] = {}
     for place in places:
         groups.setdefault(place.key, []).append(place)
+    classes = sorted({place.class_name for place in places if place.class_name})
     cases, strays = [], []
     for key in sorted(groups):
         images = [p for p in groups[key] if p.role == "image"]
         labels = [p for p in groups[key] if p.role == "label"]
         if images:
-            cases.append(_case(folder, images, labels, source, description, keep_ids=keep_ids))
+            case = _case(pairing, images, labels)
+            if classes and labels:
+                case = replace(case, classes=tuple(ClassId(n, name) for n, name in enumerate(classes, 1)))
+            cases.append(case)
         else:
             message = "label file has no image of its name"
-            strays.append(Stray("image-missing", "refused", message, tuple(folder / p.path for p in labels)))
-    if description is not None:
-        strays += _count_training(description, cases)
+            paths = tuple(pairing.folder / p.path for p in labels)
+            strays.append(Stray(Code.IMAGE_MISSING, "refused", message, paths))
     return Discovery(tuple(cases), tuple(strays))
-
-
-def _count_training(description: _Description, cases: Sequence[SourceCase]) -> list[Stray]:
-    """``description-differs``: another number of labelled cases than ``dataset.json`` says."""
-    found = sum(case.label is not None for case in cases)
-    if description.n_training in (None, found):
-        return []
-    message = f"dataset.json speaks of {description.n_training} training cases; {counted(found, 'labelled case')} found"
-    return [Stray(Code.DESCRIPTION_DIFFERS, "flagged", message, ())]
 
 
 def _place(path: Path) -> _Place:
@@ -127,20 +157,34 @@ def _place(path: Path) -> _Place:
         if match is None:
             continue
         inner = parents[depth + 1 :]
-        base = [*parents[:depth], (match.group(2) or "").lower(), *inner]
+        base = (*parents[:depth], (match.group(2) or "").lower(), *inner)
         plain = _plain(name, _IMAGE_NAME if image else _LABEL_NAME)
-        patient = inner[0] if inner else "/".join([*parents[:depth], plain])
-        return _Place(path, "image" if image else "label", "/".join([*base, plain]), "", patient)
+        patient = _patient(inner, "/".join([*parents[:depth], *inner, plain]))
+        if image:
+            return _Place(path, "image", "/".join([*base, plain]), "", patient)
+        marker = f"{part}/{_marker(name)}"
+        return _Place(path, "label", "/".join([*base, plain]), "", patient, marker, base)
     marked = _LABEL_NAME.match(name)
-    plain = marked.group(1) if marked else name
-    plain = _plain(plain, _IMAGE_NAME)
-    patient = parents[0] if parents else plain
-    return _Place(path, "label" if marked else "image", "/".join([*parents, plain]), "", patient)
+    plain = _plain(marked.group(1) if marked else name, _IMAGE_NAME)
+    patient = _patient(parents, "/".join([*parents, plain]))
+    role: Literal["image", "label"] = "label" if marked else "image"
+    return _Place(path, role, "/".join([*parents, plain]), "", patient, _marker(name))
+
+
+def _patient(folders: Sequence[str], otherwise: str) -> str:
+    """The first folder that does more than sort, else the file itself."""
+    named = [folder for folder in folders if not _SORTING_FOLDER.match(folder)]
+    return named[0] if named else otherwise
 
 
 def _plain(name: str, ending: re.Pattern[str]) -> str:
     match = ending.match(name)
     return match.group(1) if match else name
+
+
+def _marker(name: str) -> str:
+    match = _LABEL_NAME.match(name)
+    return match.group(2).lower() if match else ""
 
 
 def _split_channels(places: list[_Place]) -> list[_Place]:
@@ -157,45 +201,81 @@ def _channelled(place: _Place, labels: set[str]) -> _Place:
     if not nnunet and match.group(1) not in labels:
         return place
     patient = _CHANNEL.sub(r"\1", place.patient)
-    return _Place(place.path, place.role, match.group(1), match.group(2), patient)
+    return replace(place, key=match.group(1), channel=match.group(2), patient=patient)
 
 
-def _case(
-    folder: Path,
-    images: list[_Place],
-    labels: list[_Place],
-    source: int,
-    description: _Description | None,
-    *,
-    keep_ids: bool,
-) -> SourceCase:
-    images = sorted(images, key=lambda p: p.channel)
+def _tied(places: list[_Place]) -> list[_Place]:
+    """Give labels in folders of labels the key of their image, where it is not the one that their own name tells."""
+    images = {p.key for p in places if p.role == "image"}
+    return [p if p.role == "image" or p.key in images or not p.base else _of_image(p, images) for p in places]
+
+
+def _of_image(label: _Place, images: set[str]) -> _Place:
+    name = label.key.rsplit("/", 1)[-1]
+    beside = "/".join(part for part in (*label.base, name) if part)
+    if beside in images:
+        return replace(label, key=beside)
+    if label.kind != "picture" or not label.base[-1]:
+        return label
+    for instance in ("/".join(label.base), "/".join(part for part in label.base if part)):
+        if instance in images:
+            return replace(label, key=instance, marker="folder")
+    outer = label.base[:-1]
+    for sorted_by_class in ("/".join((*outer, name)), "/".join(part for part in (*outer, name) if part)):
+        if sorted_by_class in images:
+            return replace(label, key=sorted_by_class, marker="class", class_name=label.base[-1])
+    return label
+
+
+def _case(pairing: _Pairing, images: list[_Place], labels: list[_Place]) -> SourceCase:
+    images, description = sorted(images, key=lambda p: p.channel), pairing.description
     names = description.channels if description is not None else ()
     lone = len(images) == 1 and not images[0].channel
+    if len(images) == 1 and len(names) == _COLOURS and images[0].kind == "picture":
+        # nnU-Net counts red, green and blue of one file as channels; here they become luminance
+        names, images = (), [replace(images[0], channel="")]
     frames = names if lone and len(names) > 1 and description is not None and description.has_frames else ()
-    problem = _problem(images, labels, 0 if frames else len(names))
     channels = [
         names[int(p.channel)] if p.channel and int(p.channel) < len(names) else p.channel for p in images
     ]
     if lone and len(names) == 1:
         channels = [names[0]]
-    return SourceCase(
-        source=source,
-        case_key=images[0].key.split("/")[-1] if keep_ids else images[0].key,
-        patient_key=images[0].patient,
-        ids_are_pseudonyms=keep_ids,
+    first = images[0]
+    case = SourceCase(
+        source=pairing.source,
+        case_key=first.key.split("/")[-1] if pairing.keep_ids else first.key,
+        patient_key=first.patient,
+        ids_are_pseudonyms=pairing.keep_ids,
         images=tuple(
-            ImageSource("nifti", (folder / p.path,), _channel_name(name, len(images)), frames)
+            ImageSource(p.kind, _files(pairing.folder / p.path), _channel_name(name, len(images)), frames)
             for p, name in zip(images, channels, strict=True)
         ),
-        label=LabelSource("nifti", (folder / labels[0].path,)) if labels else None,
+        label=None,
         classes=description.classes if description is not None else (),
         stated=Stated(
             modality=description.modality if description is not None else None,
             licence=description.licence if description is not None else None,
         ),
-        problem=problem,
+        problem=_problem(images, labels, 0 if frames else len(names)),
     )
+    return _labelled(case, pairing.folder, sorted(labels, key=lambda p: p.path)) if labels else case
+
+
+def _labelled(case: SourceCase, folder: Path, labels: Sequence[_Place]) -> SourceCase:
+    files = tuple(path for p in labels for path in _files(folder / p.path))
+    names = tuple(p.class_name for p in labels) if all(p.class_name for p in labels) else ()
+    try:
+        drawing = slicer_drawing(files[0]) if labels[0].kind == "nrrd" else None
+    except DataError as error:
+        return replace(case, problem=error.line(), problem_code=error.code)
+    drawings = (drawing,) if drawing is not None else ()
+    return replace(case, label=LabelSource(labels[0].kind, files, names=names, drawings=drawings))
+
+
+def _files(path: Path) -> tuple[Path, ...]:
+    """The file, and the one that holds its voxels where that is another."""
+    other = companion(path)
+    return (path,) if other is None else (path, other)
 
 
 def _channel_name(name: str, count: int) -> str:
@@ -207,53 +287,11 @@ def _channel_name(name: str, count: int) -> str:
 
 def _problem(images: list[_Place], labels: list[_Place], channels: int) -> str:
     """What is wrong with the files of a case; ``channels`` is how many files are stated, 0 for any number."""
-    if len(labels) > 1:
+    are_parts = len({p.marker for p in labels}) == 1 and all(p.kind == "picture" for p in labels)
+    if len(labels) > 1 and not are_parts:
         return "several label files claim one image; keep one"
     if len({p.channel for p in images}) < len(images):
         return "several image files claim one case; keep one, or name the channels in a cases.csv"
     if channels and len(images) != channels:
         return f"case has {counted(len(images), 'channel')}; expected {channels} as dataset.json says"
     return ""
-
-
-def _describe(path: Path) -> _Description:
-    raw = read_json(path)
-    if not isinstance(raw, dict) or not isinstance(raw.get("labels"), dict):
-        raise DataError(f"{path.name} names no labels", expected="dataset.json of nnU-Net or the Decathlon")
-    names = _channel_names(raw.get("channel_names", raw.get("modality", {"0": "image"})))
-    licence = raw.get("licence", raw.get("license"))
-    training = raw.get("numTraining")
-    return _Description(
-        tuple(_decathlon_name(name) for name in names),
-        _label_table(raw["labels"].items()),
-        str(licence) if licence else None,
-        has_frames="channel_names" not in raw,
-        n_training=training if isinstance(training, int) else None,
-    )
-
-
-def _channel_names(channels: object) -> tuple[str, ...]:
-    """The names in the order of their numbers; one image channel where the description has none."""
-    if not isinstance(channels, dict):
-        return ("image",)
-    if not all(str(key).isdecimal() for key in channels):
-        raise DataError("dataset.json numbers its channels by no numbers", expected='such as {"0": "CT"}')
-    return tuple(str(channels[key]) for key in sorted(channels, key=int))
-
-
-def _decathlon_name(name: str) -> str:
-    return "MR" if name.upper() == "MRI" else name
-
-
-def _label_table(labels: Iterable[tuple[str, object]]) -> tuple[ClassId, ...]:
-    """Both forms: name to id (nnU-Net v2), and id to name (Decathlon)."""
-    pairs = []
-    for key, value in labels:
-        name, number = (str(value), key) if key.isdecimal() else (key, value)
-        if name == "ignore" or not str(number).isdecimal():
-            raise LabelError(
-                "dataset.json declares regions or an ignore label", expected="one whole number a class"
-            )
-        if int(str(number)) > 0:
-            pairs.append(ClassId(int(str(number)), name))
-    return tuple(sorted(pairs, key=lambda pair: pair.label_id))

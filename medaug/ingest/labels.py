@@ -15,11 +15,13 @@ from medaug.core.volume import LabelMap, Labels
 from medaug.ingest import checks
 from medaug.ingest.classes import present_ids, to_class_ids
 from medaug.ingest.discover import Identified
+from medaug.ingest.masks import read_label_files
 from medaug.ingest.refusal import RefusedError, refuse, require_same_file, told
 from medaug.ingest.sources import Choices, LabelSource, SourceCase
 from medaug.io.annotations import Annotation, Segment, Target, combine
 from medaug.io.drawings import Drawing
-from medaug.io.nifti import read_label
+from medaug.io.formats import kind_of
+from medaug.io.images import read_slicer_segments
 from medaug.io.resample import require_kept, resample_labels
 from medaug.io.segmentation import read_seg
 from medaug.io.structures import read_structures
@@ -60,7 +62,7 @@ def read_labels(
     case_id, label = found.case_id, found.source.label
     if label is None:
         return Labelled(None, (), ())
-    if label.kind == "dicom":
+    if label.kind == "dicom" or label.drawings:
         read = _drawn(case_id, label, target, class_names, choices)
     else:
         read = _mapped(found, label, target, class_names, choices)
@@ -92,22 +94,22 @@ def _mapped(
     found: Identified, label: LabelSource, target: Target, class_names: Sequence[str], choices: Choices
 ) -> _Read:
     """A label map: ids of its own, on the grid of the image or put there if that was asked for."""
-    case_id = found.case_id
+    case_id, frames = found.case_id, choices.frames
+    frames = next((image.frame for image in found.source.images if image.frame is not None), frames)
     with told("label", UnreadableError, GeometryError):
-        file = read_label(label.files[0], where=case_id)
-        require_same_file(label.sha256, file.sha256)
+        file = read_label_files(label, found.source.classes, frames, priority=choices.priority, where=case_id)
+        require_same_file(label.sha256, file.sha256[0])
     named = [pair.label_id for pair in found.source.classes]
-    refuse(checks.check_label_ids(present_ids(file.array), named, case_id))
-    array: Labels = file.array
-    odd: tuple[Finding, ...] = ()
+    refuse(checks.check_label_ids(present_ids(file.labels), named, case_id))
+    array, odd = file.labels, file.findings
     if choices.resample_labels and not checks.same_grid(target.grid, file.grid):
-        moved = resample_labels(file.array, file.grid, target.grid)
+        moved = resample_labels(file.labels, file.grid, target.grid)
         with told("label", GeometryError):
             require_kept(moved)
-        array, odd = moved.labels, (checks.check_resampled(moved.outside, case_id),)
+        array, odd = moved.labels, (*odd, checks.check_resampled(moved.outside, case_id))
     else:
         refuse(checks.check_label_grid(target.grid, file.grid, case_id))
-    return _Read(to_class_ids(array, found.source.classes, class_names), (file.sha256,), odd)
+    return _Read(to_class_ids(array, found.source.classes, class_names), file.sha256, odd)
 
 
 def _drawn(
@@ -141,4 +143,6 @@ def _drawn(
 def _annotation(drawing: Drawing, numbers: frozenset[int], target: Target, choices: Choices) -> Annotation:
     if drawing.is_structure_set:
         return read_structures(drawing.path, target, numbers=numbers)
+    if kind_of(drawing.path) == "nrrd":
+        return read_slicer_segments(drawing.path, target.grid, numbers)
     return read_seg(drawing.path, target, numbers=numbers, fraction_threshold=choices.fraction_threshold)

@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Literal, final
 
 from medaug.core.errors import DataError, LabelError, UnreadableError
+from medaug.core.findings import Code
 from medaug.ingest.sources import Attribute, ClassId, Discovery, ImageSource, LabelSource, SourceCase, Stated
 from medaug.ingest.walk import walk
 from medaug.io.drawings import read_drawing
+from medaug.io.formats import kind_of, unsupported_format
 from medaug.io.headers import looks_like_dicom
-from medaug.io.nifti import is_nifti
+from medaug.io.images import companion, slicer_drawing
 
 TABLE = "cases.csv"
 _CHANNEL = "image_"
+# between the masks of one picture
+_SEVERAL = ";"
 _KNOWN = frozenset(
     {
         "case_id",
@@ -152,21 +156,48 @@ def _image(text: str, column: str, places: _Places, channel: str) -> ImageSource
     if path.is_dir():
         files = tuple(file for file in walk(path).files if looks_like_dicom(file))
         return ImageSource("dicom", files, channel)
-    if not is_nifti(path) and not looks_like_dicom(path):
-        raise UnreadableError(f"the file of column {column} is neither NIfTI nor DICOM, or may not be read")
-    return ImageSource("nifti" if is_nifti(path) else "dicom", (path,), channel)
+    kind = kind_of(path)
+    if kind is not None:
+        return ImageSource(kind, _with_second(path), channel)
+    _require_dicom(path, column)
+    return ImageSource("dicom", (path,), channel)
+
+
+def _require_dicom(path: Path, column: str) -> None:
+    if looks_like_dicom(path):
+        return
+    name = unsupported_format(path)
+    if name:
+        what, hint = f"the file of column {column} is {name}, which is not read", "convert it to NIfTI"
+        raise UnreadableError(what, hint=hint, code=Code.UNSUPPORTED_FORMAT)
+    raise UnreadableError(
+        f"the file of column {column} is neither DICOM nor of another format that is read, or may not be read",
+        code=Code.UNSUPPORTED_FORMAT,
+    )
 
 
 def _label(row: _Row, places: _Places) -> LabelSource | None:
     if not row["label"]:
         return None
-    path = _find(row["label"], "label", places)
-    if is_nifti(path):
-        return LabelSource("nifti", (path,))
+    paths = [_find(text.strip(), "label", places) for text in row["label"].split(_SEVERAL) if text.strip()]
+    path, kind = paths[0], kind_of(paths[0])
+    if len(paths) > 1 and any(kind_of(other) != "picture" for other in paths):
+        raise DataError("several labels of one row are not all pictures", hint="name one label file")
+    if kind is not None:
+        files = tuple(file for one in paths for file in _with_second(one))
+        drawing = slicer_drawing(path) if kind == "nrrd" else None
+        return LabelSource(kind, files, drawings=(drawing,) if drawing is not None else ())
     files = tuple(file for file in walk(path).files if looks_like_dicom(file)) if path.is_dir() else (path,)
     if not files:
         raise UnreadableError("the folder of column label holds no DICOM file")
+    _require_dicom(files[0], "label")
     return LabelSource("dicom", files, drawings=tuple(read_drawing(file) for file in files))
+
+
+def _with_second(path: Path) -> tuple[Path, ...]:
+    """The file, and the one that holds its voxels where that is another."""
+    other = companion(path)
+    return (path,) if other is None else (path, other)
 
 
 def _find(text: str, column: str, places: _Places) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import Final, final
 
 import numpy as np
 
-from medaug.core.errors import DataError, LabelError, UnreadableError
+from medaug.core.errors import DataError, GeometryError, LabelError, UnreadableError
 from medaug.core.findings import Code
-from medaug.core.geometry import Grid, Reorientation, to_ras
+from medaug.core.geometry import Box, Grid, Reorientation, to_ras
 from medaug.core.results import Finding
-from medaug.core.volume import Labels
+from medaug.core.volume import Labels, Mask
 from medaug.io import metaimage, nifti, nrrd, pictures
 from medaug.io.annotations import Annotation, Segment
+from medaug.io.drawings import Declared, Drawing
 from medaug.io.formats import FileKind, kind_of, unsupported_format
 from medaug.io.stored import Frames, StoredImage, channels_first, require_upright, whole_numbers
 
@@ -31,6 +33,8 @@ _COUNTERS: Final[dict[FileKind, Callable[[Path], int]]] = {
     "metaimage": metaimage.count_frames,
     "picture": pictures.count_pages,
 }
+# of a voxel: the rounding of affines written as text
+_LATTICE_VOXELS = 0.05
 _COMPANIONS: Final[dict[str, Callable[[Path], Path | None]]] = {
     ".hdr": nifti.second_file,
     ".nhdr": nrrd.data_file,
@@ -119,26 +123,77 @@ def read_label_file(path: Path, frames: Frames = None, *, where: str = "") -> Fi
     return FileLabels(labels, grid, stored.sha256, stored.findings)
 
 
-def read_slicer_segments(path: Path, *, where: str = "") -> tuple[Annotation, Grid]:
-    """The segments of a Slicer segmentation (``.seg.nrrd``), which may overlap, and their grid.
+def slicer_drawing(path: Path) -> Drawing | None:
+    """What a Slicer segmentation (``.seg.nrrd``) declares, or None where an NRRD file is none.
 
     Raises:
+        UnreadableError: If the header is damaged.
+        LabelError: If a segment has no usable value or layer.
+    """
+    segments = nrrd.declared_segments(path)
+    if not segments:
+        return None
+    declared = tuple(Declared(n, s.name, s.codes) for n, s in enumerate(segments, start=1))
+    nothing: frozenset[str] = frozenset()
+    return Drawing(path, False, declared, nothing, nothing, nothing, "")
+
+
+def read_slicer_segments(path: Path, onto: Grid, numbers: frozenset[int]) -> Annotation:
+    """The segments of a Slicer segmentation on the grid of their image, voxel on voxel; they may overlap.
+
+    Slicer stores only the part of the grid that holds segments.
+
+    Args:
+        path: The ``.seg.nrrd`` file.
+        onto: Grid of the image, RAS+ order.
+        numbers: The segments wanted, counted from 1 in the order of the header.
+
+    Raises:
+        GeometryError: If its voxels do not fall on those of the image, or a segment reaches outside it.
         LabelError: If the header declares a segment in a layer that the file does not have.
         UnreadableError: As :func:`read_image`.
-        GeometryError: As :func:`read_image`.
     """
-    try:
-        declared, stored = nrrd.declared_segments(path), nrrd.load_nrrd(path)
-        layers, grid, turn = _upright(stored, "nrrd", "channels")
-        if any(not 0 <= segment.layer < len(layers) for segment in declared):
+    declared, stored = nrrd.declared_segments(path), nrrd.load_nrrd(path)
+    layers, grid, turn = _upright(stored, "nrrd", "channels")
+    offset = _offset(grid, onto)
+    segments = []
+    for number, segment in enumerate(declared, start=1):
+        if number not in numbers:
+            continue
+        if not 0 <= segment.layer < len(layers):
             raise LabelError("a segment is declared in a layer that the file does not have", code=Code.LABEL)
-    except DataError as error:
-        raise error.located(where) from error
-    segments = (
-        Segment.of(number, segment.name, turn.apply(layers[segment.layer] == segment.value))
-        for number, segment in enumerate(declared, start=1)
-    )
-    return Annotation(tuple(segments), stored.sha256[0], stored.findings), grid
+        mask = turn.apply(layers[segment.layer] == segment.value)
+        segments.append(Segment.of(number, segment.name, _placed(mask, offset, onto.shape)))
+    return Annotation(tuple(segments), stored.sha256[0], stored.findings)
+
+
+def _offset(grid: Grid, onto: Grid) -> tuple[int, int, int]:
+    """Index in ``onto`` of the first voxel of ``grid``."""
+    matrix = np.linalg.solve(onto.affine, grid.affine)
+    start = np.rint(matrix[:3, 3])
+    corners = np.array(list(itertools.product(*((0, n - 1) for n in grid.shape))), dtype=np.float64)
+    apart = np.abs(corners @ (matrix[:3, :3] - np.eye(3)).T + matrix[:3, 3] - start).max()
+    if apart > _LATTICE_VOXELS:
+        hint = "resample it onto the image first"
+        raise GeometryError(
+            "segmentation lies on another grid than its image", hint=hint, code=Code.LABEL_GRID
+        )
+    return int(start[0]), int(start[1]), int(start[2])
+
+
+def _placed(mask: np.ndarray, offset: tuple[int, int, int], shape: tuple[int, int, int]) -> Mask:
+    """The mask of a part of a grid on the whole of it."""
+    whole = np.zeros(shape, dtype=bool)
+    if not mask.any():
+        return whole
+    box = Box.around(mask)
+    i, j, k = (a + b for a, b in zip(box.start, offset, strict=True))
+    place = Box((i, j, k), (i + box.shape[0], j + box.shape[1], k + box.shape[2]))
+    if not place.inside(shape):
+        hint = "pair it with the image it was drawn on"
+        raise GeometryError("segmentation reaches outside its image", hint=hint, code=Code.LABEL_GRID)
+    whole[place.slices] = mask[box.slices]
+    return whole
 
 
 def count_frames(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, final
@@ -55,6 +56,8 @@ _SPACES: Final = {
     "las": (1.0, -1.0, 1.0),
 }
 _MM_PER_UNIT: Final = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 0.001, "micron": 0.001, "microns": 0.001}
+# TerminologyEntry:CONTEXT~CATEGORY~SCHEME^VALUE^MEANING~...
+_TERMINOLOGY = re.compile(r"TerminologyEntry:[^~|]*~[^~|]*~([A-Za-z0-9]+)\^([A-Za-z0-9.\-]+)\^")
 _SPATIAL_KINDS = frozenset({"domain", "space", "???", "none"})
 _COLOURS = frozenset({"rgb-color", "rgba-color", "3-color", "4-color"})
 
@@ -68,11 +71,13 @@ class SlicerSegment:
         name: Segment<N>_Name, stripped.
         layer: Index along the fourth axis.
         value: Of its voxels in that layer.
+        codes: Its coded type as ``SCHEME:VALUE``.
     """
 
     name: str
     layer: int
     value: int
+    codes: tuple[str, ...] = ()
 
 
 @final
@@ -163,17 +168,21 @@ def declared_segments(path: Path) -> tuple[SlicerSegment, ...]:
     for number in range(_LINES):
         if f"Segment{number}_ID" not in header and f"Segment{number}_Name" not in header:
             break
-        name = str(header.get(f"Segment{number}_Name", header.get(f"Segment{number}_ID"))).strip()
-        # before Slicer 4.11 each segment had a layer of its own, and voxels of 1
-        layer, value = (
-            header.get(f"Segment{number}_Layer", number),
-            header.get(f"Segment{number}_LabelValue", 1),
-        )
-        try:
-            segments.append(SlicerSegment(name, int(layer), int(value)))
-        except ValueError as error:
-            raise LabelError("a segment has no whole number as value or layer", code=Code.LABEL) from error
+        segments.append(_segment(header, number))
     return tuple(segments)
+
+
+def _segment(header: dict[str, Any], number: int) -> SlicerSegment:
+    name = str(header.get(f"Segment{number}_Name", header.get(f"Segment{number}_ID"))).strip()
+    # before Slicer 4.11 each segment had a layer of its own, and voxels of 1
+    layer = header.get(f"Segment{number}_Layer", number)
+    value = header.get(f"Segment{number}_LabelValue", 1)
+    term = _TERMINOLOGY.search(str(header.get(f"Segment{number}_Tags", "")))
+    try:
+        codes = (f"{term.group(1)}:{term.group(2)}",) if term else ()
+        return SlicerSegment(name, int(layer), int(value), codes)
+    except ValueError as error:
+        raise LabelError("a segment has no whole number as value or layer", code=Code.LABEL) from error
 
 
 def _header(stream: Stream) -> dict[str, Any]:

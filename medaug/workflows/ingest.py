@@ -217,7 +217,12 @@ def _prepare(options: IngestOptions, sources: Opened, progress: Progress) -> _Jo
     class_map = parse_class_map(options.class_map) if options.class_map else ClassMap()
     progress.start("looking at files", sources.count)
     found = discover(
-        sources.sources, options.labels, progress.advance, keep_ids=options.keep_ids, opened=sources
+        sources.sources,
+        options.labels,
+        progress.advance,
+        keep_ids=options.keep_ids,
+        opened=sources,
+        frames=options.frames,
     )
     cases, made_up = with_class_names(found.cases, class_map)
     policy = Policy(

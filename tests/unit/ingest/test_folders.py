@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from medaug.core.errors import DataError, LabelError
-from medaug.ingest.folders import modality_of, pair_niftis
+from medaug.ingest.description import modality_of
+from medaug.ingest.folders import pair_files
 from medaug.ingest.sources import ClassId, Discovery
 from tests.unit.ingest.material import ct_values, label_values, save
 
@@ -21,7 +22,7 @@ def _pair(folder: Path, *names: str, keep_ids: bool = False) -> Discovery:
             else ct_values(len(name))
         )
         save(folder / name, values)
-    return pair_niftis(folder, sorted(folder.rglob("*.nii.gz")), 0, keep_ids=keep_ids)
+    return pair_files(folder, sorted(folder.rglob("*.nii.gz")), 0, keep_ids=keep_ids)
 
 
 def _pairs(found: Discovery) -> dict[str, str]:

@@ -54,7 +54,7 @@ def test_a_table_elsewhere_finds_files_below_the_sources(tmp_path: Path) -> None
     [
         ({"image": "gone.nii.gz"}, "file of column image does not exist"),
         ({"image": ""}, "row names no image"),
-        ({"image": "cases.csv"}, "file of column image is neither NIfTI nor DICOM"),
+        ({"image": "cases.csv"}, "file of column image is neither DICOM nor of another format"),
         ({"label": "gone.nii.gz"}, "file of column label does not exist"),
         ({"lesion_classes": "solid;gg"}, "2 classes and 1 label ids"),
         ({"label_ids": "0"}, "above 0"),

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from medaug.core.errors import DataError, GeometryError, LabelError, UnreadableError
+from medaug.core.findings import Code
 from medaug.core.geometry import Grid
 from medaug.io.nifti import (
+    count_frames,
     is_nifti,
+    load_nifti,
     read_channels,
     read_label,
     read_nifti,
@@ -266,3 +269,93 @@ def test_another_number_of_channels_is_refused(tmp_path: Path, rng: np.random.Ge
     write_volume(tmp_path / "b.nii.gz", _array(rng), Grid((5, 6, 4), AFFINE))
     with pytest.raises(GeometryError, match="holds 1 channel;"):
         read_channels(tmp_path / "b.nii.gz", 2)
+
+
+def _header(values: np.ndarray, **codes: int) -> nib.Nifti1Image:
+    image = nib.Nifti1Image(values, np.diag([2.0, 2.0, 2.0, 1.0]))
+    image.header["sform_code"], image.header["qform_code"] = codes.get("sform", 1), codes.get("qform", 1)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("shift_mm", "codes"), [(0.1, []), (1.0, [Code.TRANSFORM_CONFLICT]), (90.0, [Code.TRANSFORM_CONFLICT])]
+)
+def test_the_sform_wins_a_conflict_which_is_told(tmp_path: Path, shift_mm: float, codes: list[str]) -> None:
+    image = _header(np.zeros((3, 4, 5), np.int16))
+    other = np.array(image.affine)
+    other[0, 3] += shift_mm
+    image.set_qform(other, code=1)
+    nib.save(image, tmp_path / "a.nii")
+    read = load_nifti(tmp_path / "a.nii")
+    assert [note.code for note in read.findings] == codes
+    assert read.affine[0, 3] == 0
+
+
+def test_a_damaged_qform_beside_an_sform_is_told(tmp_path: Path) -> None:
+    image = _header(np.zeros((3, 4, 5), np.int16))
+    image.header["quatern_b"] = 7
+    (tmp_path / "a.nii").write_bytes(image.to_bytes())
+    assert [note.code for note in load_nifti(tmp_path / "a.nii").findings] == [Code.TRANSFORM_CONFLICT]
+    raw = bytearray(image.to_bytes())
+    raw[254:256] = bytes(2)
+    (tmp_path / "b.nii").write_bytes(bytes(raw))
+    with pytest.raises(GeometryError):
+        load_nifti(tmp_path / "b.nii")
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Pair, nib.Nifti2Pair])
+def test_two_files_are_one_image(tmp_path: Path, rng: np.random.Generator, kind: type) -> None:
+    array = _array(rng).astype(np.int16)
+    nib.save(kind(array, AFFINE), tmp_path / "a.img")
+    read = load_nifti(tmp_path / "a.hdr")
+    assert np.array_equal(read.array, array)
+    assert np.allclose(read.affine, AFFINE)
+    assert len(read.sha256) == 2
+    (tmp_path / "a.img.gz").write_bytes(gzip.compress((tmp_path / "a.img").read_bytes()))
+    (tmp_path / "a.img").unlink()
+    assert np.array_equal(load_nifti(tmp_path / "a.hdr").array, array)
+    (tmp_path / "a.img.gz").unlink()
+    with pytest.raises(UnreadableError, match=r"the \.img file of this two-file NIfTI image is missing"):
+        load_nifti(tmp_path / "a.hdr")
+
+
+def test_colours_become_luminance(tmp_path: Path) -> None:
+    for names in (("R", "G", "B"), ("R", "G", "B", "A")):
+        colour = np.zeros((2, 3, 4), dtype=[(name, "u1") for name in names])
+        for name in names:
+            colour[name] = np.arange(24).reshape(2, 3, 4)
+        colour["R"][1, 2, 3] = 123
+        nib.save(nib.Nifti1Image(colour, np.eye(4)), tmp_path / "a.nii")
+        read = load_nifti(tmp_path / "a.nii")
+        assert read.array[1, 1, 2] == 18
+        assert read.array[1, 2, 3] == np.float32(0.299 * 123 + 0.701 * 23)
+        assert [note.code for note in read.findings] == [Code.COLOUR_CONVERTED]
+
+
+@pytest.mark.parametrize("what", ["vector", "complex", "five axes", "analyze", "dicom", "offset", "shape"])
+def test_what_holds_no_intensities_is_refused_by_name(tmp_path: Path, what: str) -> None:
+    image = _header(np.zeros((3, 4, 5, 1, 2) if what == "five axes" else (3, 4, 5, 2), np.float32))
+    expected = {"five axes": Code.FOUR_AXES, "offset": "", "shape": Code.ABSURD_SIZE}
+    if what == "vector":
+        image.header["intent_code"] = 1006
+    if what == "complex":
+        image = nib.Nifti1Image(np.zeros((3, 4, 5), np.complex64), np.eye(4))
+    raw = bytearray(image.to_bytes())
+    if what == "analyze":
+        raw[344:348] = bytes(4)
+    if what == "dicom":
+        raw = bytearray(128) + b"DICM" + bytes(400)
+    if what == "offset":
+        raw[108:112] = np.float32(1e12).tobytes()
+    if what == "shape":
+        raw[42:48] = np.array([30000, 30000, 30000], np.int16).tobytes()
+    (tmp_path / "a.nii").write_bytes(bytes(raw))
+    with pytest.raises(DataError) as caught:
+        load_nifti(tmp_path / "a.nii")
+    assert caught.value.code == expected.get(what, Code.UNSUPPORTED_FORMAT)
+
+
+def test_frames_are_counted_from_the_header_alone(tmp_path: Path) -> None:
+    raw = nib.Nifti1Image(np.zeros((3, 4, 5, 7), np.int16), np.eye(4)).to_bytes()
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(raw)[:300])
+    assert count_frames(tmp_path / "a.nii.gz") == 7
