@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -28,6 +29,7 @@ PYDICOM_ERRORS: Final = (
     TypeError,
     ValueError,
     struct.error,
+    zlib.error,
 )
 _LOGGERS: Final = tuple(logging.getLogger(name) for name in ("pydicom", "highdicom"))
 
