@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, final
 
 import numpy as np
+from jaxtyping import Bool
 from pydicom.dataset import Dataset
 
 from medaug.core.errors import DataError, GeometryError, UnreadableError
@@ -21,6 +22,8 @@ from medaug.io._dicom.placing import place_on
 from medaug.io._dicom.polygons import Points, area, fill
 from medaug.io.annotations import Annotation, Segment, Target, open_dicom, reference_note
 from medaug.io.headers import PYDICOM_ERRORS, quiet_pydicom
+
+Layer = Bool[np.ndarray, "rows columns"]
 
 # How far a contour may lie from its slice, in slice distances: planning systems round to a tenth of a millimetre
 _OFF_SLICE: Final = 0.1
@@ -213,7 +216,7 @@ def _require_on_named_image(contour: Contour, target: Target, number: int) -> No
         )
 
 
-def _layer(contours: Sequence[_Flat], slices: _Slices) -> tuple[Mask, list[Finding]]:
+def _layer(contours: Sequence[_Flat], slices: _Slices) -> tuple[Layer, list[Finding]]:
     """The contours of one slice combined by exclusive or, (rows, columns), and what was odd about them."""
     layer = np.zeros((slices.rows, slices.columns), dtype=bool)
     last = np.array([slices.columns, slices.rows]) - 0.5
