@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 import numpy as np
+from jaxtyping import Integer
 from scipy import ndimage
 
 from medaug.core.errors import GeometryError
@@ -13,6 +14,8 @@ from medaug.core.findings import Code
 from medaug.core.geometry import Grid
 from medaug.core.volume import Labels
 from medaug.core.wording import counted
+
+_Other = Integer[np.ndarray, "X Y Z"]
 
 # Voxels touch by a face, an edge or a corner
 _TOUCHING: Final = np.ones((3, 3, 3), dtype=bool)
@@ -83,7 +86,7 @@ def _lesions(labels: Labels) -> tuple[Labels, np.ndarray]:
     return lesions, np.array(owners)
 
 
-def _nearest(values: Labels, matrix: np.ndarray, shape: tuple[int, int, int]) -> Labels:
+def _nearest(values: Labels, matrix: np.ndarray, shape: tuple[int, int, int]) -> _Other:
     """Slice by slice, so that memory does not grow with the grid: indices of one slice at a time."""
     moved = np.zeros(shape, dtype=values.dtype)
     size = np.array(values.shape)[:, None, None]
