@@ -68,7 +68,7 @@ def connect(url: str, access: Access) -> Iterator[DicomwebArchive]:
         ConfigError: If the address is none, holds credentials, or would send a token unencrypted.
     """
     _check_address(url, access)
-    with silenced("dicomweb_client", "urllib3"), requests.Session() as session:
+    with silenced("dicomweb_client", "retrying", "urllib3"), requests.Session() as session:
         session.trust_env = False  # neither proxies nor ~/.netrc: what is used was said on the command line
         session.max_redirects = 0
         session.auth = _LastTouch(access.token)
@@ -221,6 +221,7 @@ class _Bounded:
         for chunk in self.raw.stream(size, decode_content=decode_content):
             self.taken += len(chunk)
             if self.taken > self.limit:
+                self.raw.close()
                 raise NetworkError(f"archive sends more than {self.limit >> 20} MiB at once", where=_WHERE)
             yield chunk
 
