@@ -29,11 +29,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from types import FrameType
+from typing import final
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from medaug.core.case import SOURCES_PRIVATE  # noqa: E402
+from medaug.core.config import Frozen  # noqa: E402
 from medaug.core.errors import MedaugError  # noqa: E402
 from medaug.core.runs import NoProgress  # noqa: E402
 from medaug.workflows.ingest import IngestOptions, ingest  # noqa: E402
@@ -44,6 +46,21 @@ LIMIT_S, LIMIT_MB = 5.0, 768
 # a decoder that does not come back to Python cannot be stopped by an alarm
 _HANG_S = 30
 _SEEDS = 4
+
+
+@final
+class Answer(Frozen):
+    """What is wrong about one input; nothing, mostly."""
+
+    kind: str
+    wrong: tuple[str, ...]
+    seconds: float
+
+
+def _crash(said: bytes) -> Answer:
+    """What is left of a worker that ended in the middle of an input."""
+    last = said.decode(errors="replace").strip().splitlines()[-12:]
+    return Answer(kind="?", wrong=("crash or hang", *last), seconds=0.0)
 
 
 class _TooSlowError(BaseException):
@@ -193,7 +210,7 @@ def work(options: argparse.Namespace, start: int, place: Path) -> None:
         began = time.perf_counter()
         wrong = worker.try_out(files, look=number % 10 == 0 or options.only is not None)
         took = time.perf_counter() - began
-        answers.write(json.dumps({"kind": kind, "wrong": wrong, "seconds": round(took, 3)}) + "\n")
+        answers.write(Answer(kind=kind, wrong=tuple(wrong), seconds=round(took, 3)).model_dump_json() + "\n")
         answers.flush()
 
 
@@ -219,19 +236,12 @@ def run(options: argparse.Namespace) -> int:
             ended = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
             for line in (place / "answers").read_text().splitlines():
                 number, _, text = line.partition("\t")
-                crash = ended.stderr.decode(errors="replace").strip().splitlines()
-                answer = (
-                    json.loads(text)
-                    if text
-                    else {"kind": "?", "wrong": ["crash or hang", *crash[-12:]], "seconds": 0}
-                )
-                start, tried = int(number) + 1, tried + 1
-                slowest = max(slowest, answer["seconds"])
-                if answer["wrong"]:
+                answer = Answer.model_validate_json(text) if text else _crash(ended.stderr)
+                start, tried, slowest = int(number) + 1, tried + 1, max(slowest, answer.seconds)
+                if answer.wrong:
                     failures += 1
                     print(
-                        f"seed {options.seed} --only {number} ({answer['kind']}): "
-                        + "; ".join(answer["wrong"])
+                        f"--seed {options.seed} --only {number} ({answer.kind}): " + "; ".join(answer.wrong)
                     )
             if options.only is not None or not tried:
                 if not tried:

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from pydicom.config import IGNORE
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.uid import UID
 
 # What pydicom and its plugins raise on damaged files; each is turned into one clear line where it is caught.
 PYDICOM_ERRORS: Final = (
@@ -32,6 +34,11 @@ PYDICOM_ERRORS: Final = (
     zlib.error,
 )
 _LOGGERS: Final = tuple(logging.getLogger(name) for name in ("pydicom", "highdicom"))
+
+
+def uid_of(text: str) -> UID:
+    """A UID as a file gives it; one that is none draws no warning, which would quote it."""
+    return UID(text, IGNORE)
 
 
 @contextmanager

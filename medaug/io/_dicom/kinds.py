@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pydicom.uid import UID
-
 from medaug.core.errors import UnreadableError
 from medaug.core.findings import Code
 from medaug.io._dicom import classic, enhanced, mosaic, planar
+from medaug.io._dicom.border import uid_of
 from medaug.io._dicom.frame import Frame
 from medaug.io.headers import Header, parse_image
 
@@ -47,7 +46,7 @@ def frames_of(header: Header) -> tuple[Frame, ...]:
 
 
 def _unsupported(header: Header) -> UnreadableError:
-    uid = UID(header.sop_class_uid)
+    uid = uid_of(header.sop_class_uid)
     what = uid.name if uid.name != uid else "this kind of DICOM object"
     if header.sop_class_uid in classic.CLASSES:
         what = f"{what} with {header.frames_in_file} frames"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import BinaryIO, Final, Literal, final
 
@@ -28,7 +28,9 @@ _IMPLICIT, _EXPLICIT, _BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.84
 _DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 _ENCAPSULATED: Final = ("1.2.840.10008.1.2.4.", "1.2.840.10008.1.2.5")
 # What stands before the pixels of a deflated file; the pixels may unpack to anything
-_MOST_HEADER_BYTES = 1 << 26
+_MOST_HEADER_BYTES = 1 << 23
+# No header has as many; a file of empty ones would keep the parser busy for minutes
+_MOST_ELEMENTS = 100_000
 
 
 @final
@@ -95,13 +97,13 @@ def parse(handle: BinaryIO, wanted: Iterable[int]) -> Parsed:
     syntax = meta.text(_SYNTAX)
     if syntax == _DEFLATED:
         header = io.BytesIO(zlib.decompressobj(-zlib.MAX_WBITS).decompress(handle.read(), _MOST_HEADER_BYTES))
-        found = data_element_generator(header, False, True, stop_when=_at_pixels, specific_tags=tags)
+        found = data_element_generator(header, False, True, stop_when=_stop_at_pixels(), specific_tags=tags)
         return Parsed(Elements(found), syntax, meta.text(_MEDIA_CLASS), meta.text(_MEDIA_INSTANCE), None)
     is_known = syntax in (_IMPLICIT, _EXPLICIT, _BIG) or syntax.startswith(_ENCAPSULATED)
     if not is_known or _looks_implicit(handle) != (syntax == _IMPLICIT):
         return _guessed(handle, tags)
     found = data_element_generator(
-        handle, syntax == _IMPLICIT, syntax != _BIG, stop_when=_at_pixels, specific_tags=tags
+        handle, syntax == _IMPLICIT, syntax != _BIG, stop_when=_stop_at_pixels(), specific_tags=tags
     )
     elements = Elements(found)
     return Parsed(
@@ -129,8 +131,18 @@ def _after_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
     return tag >> 16 != 2
 
 
-def _at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-    return tag in _PIXELS
+def _stop_at_pixels() -> Callable[[BaseTag, str | None, int], bool]:
+    """Asked before every element of a header whether it ends here."""
+    count = 0
+
+    def is_over(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+        nonlocal count
+        count += 1
+        if count > _MOST_ELEMENTS:
+            raise ValueError("header has too many elements")
+        return tag in _PIXELS
+
+    return is_over
 
 
 def _looks_implicit(handle: BinaryIO) -> bool:

@@ -21,12 +21,12 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, JPEGExtended12Bit
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGExtended12Bit
 
 from medaug.core.errors import DependencyError, UnreadableError
 from medaug.core.findings import Code
 from medaug.core.intensity import luminance
-from medaug.io._dicom.border import PYDICOM_ERRORS, quiet_pydicom
+from medaug.io._dicom.border import PYDICOM_ERRORS, quiet_pydicom, uid_of
 from medaug.io._dicom.codestream import require_same_size
 from medaug.io._dicom.frame import Frame, PixelFormat
 from medaug.io._dicom.values import is_inverted, require_rescale
@@ -65,7 +65,7 @@ def read_pixel_format(dataset: Dataset) -> PixelFormat:
 
 def can_be_mapped(pixels: PixelFormat) -> bool:
     """Whether stored values may be taken from the file as they lie: little endian, one sample, whole bytes."""
-    syntax = UID(pixels.transfer_syntax)
+    syntax = uid_of(pixels.transfer_syntax)
     return (
         bool(pixels.transfer_syntax)
         and syntax.is_transfer_syntax
@@ -180,7 +180,7 @@ class _Opened:
     def _decoded(self, frame: Frame, number: int) -> np.ndarray:
         if self._dataset is None:
             return _mapped(frame, frame.pixel_offset or 0, number)
-        if not UID(frame.pixels.transfer_syntax).is_encapsulated:
+        if not uid_of(frame.pixels.transfer_syntax).is_encapsulated:
             picture, photometric = _native(frame, self._dataset, number)
         elif number < len(self._encoded):
             picture, photometric = _decoded(frame, self._encoded[number])
@@ -200,7 +200,7 @@ def _opened(frame: Frame) -> _Opened:
         return _Opened(frame.path, None, ())
     dataset = _parsed(frame)
     _require_pixels(dataset)
-    if not UID(frame.pixels.transfer_syntax).is_encapsulated:
+    if not uid_of(frame.pixels.transfer_syntax).is_encapsulated:
         if "BitsStored" in dataset:
             # the bits above are taken off here, by HighBit, which the decoder does not heed
             dataset.BitsStored = dataset.BitsAllocated
@@ -241,7 +241,7 @@ def _require_format(pixels: PixelFormat) -> None:
 
 
 def _require_decoder(pixels: PixelFormat) -> None:
-    syntax = UID(pixels.transfer_syntax)
+    syntax = uid_of(pixels.transfer_syntax)
     try:
         decoder = get_decoder(syntax)
     except (NotImplementedError, ValueError) as error:
@@ -272,7 +272,7 @@ def _require_claims(frame: Frame) -> None:
     samples = rows * columns * frame.pixels.samples
     claimed = samples * max(frame.frames_in_file, frame.number + 1)
     there = _file_size(frame.path)
-    syntax = UID(frame.pixels.transfer_syntax)
+    syntax = uid_of(frame.pixels.transfer_syntax)
     compressed = syntax.is_encapsulated or syntax.is_deflated
     if samples > _MOST_PIXELS or (compressed and claimed > there * _MOST_COMPRESSION):
         raise UnreadableError(
@@ -344,7 +344,7 @@ def _parsed(frame: Frame) -> Dataset:
     if frame.pixels.transfer_syntax != DeflatedExplicitVRLittleEndian:
         whole = pydicom.dcmread(frame.path, force=True)
         # a bare data set names no syntax, and a few name another than their own
-        whole.file_meta.TransferSyntaxUID = UID(frame.pixels.transfer_syntax)
+        whole.file_meta.TransferSyntaxUID = uid_of(frame.pixels.transfer_syntax)
         return whole
     rows, columns = _picture_size(frame)
     claimed = rows * columns * frame.pixels.samples * frame.frames_in_file * frame.pixels.bits_allocated // 8
@@ -358,7 +358,7 @@ def _parsed(frame: Frame) -> Dataset:
 
 
 def _decoder(pixels: PixelFormat) -> Decoder:
-    return get_decoder(UID(pixels.transfer_syntax))
+    return get_decoder(uid_of(pixels.transfer_syntax))
 
 
 def _native(frame: Frame, dataset: Dataset, number: int) -> tuple[np.ndarray, str]:
@@ -374,7 +374,7 @@ def _decoded(frame: Frame, encoded: bytes) -> tuple[np.ndarray, str]:
     require_same_size(encoded, pixels, rows, columns)
     single = Dataset()
     single.file_meta = FileMetaDataset()
-    single.file_meta.TransferSyntaxUID = UID(pixels.transfer_syntax)
+    single.file_meta.TransferSyntaxUID = uid_of(pixels.transfer_syntax)
     single.Rows, single.Columns, single.SamplesPerPixel = rows, columns, pixels.samples
     single.BitsAllocated, single.BitsStored = pixels.bits_allocated, pixels.bits_stored
     single.PixelRepresentation, single.PlanarConfiguration = int(pixels.is_signed), 0
