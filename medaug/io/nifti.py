@@ -270,7 +270,7 @@ def _stranger(raw: bytes) -> UnreadableError:
     elif raw[128:132] == b"DICM":
         what = "file is DICOM and named as NIfTI"
     else:
-        return UnreadableError("file is no NIfTI image", hint=AGAIN, code=Code.UNSUPPORTED_FORMAT)
+        return UnreadableError("file is no NIfTI image", hint=AGAIN)
     return UnreadableError(what, hint="convert it to NIfTI", code=Code.UNSUPPORTED_FORMAT)
 
 

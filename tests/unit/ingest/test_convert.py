@@ -193,7 +193,7 @@ def test_a_missing_package_refuses_the_case_that_needs_it(
     def without(*_: object, **__: object) -> None:
         raise DependencyError("reading JPEG-LS needs a plugin", hint="install medaug[dicom]")
 
-    monkeypatch.setattr("medaug.ingest.convert.read_nifti", without)
+    monkeypatch.setattr("medaug.ingest.convert.read_image", without)
     read = _convert(_source(tmp_path, ct_values(1)))
     assert _refusals(read) == ["dependency-missing"]
     assert "medaug[dicom], then ingest again" in read.findings[0].message

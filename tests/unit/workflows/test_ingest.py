@@ -145,7 +145,7 @@ def test_one_bad_case_among_good_ones_is_refused_by_name(tmp_path: Path) -> None
         ("label-id-unknown", "ids"),
         ("not-finite", "nan"),
         ("source-row", "gone"),
-        ("unreadable", "torn"),
+        ("truncated-file", "torn"),
     ]
     assert [r.case_id for r in read_manifest(tmp_path / "out").cases] == ["good"]
     kept = sorted(p.name for p in (tmp_path / "out").rglob("*.nii.gz"))
