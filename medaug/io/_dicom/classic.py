@@ -30,7 +30,8 @@ _ROWS, _COLUMNS, _SAMPLES, _PHOTOMETRIC = 0x00280010, 0x00280011, 0x00280002, 0x
 _ALLOCATED, _STORED, _HIGH, _SIGNED = 0x00280100, 0x00280101, 0x00280102, 0x00280103
 _POSITION, _ORIENTATION, _PIXEL_SPACING = 0x00200032, 0x00200037, 0x00280030
 _SLOPE, _INTERCEPT, _RESCALE_TYPE, _PET_UNITS = 0x00281053, 0x00281052, 0x00281054, 0x00541001
-_BETWEEN, _THICKNESS, _IMAGE_TYPE, _MODALITY_LUT = 0x00180088, 0x00180050, 0x00080008, 0x00283000
+_BETWEEN, _THICKNESS, _IMAGE_TYPE = 0x00180088, 0x00180050, 0x00080008
+_MODALITY_LUT, _TABLE_TYPE = 0x00283000, 0x00283004
 _INSTANCE_NUMBER = 0x00200013
 
 # (name, tag, VR): by which volumes of one series may differ, the most telling first
@@ -133,7 +134,7 @@ def frame_of(
         rescale=rescale,
         is_scout="LOCALIZER" in elements.texts(_IMAGE_TYPE),
         traits=traits_of(elements),
-        pixel_offset=None if elements.has(_MODALITY_LUT) else offset,
+        pixel_offset=None if elements.items(_MODALITY_LUT) else offset,
         notes=notes,
     )
 
@@ -207,9 +208,10 @@ def thickness_of(elements: Elements) -> float | None:
 
 def rescale_of(elements: Elements, modality: str) -> tuple[Rescale, tuple[Finding, ...]]:
     """Stored to modality values, SUV for PET where the header allows; and what to report."""
-    if elements.has(_MODALITY_LUT):
+    tables = elements.items(_MODALITY_LUT)
+    if tables:
         # the table is applied where the pixels are decoded
-        return Rescale(1.0, 0.0, is_stated=True, kind=""), ()
+        return Rescale(1.0, 0.0, is_stated=True, kind=tables[0].text(_TABLE_TYPE).upper()), ()
     slope, intercept = elements.number(_SLOPE), elements.number(_INTERCEPT)
     stated = Rescale(
         slope=1.0 if slope is None else slope,

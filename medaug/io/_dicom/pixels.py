@@ -28,7 +28,7 @@ from medaug.core.findings import Code
 from medaug.core.intensity import luminance
 from medaug.io._dicom.border import PYDICOM_ERRORS, quiet_pydicom, uid_of
 from medaug.io._dicom.codestream import require_same_size
-from medaug.io._dicom.frame import Frame, PixelFormat
+from medaug.io._dicom.frame import Frame, PixelFormat, Rescale
 from medaug.io._dicom.values import is_inverted, require_rescale
 
 Values = Float[np.ndarray, "N rows columns"]
@@ -45,37 +45,6 @@ _MOST_COMPRESSION: Final = 10_000
 # Deflated headers (waveforms, overlays, private parts) beside the pixels
 _HEADER_ROOM: Final = 1 << 26
 _EXACT_FLOAT32: Final = 1 << 24
-
-
-def read_pixel_format(dataset: Dataset) -> PixelFormat:
-    """How a data set says its pixels are stored; missing numbers are 0, and judged by :func:`check_frames`."""
-    bits_stored = int(dataset.get("BitsStored") or dataset.get("BitsAllocated") or 0)
-    return PixelFormat(
-        rows=int(dataset.get("Rows") or 0),
-        columns=int(dataset.get("Columns") or 0),
-        samples=int(dataset.get("SamplesPerPixel") or 1),
-        bits_allocated=int(dataset.get("BitsAllocated") or 0),
-        bits_stored=bits_stored,
-        high_bit=int(dataset.get("HighBit", bits_stored - 1) or 0),
-        is_signed=bool(int(dataset.get("PixelRepresentation") or 0)),
-        photometric=str(dataset.get("PhotometricInterpretation") or "").strip().upper(),
-        transfer_syntax=str(dataset.file_meta.get("TransferSyntaxUID") or ""),
-    )
-
-
-def can_be_mapped(pixels: PixelFormat) -> bool:
-    """Whether stored values may be taken from the file as they lie: little endian, one sample, whole bytes."""
-    syntax = uid_of(pixels.transfer_syntax)
-    return (
-        bool(pixels.transfer_syntax)
-        and syntax.is_transfer_syntax
-        and not syntax.is_encapsulated
-        and not syntax.is_deflated
-        and syntax.is_little_endian
-        and pixels.samples == 1
-        and pixels.photometric in _GREY
-        and pixels.bits_allocated in (8, 16, 32)
-    )
 
 
 def check_frames(frames: Sequence[Frame]) -> None:
@@ -100,17 +69,12 @@ def check_frames(frames: Sequence[Frame]) -> None:
 
 
 def read_frames(frames: Sequence[Frame]) -> Values:
-    """The modality values of frames of one size: :func:`check_frames`, then :func:`fill_frames`."""
+    """The modality values of frames of one size: :func:`check_frames`, then :class:`FrameReader`."""
     check_frames(frames)
     first = frames[0].pixels
     values = np.empty((len(frames), first.rows, first.columns), dtype=np.float32)
-    fill_frames(frames, values)
+    FrameReader().fill(frames, values)
     return values
-
-
-def fill_frames(frames: Sequence[Frame], into: Values) -> None:
-    """Read checked frames at once; see :meth:`FrameReader.fill`."""
-    FrameReader().fill(frames, into)
 
 
 @final
@@ -426,9 +390,17 @@ def _put(stored: np.ndarray, frame: Frame, into: Float[np.ndarray, "rows columns
         values = brightest - stored.astype(np.float64 if stored.dtype.kind == "f" else np.int64)
     whole = values.dtype.kind != "f" and rescale.slope.is_integer() and rescale.intercept.is_integer()
     if whole and (1 << bits) * abs(rescale.slope) + abs(rescale.intercept) < _EXACT_FLOAT32:
-        np.multiply(values, np.float32(rescale.slope), out=into, dtype=np.float32, casting="unsafe")
-        into += np.float32(rescale.intercept)
+        _whole_linear(values, rescale, into)
         return
     with np.errstate(over="ignore"):
         # what float32 cannot hold becomes infinite: the caller's check of finite voxels sees it
         into[...] = values.astype(np.float64) * rescale.slope + rescale.intercept
+
+
+def _whole_linear(values: np.ndarray, rescale: Rescale, into: Float[np.ndarray, "rows columns"]) -> None:
+    """A linear map in float32; most slopes are 1, and then one pass is enough."""
+    if rescale.slope == 1:
+        np.add(values, np.float32(rescale.intercept), out=into, dtype=np.float32, casting="unsafe")
+        return
+    np.multiply(values, np.float32(rescale.slope), out=into, dtype=np.float32, casting="unsafe")
+    into += np.float32(rescale.intercept)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from pydicom.dataset import Dataset
-
 from medaug.core.errors import UnreadableError
 from medaug.core.findings import Code, finding
 from medaug.core.results import Finding
@@ -15,28 +13,6 @@ from medaug.io._dicom.frame import Frame, Rescale
 # Modalities whose values are measured: inverting them would change what they mean
 _MEASURED = frozenset({"CT", "PT"})
 _HU_KINDS = frozenset({"HU", ""})
-
-
-def read_rescale(dataset: Dataset) -> Rescale:
-    """Slope and intercept of a data set, or of an item of PixelValueTransformationSequence (PS3.3 C.7.6.16.2.9).
-
-    A look-up table in their place (ModalityLUTSequence, C.11.1) is applied where pixels are decoded; the rescale is then 1
-    and 0. Nothing is judged here: :func:`require_rescale` does.
-    """
-    table = dataset.get("ModalityLUTSequence")
-    if table:
-        return Rescale(1.0, 0.0, is_stated=True, kind=_kind(table[0].get("ModalityLUTType")))
-    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
-    return Rescale(
-        slope=1.0 if slope is None else float(slope),
-        intercept=0.0 if intercept is None else float(intercept),
-        is_stated=slope is not None and intercept is not None,
-        kind=_kind(dataset.get("RescaleType")),
-    )
-
-
-def _kind(value: object) -> str:
-    return str(value or "").strip().upper()
 
 
 def require_rescale(rescale: Rescale) -> None:

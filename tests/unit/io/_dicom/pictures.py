@@ -11,9 +11,9 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID
 
+from medaug.io._dicom.classic import pixel_format, rescale_of
+from medaug.io._dicom.elements import Elements
 from medaug.io._dicom.frame import Frame, Plane, Rescale
-from medaug.io._dicom.pixels import read_pixel_format
-from medaug.io._dicom.values import read_rescale
 from medaug.io.headers import quiet_pydicom
 from tests.unit.io.series import MR, instance
 
@@ -69,8 +69,10 @@ def compressed_as(syntax: str) -> Change:
 def frames_of(path: Path, rescale: Rescale | None = None, modality: str = "") -> list[Frame]:
     """The frames of a file, as any header parser would make them, without the short cut of a pixel offset."""
     with quiet_pydicom():
-        dataset = pydicom.dcmread(path)
-        pixels = read_pixel_format(dataset)
+        dataset = pydicom.dcmread(path, stop_before_pixels=True)
+        elements = Elements.of(dataset)
+        pixels = pixel_format(elements, str(dataset.file_meta.TransferSyntaxUID))
+        rescale = rescale or rescale_of(elements, "")[0]
     count = int(dataset.get("NumberOfFrames") or 1)
     return [
         Frame(
@@ -85,7 +87,7 @@ def frames_of(path: Path, rescale: Rescale | None = None, modality: str = "") ->
             plane=Plane(None, None, None, None),
             thickness_mm=None,
             pixels=pixels,
-            rescale=rescale or read_rescale(dataset),
+            rescale=rescale,
             is_scout=False,
             traits=(),
             pixel_offset=None,
