@@ -97,7 +97,7 @@ def inside_folder(header: Path, name: str) -> Path:
         raise UnreadableError("header names a data file outside its folder", hint=hint)
     if not is_file:
         raise UnreadableError("the data file of this header is missing", hint="put it beside its header")
-    return other
+    return header.parent / name
 
 
 def require_upright(affine: Affine) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from medaug.core.errors import DataError, LabelError
 from medaug.ingest.description import modality_of
 from medaug.ingest.folders import pair_files
 from medaug.ingest.sources import ClassId, Discovery
+from medaug.io.formats import kind_of
 from tests.unit.ingest.material import ct_values, label_values, save
+from tests.unit.io import test_metaimage, test_nrrd
+from tests.unit.io.test_images import slicer
 
 
 def _pair(folder: Path, *names: str, keep_ids: bool = False) -> Discovery:
@@ -147,3 +152,119 @@ def test_channel_names_tell_the_modality() -> None:
     assert modality_of(["CT", "PET"]) is None
     assert modality_of(["image"]) is None
     assert modality_of([""]) is None
+
+
+def _pictures(folder: Path, *names: str, values: dict[str, np.ndarray] | None = None) -> None:
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pixels = (values or {}).get(name, np.full((4, 5), number, np.uint8))
+        Image.fromarray(pixels).save(folder / name)
+
+
+def _found(folder: Path, *, beside_images: bool = False) -> Discovery:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return pair_files(folder, files, 0, beside_images=beside_images)
+
+
+def _masks(found: Discovery) -> dict[str, list[str]]:
+    return {
+        c.images[0].files[0].name: [p.name for p in c.label.files] if c.label else [] for c in found.cases
+    }
+
+
+def test_pictures_have_one_mask_or_several(tmp_path: Path) -> None:
+    _pictures(
+        tmp_path,
+        *("benign/benign (1).png", "benign/benign (1)_mask.png", "benign/benign (1)_mask_1.png"),
+        *("benign/benign (2).png", "normal/normal (1).png", "a.bmp", "a_mask1.png", "a_mask2.png"),
+    )
+    found = _found(tmp_path)
+    assert _masks(found) == {
+        "benign (1).png": ["benign (1)_mask.png", "benign (1)_mask_1.png"],
+        "benign (2).png": [],
+        "normal (1).png": [],
+        "a.bmp": ["a_mask1.png", "a_mask2.png"],
+    }
+    # folders that sort by diagnosis are no patients
+    assert len({case.patient_key for case in found.cases}) == 4
+    assert [case.problem for case in found.cases] == [""] * 4
+
+
+def test_masks_of_two_kinds_are_not_merged(tmp_path: Path) -> None:
+    _pictures(tmp_path, "a.png", "a_mask.png", "a_seg.png")
+    (case,) = _found(tmp_path).cases
+    assert "several label files" in case.problem
+
+
+def test_masks_lie_in_a_folder_an_image_or_a_folder_a_class(tmp_path: Path) -> None:
+    _pictures(tmp_path / "i", "images/x.png", "masks/x/1.png", "masks/x/2.png", "images/y.png")
+    assert _masks(_found(tmp_path / "i")) == {"x.png": ["1.png", "2.png"], "y.png": []}
+    _pictures(
+        tmp_path / "c",
+        "images/x.png",
+        "masks/core/x.png",
+        "masks/edge/x.png",
+        "images/y.png",
+        "masks/edge/y.png",
+    )
+    found = _found(tmp_path / "c")
+    assert [c.label.names for c in found.cases if c.label] == [("core", "edge"), ("edge",)]
+    assert {c.classes for c in found.cases} == {(ClassId(1, "core"), ClassId(2, "edge"))}
+    _pictures(tmp_path / "s", "x.png", "masks/x.png", "deep/x.png", "deep/masks/x.png")
+    assert all(c.label is not None for c in _found(tmp_path / "s").cases)
+    assert _found(tmp_path / "s").strays == ()
+
+
+def test_folders_of_the_same_name_pair_before_classes_do(tmp_path: Path) -> None:
+    _pictures(tmp_path, "images/benign/x.png", "masks/benign/x.png", "images/other/x.png")
+    found = _found(tmp_path)
+    assert [bool(c.label) for c in found.cases] == [True, False]
+    assert [c.label.names for c in found.cases if c.label] == [()]
+
+
+def test_pictures_beside_volumes_are_cases_only_with_a_mask(tmp_path: Path) -> None:
+    _pictures(tmp_path, "a.png", "b.png", "b_mask.png", "c_seg.png")
+    save(tmp_path / "a.nii.gz", ct_values(1))
+    found = _found(tmp_path)
+    assert sorted(c.images[0].files[0].name for c in found.cases) == ["a.nii.gz", "b.png"]
+    (stray,) = found.strays
+    assert (stray.code, stray.severity, len(stray.files)) == ("not-an-image", "flagged", 2)
+    (tmp_path / "a.nii.gz").unlink()
+    assert len(_found(tmp_path).cases) == 2
+    assert len(_found(tmp_path, beside_images=True).cases) == 1
+
+
+def test_volumes_of_other_formats_pair_across_formats(tmp_path: Path) -> None:
+    save(tmp_path / "a.nii.gz", ct_values(1))
+    test_nrrd.write(tmp_path / "a_seg.nrrd")
+    test_metaimage.write(tmp_path / "b.mhd", b"", ElementDataFile="b.raw")
+    (tmp_path / "b.raw").write_bytes(test_metaimage.RAW)
+    files = [path for path in sorted(tmp_path.iterdir()) if kind_of(path)]
+    found = pair_files(tmp_path, files, 0)
+    assert [[p.name for p in c.files] for c in found.cases] == [
+        ["a.nii.gz", "a_seg.nrrd"],
+        ["b.mhd", "b.raw"],
+    ]
+    assert [c.images[0].kind for c in found.cases] == ["nifti", "metaimage"]
+
+
+def test_slicer_segmentations_declare_their_segments(tmp_path: Path) -> None:
+    save(tmp_path / "a.nii.gz", ct_values(1))
+    layers = np.zeros((2, 2, 3, 2), np.int16)
+    slicer(tmp_path / "a.seg.nrrd", layers)
+    (case,) = pair_files(tmp_path, sorted(tmp_path.iterdir()), 0).cases
+    assert case.label is not None
+    assert [d.name for d in case.label.drawings[0].declared] == ["core", "edge", "whole"]
+    damaged = (tmp_path / "a.seg.nrrd").read_bytes().replace(b"Layer:=1", b"Layer:=x")
+    (tmp_path / "a.seg.nrrd").write_bytes(damaged)
+    (case,) = pair_files(tmp_path, sorted(tmp_path.iterdir()), 0).cases
+    assert "whole number" in case.problem
+
+
+def test_colour_channels_of_nnunet_are_one_picture(tmp_path: Path) -> None:
+    _pictures(tmp_path, "imagesTr/a_0000.png", "labelsTr/a.png")
+    description = {"channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": {"background": 0, "road": 1}}
+    (tmp_path / "dataset.json").write_text(json.dumps(description), encoding="utf-8")
+    files = [path for path in sorted(tmp_path.rglob("*")) if kind_of(path)]
+    (case,) = pair_files(tmp_path, files, 0).cases
+    assert (case.problem, case.images[0].channel) == ("", "")
