@@ -43,6 +43,9 @@ _ANAT = {
     "t1c": "T1w",
     "t1ce": "T1w",
     "t1gd": "T1w",
+    "t1post": "T1w",
+    "t1wce": "T1w",
+    "t1wpost": "T1w",
     "t2": "T2w",
     "t2w": "T2w",
     "flair": "FLAIR",
@@ -54,7 +57,7 @@ _ANAT = {
     "angio": "angio",
     "mra": "angio",
 }
-_CONTRAST = frozenset({"t1c", "t1ce", "t1gd"})
+_CONTRAST = frozenset({"t1c", "t1ce", "t1gd", "t1post", "t1wce", "t1wpost"})
 _README = """# A dataset written by medaug
 
 `desc-synthetic` marks images that hold a synthetic lesion; the voxels that were changed stand in `edits`. `dseg` files

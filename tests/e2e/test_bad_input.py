@@ -101,6 +101,7 @@ STATIONS: dict[str, Station] = {
     "ingest": lambda p, out: ("ingest", p / "cohort/dicom", p / "cohort/nifti", "--out", out, "--licence", "CC0-1.0"),
     "split": lambda _, out: ("split", out, "--folds", 2),
     "inspect": lambda _, out: ("inspect", out),
+    "convert": lambda p, out: ("convert", dataset(p), "--to", "bids", "--out", out),
     "bank": lambda p, out: ("bank", dataset(p), "--out", out),
     "fit": lambda p, out: ("fit", dataset(p), "--bank", p / "bank", "--config", p / "cgan.yaml", "--out", out),
     "synthesize": lambda p, out: (
@@ -264,6 +265,15 @@ def test_a_station_that_needs_every_case_names_the_damaged_one(
     assert answer.line.startswith(f"{held_out if name == 'evaluate' else train}: ")
     assert "file is no single-file NIfTI image" in answer.line
     assert not (tmp_path / "out/scores.json").exists()
+
+
+def test_a_damaged_dataset_is_not_converted(
+    place: Path, damaged: tuple[Path, str, str], tmp_path: Path, ask: Ask
+) -> None:
+    answer = ask("convert", damaged[0], "--to", "nnunet", "--out", tmp_path / "out")
+    assert answer.code == 3
+    assert re.match(r"labelsTr/\w+\.nii\.gz is not the file the manifest describes", answer.line)
+    assert not (tmp_path / "out/manifest.json").exists()
 
 
 def test_stations_that_can_go_on_name_the_damaged_case(
@@ -447,7 +457,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
         answer = ask(*STATIONS[name](place, out))
     assert answer.code == 7
     assert re.fullmatch(
-        r"disk is full while writing [\w.]+; free space and run the same command again", answer.line
+        r"disk is full while writing [\w.-]+; free space and run the same command again", answer.line
     )
     assert not list(tmp_path.rglob(".*.partial.*"))
     same_in_the_end(name, place, out, ask)
@@ -499,7 +509,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(
-    "name", ["ingest", "split", "inspect", "synthesize", "evaluate", "keygen", "release"]
+    "name", ["ingest", "split", "inspect", "convert", "synthesize", "evaluate", "keygen", "release"]
 )
 def test_after_a_kill_nothing_half_written_stays(
     name: str, place: Path, tmp_path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
@@ -550,6 +560,7 @@ WRONG: dict[str, tuple[Callable[[Path], tuple[object, ...]], int, str]] = {
     "out is foreign": (lambda p: ("bank", dataset(p), "--out", p / "cohort"), 2, "--out: cohort exists and is no"),
     "no dataset": (lambda p: ("inspect", p / "nowhere"), 3, "nowhere does not exist"),
     "file as dataset": (lambda p: ("bank", p / "passphrase", "--out", "x"), 3, "passphrase is no dataset folder"),
+    "form": (lambda p: ("convert", dataset(p), "--to", "dicom", "--out", "x"), 2, "--to: input should be 'bids', 'msd'"),
     "bank as dataset": (lambda p: ("split", p / "bank"), 3, "bank is no dataset folder"),
     "dataset as bank": (
         lambda p: ("synthesize", dataset(p), "--bank", dataset(p), "--generator", "copy_paste",

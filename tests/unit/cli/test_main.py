@@ -50,7 +50,7 @@ def invalid() -> ValidationError:
 
 def test_every_command_of_the_contract_is_there() -> None:
     contract = "demo ingest inspect split bank fit synthesize assess train predict evaluate experiment report"
-    assert set(COMMANDS) >= {*contract.split(), "keygen", "release", "verify"}
+    assert set(COMMANDS) >= {*contract.split(), "keygen", "release", "verify", "convert"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
