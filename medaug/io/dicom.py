@@ -19,6 +19,7 @@ from medaug.core.findings import Code
 from medaug.core.geometry import Affine, Grid, Reorientation, lps_to_ras, to_ras
 from medaug.core.results import Finding
 from medaug.core.volume import Volume
+from medaug.io._dicom.border import quiet_pydicom
 from medaug.io._dicom.frame import Frame
 from medaug.io._dicom.geometry import Tilt
 from medaug.io._dicom.kinds import frames_of, is_planar
@@ -107,6 +108,14 @@ def open_series(series: Series, *, tilt: Tilt, split_volumes: bool = False) -> t
         DataError: If two patients, frames of reference or modalities stand under one series, or one instance has two faces.
         DependencyError: If the transfer syntax needs a plugin that is not installed.
     """
+    with quiet_pydicom():
+        stacks = _stacks(series, tilt)
+    if not split_volumes:
+        return stacks
+    return tuple(one for stack in stacks for one in stack.apart())
+
+
+def _stacks(series: Series, tilt: Tilt) -> tuple[Stack, ...]:
     frames = [frame for header in series.headers for frame in frames_of(header)]
     if not frames:
         raise UnreadableError("series holds no image", code=Code.NO_PIXEL_DATA)
@@ -115,16 +124,7 @@ def open_series(series: Series, *, tilt: Tilt, split_volumes: bool = False) -> t
     if len(are_planar) > 1:
         what = "slices and pictures without a place stand under one series UID"
         raise DataError(what, hint="separate them first", code=Code.MIXED_MODALITIES)
-    stacks = open_pictures(frames) if True in are_planar else open_stacks(frames, tilt=tilt)
-    if not split_volumes:
-        return stacks
-    return tuple(
-        one
-        for stack in stacks
-        for one in (
-            [stack.volume(n) for n in range(len(stack.volumes))] if len(stack.volumes) > 1 else [stack]
-        )
-    )
+    return open_pictures(frames) if True in are_planar else open_stacks(frames, tilt=tilt)
 
 
 def _require_no_rivals(series: Series) -> None:
@@ -156,8 +156,9 @@ def read_stack(stack: Stack, *, where: str = "") -> SeriesVolume:
     image = np.empty((len(stack.volumes), *grid.shape), dtype=np.float32)
     reader = FrameReader()
     try:
-        for channel, frames in zip(image, stack.volumes, strict=True):
-            _fill(_stored_view(channel, turn), frames, stack, reader)
+        with quiet_pydicom():
+            for channel, frames in zip(image, stack.volumes, strict=True):
+                _fill(_stored_view(channel, turn), frames, stack, reader)
     except DataError as error:
         raise error.located(where) from error
     return SeriesVolume(

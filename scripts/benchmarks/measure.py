@@ -31,6 +31,7 @@ Peer = Literal[
     "ssim",
     "anonymizer",
     "bare",
+    "one_worker",
 ]
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _STATUS = Path("/proc/self/status")

@@ -1,7 +1,7 @@
 """One DICOM file parsed up to its pixels, for the elements that are wanted alone.
 
-Files as the standard wants them are read element by element through pydicom's reader; what is odd (no preamble, no file
-meta, a transfer syntax that the bytes belie) goes through all of pydicom's guesses.
+Little-endian files as the standard wants them are walked in memory, others element by element through pydicom's reader; what
+is odd (no preamble, no file meta, a transfer syntax that the bytes belie) goes through all of pydicom's guesses.
 """
 
 from __future__ import annotations
@@ -20,17 +20,15 @@ from pydicom.tag import BaseTag
 from medaug.core.errors import UnreadableError
 from medaug.core.findings import Code
 from medaug.io._dicom.elements import Elements
+from medaug.io._dicom.walk import MOST_ELEMENTS, PIXELS, Walk
 
 _MEDIA_CLASS, _MEDIA_INSTANCE, _SYNTAX, _CHARACTERS = 0x00020002, 0x00020003, 0x00020010, 0x00080005
 _PIXEL_DATA = 0x7FE00010
-_PIXELS: Final = frozenset({0x7FE00008, 0x7FE00009, _PIXEL_DATA})
 _IMPLICIT, _EXPLICIT, _BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 _DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 _ENCAPSULATED: Final = ("1.2.840.10008.1.2.4.", "1.2.840.10008.1.2.5")
 # What stands before the pixels of a deflated file; the pixels may unpack to anything
 _MOST_HEADER_BYTES = 1 << 23
-# No header has as many; a file of empty ones would keep the parser busy for minutes
-_MOST_ELEMENTS = 100_000
 
 
 @final
@@ -62,6 +60,7 @@ class Parsed:
         media_class: MediaStorageSOPClassUID, or empty.
         media_instance: MediaStorageSOPInstanceUID, or empty.
         pixels: Where the pixel data stand; None where there are none, or where they lie in a stream that is deflated.
+        is_cut: Whether the file ends within an element.
     """
 
     elements: Elements
@@ -69,6 +68,7 @@ class Parsed:
     media_class: str
     media_instance: str
     pixels: PixelElement | None
+    is_cut: bool = False
 
     @property
     def required_pixels(self) -> PixelElement | None:
@@ -77,6 +77,9 @@ class Parsed:
         Raises:
             UnreadableError: If there are none.
         """
+        if self.is_cut:
+            hint = "copy or export the file again"
+            raise UnreadableError("DICOM header is cut short", hint=hint, code=Code.TRUNCATED_FILE)
         if self.pixels is None and self.transfer_syntax != _DEFLATED:
             hint = "export the images, not only headers"
             raise UnreadableError("file has no pixel data", hint=hint, code=Code.NO_PIXEL_DATA)
@@ -102,13 +105,14 @@ def parse(handle: BinaryIO, wanted: Iterable[int]) -> Parsed:
     is_known = syntax in (_IMPLICIT, _EXPLICIT, _BIG) or syntax.startswith(_ENCAPSULATED)
     if not is_known or _looks_implicit(handle) != (syntax == _IMPLICIT):
         return _guessed(handle, tags)
-    found = data_element_generator(
-        handle, syntax == _IMPLICIT, syntax != _BIG, stop_when=_stop_at_pixels(), specific_tags=tags
-    )
+    if syntax == _BIG:
+        found = data_element_generator(handle, False, False, stop_when=_stop_at_pixels(), specific_tags=tags)
+    else:
+        found = Walk(handle, frozenset(tags), is_implicit=syntax == _IMPLICIT).elements()
     elements = Elements(found)
-    return Parsed(
-        elements, syntax, meta.text(_MEDIA_CLASS), meta.text(_MEDIA_INSTANCE), _pixel_element(handle, syntax)
-    )
+    pixels = _pixel_element(handle, syntax)
+    is_cut = handle.tell() > os.fstat(handle.fileno()).st_size
+    return Parsed(elements, syntax, meta.text(_MEDIA_CLASS), meta.text(_MEDIA_INSTANCE), pixels, is_cut)
 
 
 def _guessed(handle: BinaryIO, tags: list[BaseTag | int]) -> Parsed:
@@ -138,9 +142,9 @@ def _stop_at_pixels() -> Callable[[BaseTag, str | None, int], bool]:
     def is_over(tag: BaseTag, _vr: str | None, _length: int) -> bool:
         nonlocal count
         count += 1
-        if count > _MOST_ELEMENTS:
+        if count > MOST_ELEMENTS:
             raise ValueError("header has too many elements")
-        return tag in _PIXELS
+        return tag in PIXELS
 
     return is_over
 
@@ -159,7 +163,7 @@ def _pixel_element(handle: BinaryIO, syntax: str) -> PixelElement | None:
     head = handle.read(12)
     order: Literal["little", "big"] = "big" if syntax == _BIG else "little"
     group, element = int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order)
-    if len(head) < 8 or group << 16 | element not in _PIXELS:
+    if len(head) < 8 or group << 16 | element not in PIXELS:
         return None
     where = (8, slice(4, 8)) if syntax == _IMPLICIT else (12, slice(8, 12))
     return PixelElement(

@@ -1,7 +1,6 @@
 """Frames to float32 values: uncompressed pixels straight from the file, all others through pydicom's decoders.
 
-What a header claims is held against the bytes that are there before anything is allocated, and a file is parsed once
-however many of its frames are wanted.
+A file is parsed once however many of its frames are wanted, and never more than one is held.
 """
 
 from __future__ import annotations
@@ -21,51 +20,24 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
-from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGExtended12Bit
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from medaug.core.errors import DependencyError, UnreadableError
+from medaug.core.errors import UnreadableError
 from medaug.core.findings import Code
 from medaug.core.intensity import luminance
 from medaug.io._dicom.border import PYDICOM_ERRORS, quiet_pydicom, uid_of
+from medaug.io._dicom.claims import GREY, check_frames, picture_size, require_pixels
 from medaug.io._dicom.codestream import require_same_size
 from medaug.io._dicom.frame import Frame, PixelFormat, Rescale
-from medaug.io._dicom.values import is_inverted, require_rescale
+from medaug.io._dicom.values import is_inverted
 
 Values = Float[np.ndarray, "N rows columns"]
 
 _QUIET_PLUGIN = "pylibjpeg"
-_GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 _LUMINANCE_FIRST = frozenset({"YBR_FULL", "YBR_FULL_422"})
-_COLOUR = _LUMINANCE_FIRST | {"RGB", "YBR_ICT", "YBR_RCT"}
-_PIXEL_TAGS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-# Stitched radiographs reach 40 million pixels
-_MOST_PIXELS: Final = 1 << 27
-# A blank frame in JPEG-LS is about 4,000 times smaller than its pixels
-_MOST_COMPRESSION: Final = 10_000
 # Deflated headers (waveforms, overlays, private parts) beside the pixels
 _HEADER_ROOM: Final = 1 << 26
 _EXACT_FLOAT32: Final = 1 << 24
-
-
-def check_frames(frames: Sequence[Frame]) -> None:
-    """Hold what headers claim against the files, before memory is taken for them.
-
-    Raises:
-        UnreadableError: With the code ``bad-pixel-format``, ``absurd-size``, ``truncated-file``,
-            ``unsupported-transfer-syntax`` or ``zero-rescale-slope``.
-        DependencyError: If no installed plugin reads the transfer syntax.
-    """
-    last: dict[Path, Frame] = {}
-    for frame in frames:
-        require_rescale(frame.rescale)
-        known = last.get(frame.path)
-        if known is None or (known.pixels is not frame.pixels and known.pixels != frame.pixels):
-            _require_format(frame.pixels)
-            _require_decoder(frame.pixels)
-        if known is None or known.number < frame.number:
-            last[frame.path] = frame
-    for frame in last.values():
-        _require_claims(frame)
 
 
 def read_frames(frames: Sequence[Frame]) -> Values:
@@ -151,7 +123,7 @@ class _Opened:
         else:
             what = f"pixel data hold {len(self._encoded)} of {frame.frames_in_file} frames"
             raise UnreadableError(what, hint="copy or export the file again", code=Code.TRUNCATED_FILE)
-        values = _masked(picture, frame.pixels) if photometric in _GREY else picture
+        values = _masked(picture, frame.pixels) if photometric in GREY else picture
         values = _luminance(values, photometric, self._dataset)
         if self._dataset.get("ModalityLUTSequence"):
             values = np.asarray(apply_modality_lut(values, self._dataset))
@@ -163,7 +135,7 @@ def _opened(frame: Frame) -> _Opened:
     if frame.pixel_offset is not None:
         return _Opened(frame.path, None, ())
     dataset = _parsed(frame)
-    _require_pixels(dataset)
+    require_pixels(dataset)
     if not uid_of(frame.pixels.transfer_syntax).is_encapsulated:
         if "BitsStored" in dataset:
             # the bits above are taken off here, by HighBit, which the decoder does not heed
@@ -180,96 +152,6 @@ def _opened(frame: Frame) -> _Opened:
     return _Opened(frame.path, dataset, held)
 
 
-def _require_format(pixels: PixelFormat) -> None:
-    """What must hold of the header whatever the bytes are (PS3.3 C.7.6.3.1, PS3.5 8.1.1)."""
-    colour = pixels.photometric in _COLOUR
-    known = colour or pixels.photometric in _GREY or pixels.photometric == "PALETTE COLOR"
-    problem = ""
-    if min(pixels.rows, pixels.columns) < 1:
-        problem = f"{pixels.rows} rows and {pixels.columns} columns"
-    elif pixels.bits_allocated not in (8, 16, 32, 64):
-        problem = f"{pixels.bits_allocated} bits allocated"
-    elif not 1 <= pixels.bits_stored <= pixels.high_bit + 1 <= pixels.bits_allocated:
-        problem = f"{pixels.bits_stored} bits stored up to bit {pixels.high_bit} of {pixels.bits_allocated}"
-    elif not known:
-        problem = f"photometric interpretation {pixels.photometric[:16] or 'missing'}"
-    elif pixels.samples != (3 if colour else 1):
-        problem = f"{pixels.samples} samples a pixel in {pixels.photometric}"
-    if problem:
-        raise UnreadableError(
-            f"pixels are said to have {problem}",
-            expected="a format of PS3.3 C.7.6.3 with 8, 16 or 32 bits",
-            hint="export the original series again",
-            code=Code.BAD_PIXEL_FORMAT,
-        )
-
-
-def _require_decoder(pixels: PixelFormat) -> None:
-    syntax = uid_of(pixels.transfer_syntax)
-    try:
-        decoder = get_decoder(syntax)
-    except (NotImplementedError, ValueError) as error:
-        name = syntax.name if syntax.is_transfer_syntax else "that is missing or unknown"
-        raise UnreadableError(
-            f"pixel data are in a transfer syntax that is not read: {name}",
-            hint="export as Explicit VR Little Endian",
-            code=Code.UNSUPPORTED_TRANSFER_SYNTAX,
-        ) from error
-    if syntax == JPEGExtended12Bit and pixels.bits_stored > 8:
-        # the decoders at hand would read eight of its twelve bits, or none
-        raise UnreadableError(
-            "lossy JPEG of 12 bits (JPEG Extended) is not read",
-            hint="export as Explicit VR Little Endian",
-            code=Code.UNSUPPORTED_TRANSFER_SYNTAX,
-        )
-    if not decoder.is_available:
-        raise DependencyError(
-            f"reading {syntax.name} needs a plugin",
-            hint="install it with `pip install medaug[dicom]`",
-            code=Code.DEPENDENCY_MISSING,
-        )
-
-
-def _require_claims(frame: Frame) -> None:
-    """Claimed sizes against the bytes of the file."""
-    rows, columns = _picture_size(frame)
-    samples = rows * columns * frame.pixels.samples
-    claimed = samples * max(frame.frames_in_file, frame.number + 1)
-    there = _file_size(frame.path)
-    syntax = uid_of(frame.pixels.transfer_syntax)
-    compressed = syntax.is_encapsulated or syntax.is_deflated
-    if samples > _MOST_PIXELS or (compressed and claimed > there * _MOST_COMPRESSION):
-        raise UnreadableError(
-            f"header claims {frame.frames_in_file} frames of {rows} x {columns}, {there} bytes are there",
-            hint="copy or export the file again",
-            code=Code.ABSURD_SIZE,
-        )
-    width = frame.pixels.bits_allocated // 8
-    if frame.pixels.photometric == "YBR_FULL_422":
-        claimed = claimed * 2 // 3
-    if not compressed and claimed * width + (frame.pixel_offset or 0) > there:
-        if frame.pixel_offset is None:
-            _require_pixels(_header(frame.path))
-        raise UnreadableError(
-            f"pixel data need {claimed * width} bytes, the file has {there}",
-            hint="copy or export the file again",
-            code=Code.TRUNCATED_FILE,
-        )
-
-
-def _file_size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError as error:
-        raise UnreadableError("DICOM file cannot be read", code=Code.TRUNCATED_FILE) from error
-
-
-def _picture_size(frame: Frame) -> tuple[int, int]:
-    """Rows and columns of the picture as stored, all tiles of a mosaic together."""
-    _, across, down = frame.tile or (0, 1, 1)
-    return frame.pixels.rows * down, frame.pixels.columns * across
-
-
 def _tile(stored: np.ndarray, frame: Frame) -> np.ndarray:
     if frame.tile is None:
         return stored
@@ -279,24 +161,8 @@ def _tile(stored: np.ndarray, frame: Frame) -> np.ndarray:
     return stored[top : top + rows, left : left + columns]
 
 
-def _require_pixels(dataset: Dataset) -> None:
-    if not any(tag in dataset for tag in _PIXEL_TAGS):
-        raise UnreadableError(
-            "file has no pixel data", hint="export the images, not only headers", code=Code.NO_PIXEL_DATA
-        )
-
-
-def _header(path: Path) -> Dataset:
-    """The file with long values left where they are."""
-    try:
-        with quiet_pydicom():
-            return pydicom.dcmread(path, force=True, defer_size=1024)
-    except PYDICOM_ERRORS as error:
-        raise UnreadableError("DICOM file is cut short or damaged", code=Code.TRUNCATED_FILE) from error
-
-
 def _mapped(frame: Frame, offset: int, number: int) -> np.ndarray:
-    rows, columns = _picture_size(frame)
+    rows, columns = picture_size(frame)
     kind = np.dtype(f"<{'i' if frame.pixels.is_signed else 'u'}{frame.pixels.bits_allocated // 8}")
     begin = offset + number * rows * columns * kind.itemsize
     stored = np.fromfile(frame.path, dtype=kind, count=rows * columns, offset=begin)
@@ -310,7 +176,7 @@ def _parsed(frame: Frame) -> Dataset:
         # a bare data set names no syntax, and a few name another than their own
         whole.file_meta.TransferSyntaxUID = uid_of(frame.pixels.transfer_syntax)
         return whole
-    rows, columns = _picture_size(frame)
+    rows, columns = picture_size(frame)
     claimed = rows * columns * frame.pixels.samples * frame.frames_in_file * frame.pixels.bits_allocated // 8
     with frame.path.open("rb") as handle:
         read_preamble(handle, force=True)
@@ -334,7 +200,7 @@ def _native(frame: Frame, dataset: Dataset, number: int) -> tuple[np.ndarray, st
 def _decoded(frame: Frame, encoded: bytes) -> tuple[np.ndarray, str]:
     """A compressed picture, decoded for itself."""
     pixels = frame.pixels
-    rows, columns = _picture_size(frame)
+    rows, columns = picture_size(frame)
     require_same_size(encoded, pixels, rows, columns)
     single = Dataset()
     single.file_meta = FileMetaDataset()
@@ -367,7 +233,7 @@ def _masked(stored: np.ndarray, pixels: PixelFormat) -> np.ndarray:
 
 
 def _luminance(picture: np.ndarray, photometric: str, dataset: Dataset) -> np.ndarray:
-    if photometric in _GREY:
+    if photometric in GREY:
         return picture
     if photometric in _LUMINANCE_FIRST:
         # Y of YBR_FULL is the luminance itself (PS3.3 C.7.6.3.1.2)

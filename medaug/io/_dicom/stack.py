@@ -19,9 +19,10 @@ from medaug.core.geometry import Affine
 from medaug.core.results import Finding
 from medaug.core.volume import Unit
 from medaug.core.wording import counted
+from medaug.io._dicom.claims import check_frames
 from medaug.io._dicom.frame import Frame
 from medaug.io._dicom.geometry import Pose, Tilt, line_of, pose_of, positions_mm, slots_of
-from medaug.io._dicom.pixels import check_frames, read_frames
+from medaug.io._dicom.pixels import read_frames
 from medaug.io._dicom.shear import Shear, upright
 from medaug.io._dicom.values import unit_of, value_notes
 from medaug.io._dicom.volumes import Part, like, separated, volumes_of
@@ -77,6 +78,11 @@ class Stack:
     def frame_of_reference_uid(self) -> str:
         """Of all frames, or empty."""
         return self.volumes[0][0].frame_of_reference_uid
+
+    def apart(self) -> tuple[Stack, ...]:
+        """Each of its volumes as a stack of its own."""
+        several = len(self.volumes) > 1
+        return tuple(self.volume(n) for n in range(len(self.volumes))) if several else (self,)
 
     def volume(self, number: int) -> Stack:
         """One of the volumes as a stack of its own."""
