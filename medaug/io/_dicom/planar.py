@@ -14,9 +14,9 @@ from typing import Final
 from medaug.core.findings import Code, finding
 from medaug.core.geometry import planar_grid, ras_to_lps
 from medaug.core.results import Finding
+from medaug.io._dicom.claims import check_frames
 from medaug.io._dicom.elements import Elements
 from medaug.io._dicom.frame import Frame, Plane
-from medaug.io._dicom.pixels import check_frames
 from medaug.io._dicom.stack import Stack, require_one_patient, without_copies
 from medaug.io._dicom.values import unit_of, value_notes
 

@@ -28,9 +28,10 @@ from pydicom.uid import (
 
 from medaug.core.errors import DependencyError, UnreadableError
 from medaug.core.findings import Code
-from medaug.io._dicom import pixels
+from medaug.io._dicom import claims, pixels
+from medaug.io._dicom.claims import check_frames
 from medaug.io._dicom.frame import Frame, Rescale
-from medaug.io._dicom.pixels import check_frames, read_frames
+from medaug.io._dicom.pixels import read_frames
 from tests.unit.io._dicom.pictures import Change, compressed_as, encoded_as, frames_of, write_picture
 
 # 12 x 10 uint16, (index * 33) % 4096, reversible high-throughput JPEG 2000
@@ -352,7 +353,7 @@ def test_a_missing_plugin_names_the_extra(tmp_path: Path, monkeypatch: pytest.Mo
         is_available = False
 
     frame = _compressed(tmp_path / "a")
-    monkeypatch.setattr(pixels, "get_decoder", lambda _: Absent())
+    monkeypatch.setattr(claims, "get_decoder", lambda _: Absent())
     with pytest.raises(DependencyError, match=r"medaug\[dicom\]") as caught:
         check_frames([frame])
     assert caught.value.code == Code.DEPENDENCY_MISSING
