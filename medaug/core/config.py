@@ -61,7 +61,7 @@ class Document(Frozen):
 def read_json(path: Path) -> object:
     """Parse a JSON file, or raise DataError saying which file is missing or damaged."""
     try:
-        return cast(object, json.loads(path.read_text(encoding="utf-8")))
+        return _parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         hint = "name the folder an earlier medaug step wrote"
         raise DataError(f"{path.name} not found in {path.parent.name}", hint=hint) from error
@@ -70,6 +70,14 @@ def read_json(path: Path) -> object:
         raise DataError(f"{path.name} is not valid JSON", hint=hint) from error
     except OSError as error:
         raise StorageError(f"{path.name} cannot be read: {error.strerror}") from error
+
+
+def _parse_json(text: str) -> object:
+    raw = cast(object, json.loads(text))
+    if "\\ud" in text.lower():
+        # half a character can be escaped in JSON, and written nowhere again
+        json.dumps(raw, ensure_ascii=False).encode("utf-8")
+    return raw
 
 
 def load_yaml(path: Path, model: type[T]) -> T:

@@ -16,6 +16,7 @@ from medaug.core.volume import Volume
 from medaug.core.wording import counted
 
 _SUSPECT_ANISOTROPY = 4.0
+_LONGEST_AXIS = 32_767
 _GRID_TOLERANCE = 0.05
 
 
@@ -45,6 +46,14 @@ def check_finite(volume: Volume, case_id: str) -> Finding | None:
     held = counted(count, "value")
     message = f"image holds {held} that {'is' if count == 1 else 'are'} not finite; replace at the source"
     return _finding(Code.NOT_FINITE, "refused", case_id, message)
+
+
+def check_size(grid: Grid, case_id: str) -> Finding | None:
+    """``absurd-size``: an axis longer than NIfTI-1 files can hold (nifti1.h: ``short dim[8]``)."""
+    if max(grid.shape) <= _LONGEST_AXIS:
+        return None
+    message = f"image has {max(grid.shape)} voxels along an axis; datasets hold at most {_LONGEST_AXIS}"
+    return _finding(Code.ABSURD_SIZE, "refused", case_id, message)
 
 
 def check_constant(volume: Volume, case_id: str) -> Finding | None:

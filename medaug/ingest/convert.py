@@ -109,6 +109,7 @@ def _convert(
         channel for image in source.images for channel in _read_channels(image, policy.choices, case_id)
     ]
     volume, modality, is_guessed = _volume(source, channels, case_id, policy)
+    refuse(checks.check_size(volume.grid, case_id))
     refuse(checks.check_finite(volume, case_id))
     refuse(checks.check_constant(volume, case_id))
     labelled = _labelled(found, channels[0], class_names, policy)

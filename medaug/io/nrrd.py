@@ -197,7 +197,9 @@ def _header(stream: Stream) -> dict[str, Any]:
         if len(lines) > _LINES or len(line) == _LINE:
             raise UnreadableError("NRRD header has no end", hint=AGAIN, code=Code.ABSURD_SIZE)
     try:
-        return dict(nrrd.read_header(lines))
+        # numbers that are none become absurd ones, which are refused as such
+        with np.errstate(invalid="ignore"):
+            return dict(nrrd.read_header(lines))
     except _HEADER_ERRORS as error:
         raise UnreadableError("NRRD header is damaged", hint=AGAIN) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import warnings
 import zlib
@@ -23,6 +24,7 @@ from medaug.core.results import Finding
 from medaug.io.stored import StoredImage
 from medaug.io.stream import AGAIN, open_stream, require_sane_size
 
+_PILLOW_LOGGER: Final = logging.getLogger("PIL")
 _FORMATS: Final = ("PNG", "TIFF", "JPEG", "BMP")
 _LOSSY = frozenset({"JPEG", "MPO"})
 # What Pillow and its plugins raise on damaged files
@@ -178,15 +180,19 @@ def _pages_of(image: ImageFile.ImageFile) -> int:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Pillow's errors in one line, and its warnings, which quote the file, not at all."""
+    """Pillow's errors in one line, and its warnings and log, which quote the file, not at all."""
+    level = _PILLOW_LOGGER.level
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            _PILLOW_LOGGER.setLevel(logging.CRITICAL + 1)
             yield
         except Image.DecompressionBombError as error:
             raise UnreadableError("picture claims an absurd size", code=Code.ABSURD_SIZE) from error
         except _PICTURE_ERRORS as error:
             raise UnreadableError("picture is cut short, damaged or of another format", hint=AGAIN) from error
+        finally:
+            _PILLOW_LOGGER.setLevel(level)
 
 
 def _page(image: ImageFile.ImageFile, number: int) -> _Page:

@@ -318,7 +318,7 @@ def text_line(content: bytes, rng: Random) -> bytes:
 
 def png_size(content: bytes, rng: Random) -> bytes:
     """Another size, depth or colour in a header whose checksum is right."""
-    if content[:4] != b"\x89PNG":
+    if content[:4] != b"\x89PNG" or len(content) < 33:
         return flip_bits(content, rng)
     head = bytearray(content[16:29])
     if rng.random() < 0.6:

@@ -12,20 +12,11 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
+from medaug.io._dicom.border import PYDICOM_ERRORS
+
 _BINARY: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "AT": "H"}
 _CHARACTERS = 0x00080005
 _UNTOLD = frozenset({None, "", "UN", "OB"})
-_PARSE_ERRORS = (
-    AttributeError,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    OSError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 
 
 @final
@@ -105,7 +96,7 @@ class Elements:
         try:
             made = convert_raw_data_element(element) if isinstance(element, RawDataElement) else element
             sequence = made.value if made is not None else None
-        except _PARSE_ERRORS:
+        except PYDICOM_ERRORS:
             return ()
         return tuple(Elements.of(item) for item in sequence) if isinstance(sequence, Sequence) else ()
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medaug.core.config import Document, Frozen, load_yaml
+from medaug.core.config import Document, Frozen, load_yaml, read_json
 from medaug.core.errors import ConfigError, DataError
 
 
@@ -67,3 +67,12 @@ def test_broken_documents_are_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(DataError, match=r"n\.json"):
         Note.read(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' + "9" * 5000 + "}", '["\\ud800"]', "nul", ""])
+def test_json_that_cannot_be_parsed_or_written_again_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(DataError, match=r"x\.json is not valid JSON"):
+        read_json(tmp_path / "x.json")
+    (tmp_path / "x.json").write_text('["\\ud83d\\ude00"]')
+    assert read_json(tmp_path / "x.json") == ["\U0001f600"]

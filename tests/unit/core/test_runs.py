@@ -7,7 +7,7 @@ import pytest
 
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, StorageError
-from medaug.core.runs import finished, open_run
+from medaug.core.runs import WORKING, finished, open_run
 
 
 class Settings(Frozen):
@@ -77,3 +77,15 @@ def test_steps_have_their_article(tmp_path: Path) -> None:
         pass
     with pytest.raises(ConfigError, match="holds an ingest run with another steps"):
         finished(tmp_path / "run", "ingest", Settings(steps=2), {})
+
+
+def test_a_refused_run_gives_its_folder_to_any_other_call_of_the_step(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), open_run(tmp_path / "run", "ingest", Settings(steps=1), {}) as run:
+        run.refuse()
+        raise KeyError
+    assert not finished(tmp_path / "run", "ingest", Settings(steps=1), {})
+    assert not finished(tmp_path / "run", "ingest", Settings(steps=2), {"a": "b"})
+    with pytest.raises(ConfigError, match="holds a run of ingest"):
+        finished(tmp_path / "run", "fit", Settings(steps=1), {})
+    (tmp_path / "left" / WORKING).mkdir(parents=True)
+    assert not finished(tmp_path / "left", "ingest", Settings(steps=1), {})

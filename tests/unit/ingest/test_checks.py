@@ -131,3 +131,10 @@ def test_codes_are_used_by_one_function_each() -> None:
     in_one_function = {"DUPLICATE_IMAGE"}
     assert {code for code in codes if codes.count(code) > 1} <= in_one_function
     assert len(set(codes)) >= 18
+
+
+def test_an_axis_that_no_dataset_can_hold() -> None:
+    assert checks.check_size(Grid((32_767, 1, 1), np.eye(4)), "a") is None
+    found = checks.check_size(Grid((3, 32_768, 1), np.eye(4)), "a")
+    assert found is not None
+    assert (found.code, found.severity) == ("absurd-size", "refused")
