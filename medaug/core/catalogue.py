@@ -271,7 +271,7 @@ CATALOGUE: Final[dict[Code, Entry]] = {
     ),
     Code.FILE_CHANGED: Entry(
         ("refused",),
-        "A file is not the one that the manifest beside it describes.",
+        "A file is missing, or is not the one that the manifest beside it describes.",
         "Restore it; or take manifest.json away, so that the folder is read without what it knew of the cases.",
     ),
     Code.NOT_FINITE: Entry(
