@@ -26,6 +26,8 @@ LabelMode = Literal["nearest", "argmax"]
 _PLAIN = 4
 # A 3D field is made slab by slab: this many voxels at a time stay within the cache of a CPU
 _SLAB_VOXELS = 1 << 19
+# Of the inversion of a displacement: each one at least halves what is left for the fields that are drawn
+_ITERATIONS = 12
 
 
 @final
@@ -292,6 +294,56 @@ def _coefficients(
         # an axis of one voxel has no -1..1: every place on it is the voxel
         seen[axis] = 2 * seen[axis] / (size - 1) - seen[-1] if size > 1 else 0.0
     return np.asarray(seen)
+
+
+def unwarp_images(
+    images: Float[Tensor, "B C *T"], warps: Sequence[Warp], how: Resampling, shape: tuple[int, ...]
+) -> Float[Tensor, "B C *S"]:
+    """Bring images back that :func:`warp_images` moved (predictions of a moved image, say), one resampling.
+
+    An affine map is inverted exactly. A displacement is inverted by fixed-point iteration, which converges because folding-free
+    fields contract (Chen et al., Med Phys 35, 2008).
+
+    Args:
+        images: As moved.
+        warps: The maps that moved them.
+        how: Interpolation and padding.
+        shape: Size before they were moved.
+    """
+    out = tuple(images.shape[2:])
+    back = [np.linalg.inv(warp.matrix) for warp in warps]
+    plain = [warp.control is None for warp in warps]
+    affine = warp_images(images, [Warp(matrix) for matrix in back], how, shape) if any(plain) else None
+    moved = []
+    for n, (warp, matrix) in enumerate(zip(warps, back, strict=True)):
+        if affine is not None and plain[n]:
+            moved.append(affine[n])
+            continue
+        places = _unmoved(warp, matrix, shape, out).to(images)
+        moved.append(_sample(_Layer(images[n : n + 1], how.image), places[None], how.padding)[0])
+    return torch.stack(moved)
+
+
+def _unmoved(
+    warp: Warp, back: Float64[np.ndarray, "D1 D1"], shape: tuple[int, ...], out: tuple[int, ...]
+) -> Float[Tensor, "*S D"]:
+    """For each voxel before the move, where it is afterwards, in ``grid_sample``'s coordinates: x + v(x) = back(y)."""
+    if warp.control is None:
+        raise GeometryError("map has no displacement to invert", expected="a control lattice")
+    field = smooth_field(torch.from_numpy(warp.control), out)
+    places = torch.stack(
+        torch.meshgrid(*[torch.arange(n, dtype=torch.float64) for n in shape], indexing="ij"), -1
+    )
+    linear, shift = torch.from_numpy(back[:, :-1]), torch.from_numpy(back[:, -1])
+    seen = places @ linear.T + shift
+    target = seen[..., :-1] / seen[..., -1:]
+    size = torch.tensor([max(n - 1, 1) for n in out], dtype=torch.float64)
+    found = target
+    for _ in range(_ITERATIONS):
+        grid = (2 * found / size - 1).flip(-1)[None]
+        moved = grid_sample(field[None], grid, mode="bilinear", padding_mode="border", align_corners=True)[0]
+        found = target - moved.movedim(0, -1)
+    return (2 * found / size - 1).flip(-1)
 
 
 def smooth_field(control: Float[Tensor, "B *M"], shape: tuple[int, ...]) -> Float[Tensor, "B *S"]:

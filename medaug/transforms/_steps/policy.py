@@ -76,7 +76,7 @@ class PolicyAugment:
     """
 
     def __init__(self, policy: Policy, how: Resampling) -> None:
-        self._policy, self._how = policy, how
+        self._policy, self.how = policy, how
 
     def draw(self, batch: PatchBatch, rngs: Sequence[np.random.Generator]) -> tuple[Record, ...]:
         """The record of every patch; :func:`~medaug.transforms._steps.apply.apply_records` replays it."""
@@ -84,4 +84,4 @@ class PolicyAugment:
 
     def __call__(self, batch: PatchBatch, rngs: Sequence[np.random.Generator]) -> PatchBatch:
         """Change a batch; see :class:`~medaug.engine.augment.BatchAugment`."""
-        return apply_records(batch, self.draw(batch, rngs), self._how)
+        return apply_records(batch, self.draw(batch, rngs), self.how)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
+from pydantic import ValidationError
+
+from medaug.core.config import explain
 from medaug.core.errors import ConfigError
 from medaug.core.volume import Unit
 from medaug.transforms._steps import ct, filters, grey, mr, spatial, us
@@ -77,3 +81,19 @@ def chosen_steps(only: tuple[str, ...], preset: Preset, unit: Unit, modality: st
         ConfigError: If a name is unknown.
     """
     return tuple(step_kind(name) for name in only) or preset_steps(preset, unit, modality)
+
+
+def read_record(steps: Iterable[Mapping[str, object]]) -> tuple[Step, ...]:
+    """The steps of a record as it stands in JSON, ready to be replayed.
+
+    Raises:
+        ConfigError: If a step is unknown or a parameter out of range.
+    """
+    found = []
+    for raw in steps:
+        kind = step_kind(str(raw.get("kind")))
+        try:
+            found.append(kind.model_validate(raw))
+        except ValidationError as error:
+            raise ConfigError(explain(error, kind), where=f"record: {raw.get('kind')}") from error
+    return tuple(found)

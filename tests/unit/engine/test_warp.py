@@ -12,7 +12,7 @@ from scipy.interpolate import BSpline
 
 from medaug.core.errors import GeometryError
 from medaug.engine import warp as module
-from medaug.engine.warp import Resampling, Warp, warp_images, warp_pairs
+from medaug.engine.warp import Resampling, Warp, unwarp_images, warp_images, warp_pairs
 
 RNG = np.random.default_rng(0)
 
@@ -176,6 +176,21 @@ def test_output_may_have_another_size():
     matrix[:2, 2] = (2, 1)
     moved = warp_images(image, [Warp(matrix)], Resampling(), (3, 4))
     assert torch.allclose(moved[0, 0], image[0, 0, 2:5, 1:5], atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(40, 36), (32, 28, 24)])
+def test_what_was_moved_comes_back(shape):
+    dims = len(shape)
+    axes = np.meshgrid(*[np.linspace(0, 3, n) for n in shape], indexing="ij")
+    image = torch.from_numpy(np.sin(sum(axes)).astype(np.float32))[None, None].repeat(2, 1, *([1] * dims))
+    matrix = np.eye(dims + 1)
+    matrix[0, 1], matrix[1, 0], matrix[0, -1] = 0.05, -0.05, 0.7
+    control = RNG.uniform(-1, 1, (dims, *([8] * dims))) * 1.8
+    warps = [Warp(matrix, control), Warp(matrix)]
+    back = unwarp_images(warp_images(image, warps, Resampling()), warps, Resampling(), shape)
+    inner = (slice(None), slice(None), *[slice(6, -6)] * dims)
+    assert (back - image)[inner].abs().max() < 0.02
+    assert (warp_images(image, warps, Resampling()) - image)[inner].abs().max() > 0.1
 
 
 def test_wrong_calls_are_refused():
