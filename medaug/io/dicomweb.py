@@ -167,9 +167,9 @@ class DicomwebArchive:
 
     def _retrieve(self, url: str) -> bytes:
         with _translated("instance"):
-            response = self._session.get(
-                url, headers={"Accept": _ASKED_FOR}, timeout=self._access.timeout_s, stream=True
-            )
+            # compressing pixels takes an archive longer than sending them
+            headers = {"Accept": _ASKED_FOR, "Accept-Encoding": "identity"}
+            response = self._session.get(url, headers=headers, timeout=self._access.timeout_s, stream=True)
             with response:
                 response.raise_for_status()
                 return _only_part(response.headers.get("Content-Type", ""), response.content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import re
@@ -25,10 +26,16 @@ from medaug.workflows.release import ReleaseOptions, release
 from tests.pacs.orthanc import TOKEN, Orthanc, make_certificates, own_network, require_orthanc, tls_gate
 from tests.unit.privacy.synthetic_set import make_set
 
-# pynetdicom leaves the socket of a failed connection to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 PROTOCOLS = ("--dicomweb", "--dimse")
 Call = Callable[..., dict[str, object]]
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """pynetdicom leaves the socket of a failed connection to the garbage collector: let it come while we expect it."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")

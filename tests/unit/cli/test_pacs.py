@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from medaug.cli import main as cli
 
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 PULL = ("pull", "--query", "PatientID=Smith", "--out", "out", "--retries", "0", "--timeout", "1")
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """pynetdicom leaves the socket of a failed connection to the garbage collector: let it come while we expect it."""
+    yield
+    gc.collect()
 
 
 def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:

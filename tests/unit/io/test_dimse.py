@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +20,18 @@ from medaug.io import dimse
 from medaug.io.pacs import Access, Instance, Level, Tls, persist
 from tests.unit.io.series import CT, instance, stored_values
 
-# pynetdicom leaves the socket of a failed connection to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 FIND, GET = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.2.3"
 QUICK = Access(timeout_s=2, retries=0)
 KEYS = {"PatientID": "Abc*", "StudyInstanceUID": ""}
 Handlers = list[Any]
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """pynetdicom leaves the socket of a failed connection to the garbage collector: let it come while we expect it."""
+    yield
+    gc.collect()
 
 
 @contextmanager
