@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from medaug.core.errors import DataError, DependencyError
+from medaug.core.errors import DataError, DependencyError, GeometryError
 from medaug.core.findings import Code
 from medaug.core.wording import counted
 from medaug.ingest.sources import Choices, ImageSource
@@ -22,8 +22,8 @@ class Opened:
 
     Attributes:
         series: All of it.
-        stack: None where the series is refused.
-        fault: Why it is refused.
+        stack: None where the series is refused as a whole.
+        fault: Why the series, or this stack of it, is refused.
     """
 
     series: Series
@@ -56,9 +56,20 @@ def opened(series: Series, choices: Choices) -> tuple[Opened, ...]:
     """The cases that a series makes."""
     try:
         stacks = open_series(series, tilt=choices.tilt, split_volumes=choices.frames == "cases")
-        return tuple(Opened(series, _chosen(stack, choices)) for stack in stacks)
+        return tuple(Opened(series, _chosen(stack, choices), _question(stack, choices)) for stack in stacks)
     except (DataError, DependencyError) as error:
         return (Opened(series, None, error),)
+
+
+def _question(stack: Stack, choices: Choices) -> DataError | None:
+    """Why a stack is refused until the command line says more: nothing tells what the pictures of a cine are to be."""
+    if choices.frames is not None or not stack.is_cine:
+        return None
+    return GeometryError(
+        f"cine holds {len(stack.volumes)} pictures",
+        hint="say --frames channels, --frames cases or --frames NUMBER",
+        code=Code.FOUR_AXES,
+    )
 
 
 def only_stack(files: Sequence[Path], choices: Choices) -> Stack:
@@ -72,6 +83,9 @@ def only_stack(files: Sequence[Path], choices: Choices) -> Stack:
     if len(stacks) > 1:
         what = f"files of one image form {counted(len(stacks), 'stack')} of slices"
         raise DataError(what, expected="one", hint="give each a row of its own", code=Code.SEVERAL_VOLUMES)
+    question = _question(stacks[0], choices)
+    if question is not None:
+        raise question
     return _chosen(stacks[0], choices)
 
 

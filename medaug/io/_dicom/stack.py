@@ -75,6 +75,11 @@ class Stack:
         return tuple(dict.fromkeys(frame.path for volume in self.volumes for frame in volume))
 
     @property
+    def is_cine(self) -> bool:
+        """Whether its volumes are pictures one after another, of something that lies nowhere in the patient."""
+        return len(self.volumes) > 1 and self.volumes[0][0].plane.position_mm is None
+
+    @property
     def frame_of_reference_uid(self) -> str:
         """Of all frames, or empty."""
         return self.volumes[0][0].frame_of_reference_uid
