@@ -21,6 +21,7 @@ from medaug.core.geometry import Affine, Box, Grid
 from medaug.core.results import Finding
 from medaug.core.volume import Labels, Mask
 from medaug.core.wording import counted
+from medaug.io._dicom.whole import is_whole
 from medaug.io.dicom import SeriesVolume
 from medaug.io.headers import PYDICOM_ERRORS, looks_like_dicom, quiet_pydicom
 
@@ -127,7 +128,7 @@ def open_dicom(path: Path) -> tuple[FileDataset, str]:
     """A DICOM file read once and parsed, and its SHA-256.
 
     Raises:
-        UnreadableError: If the file is missing, damaged, no DICOM, or unpacks to too much.
+        UnreadableError: If the file is missing, cut short, damaged, no DICOM, or unpacks to too much.
     """
     if not looks_like_dicom(path):
         raise UnreadableError("annotation is no DICOM file", code=Code.UNREADABLE)
@@ -136,12 +137,24 @@ def open_dicom(path: Path) -> tuple[FileDataset, str]:
         with quiet_pydicom():
             _require_bounded(path, content)
             dataset = pydicom.dcmread(io.BytesIO(content), force=content[128:132] != b"DICM")
+            _require_whole(dataset, content)
     except (*PYDICOM_ERRORS, zlib.error) as error:
         hint = "copy or export it again"
         raise UnreadableError(
             "annotation is cut short or damaged", hint=hint, code=Code.TRUNCATED_FILE
         ) from error
     return dataset, hashlib.sha256(content).hexdigest()
+
+
+def _require_whole(dataset: FileDataset, content: bytes) -> None:
+    """Refuse a file that is cut short, of which pydicom reads what is there."""
+    if dataset.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        # what inflates whole is whole
+        return
+    is_implicit, is_little = dataset.original_encoding
+    if not is_whole(content, is_implicit=bool(is_implicit), is_little=bool(is_little)):
+        hint = "copy or export it again"
+        raise UnreadableError("annotation is cut short", hint=hint, code=Code.TRUNCATED_FILE)
 
 
 def _require_bounded(path: Path, content: bytes) -> None:

@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from medaug.core.errors import DataError, UnreadableError
 from medaug.core.findings import Code
 from medaug.io._dicom.contours import STRUCTURE_SET, code_of, images_of, regions
+from medaug.io.annotations import open_dicom
 from medaug.io.headers import (
     PYDICOM_ERRORS,
     SEGMENTATION_CLASSES,
@@ -29,10 +30,6 @@ _TAGS: Final = (
     "SegmentSequence",
     "ReferencedSeriesSequence",
     "PerFrameFunctionalGroupsSequence",
-    "ReferencedFrameOfReferenceSequence",
-    "StructureSetROISequence",
-    "ROIContourSequence",
-    "RTROIObservationsSequence",
 )
 
 
@@ -94,7 +91,8 @@ def read_drawing(path: Path) -> Drawing:
         with quiet_pydicom():
             kind = str(dataset.get("SOPClassUID") or "")
             if kind == STRUCTURE_SET:
-                return _structure_set(path, dataset)
+                # all of it is declaration: one that is cut short declares too little
+                return _structure_set(path, open_dicom(path)[0])
             if kind not in SEGMENTATION_CLASSES:
                 raise UnreadableError(
                     "annotation is neither DICOM SEG nor RT structure set", code=Code.UNSUPPORTED_CLASS

@@ -67,6 +67,10 @@ def regions(dataset: Dataset) -> tuple[Region, ...]:
     Raises:
         UnreadableError: If a number stands twice, or contours belong to no ROI.
     """
+    if "StructureSetROISequence" not in dataset or "ROIContourSequence" not in dataset:
+        raise UnreadableError(
+            "structure set has no regions or no contours", hint=_AGAIN, code=Code.TRUNCATED_FILE
+        )
     drawn: dict[int, list[Dataset]] = {}
     for item in dataset.get("ROIContourSequence") or ():
         drawn.setdefault(int(item.ReferencedROINumber), []).extend(item.get("ContourSequence") or ())

@@ -244,7 +244,9 @@ BROKEN: dict[str, tuple[str, Callable[[FileDataset], object]]] = {
     "far": ("contour-off-slice", lambda made: setattr(_first(made), "ContourData", ["1e30"] * 12)),
     "kind": ("unreadable", lambda made: setattr(_first(made), "ContourGeometricType", "SPLINE")),
     "kindless": ("unreadable", lambda made: delattr(_first(made), "ContourGeometricType")),
-    "nameless": ("label-id-unknown", lambda made: delattr(made, "StructureSetROISequence")),
+    "nameless": ("truncated-file", lambda made: delattr(made, "StructureSetROISequence")),
+    "contourless": ("truncated-file", lambda made: delattr(made, "ROIContourSequence")),
+    "unnamed": ("label-id-unknown", lambda made: setattr(made, "StructureSetROISequence", [])),
     "number": ("truncated-file", lambda made: delattr(made.ROIContourSequence[0], "ReferencedROINumber")),
 }
 
@@ -256,6 +258,13 @@ def test_broken_sets_are_refused_by_code(
     path = write_structures(tmp_path / "rt", files, {"lesion": [Drawn(1, SQUARE)]})
     code, edit = BROKEN[fault]
     assert _refusal(_edit(path, edit), target) == code
+
+
+def test_a_set_that_is_cut_anywhere_is_refused(tmp_path: Path, files: list[Path], target: Target) -> None:
+    content = write_structures(tmp_path / "rt", files, {"lesion": [Drawn(1, SQUARE)]}).read_bytes()
+    for length in range(400, len(content) - 1, 97):
+        (tmp_path / "cut").write_bytes(content[:length])
+        assert _refusal(tmp_path / "cut", target) in ("truncated-file", "unsupported-class", "unreadable")
 
 
 def _mock_target(folder: Path) -> Target:
