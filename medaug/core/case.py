@@ -156,6 +156,12 @@ class Manifest(Document):
             raise DataError(f"dataset holds {found}", expected="one unit", hint="ingest each modality apart")
         return units.pop()
 
+    @property
+    def modality(self) -> str:
+        """The DICOM modality code that all cases share, or empty where they differ."""
+        modalities = {record.modality for record in self.cases}
+        return modalities.pop() if len(modalities) == 1 else ""
+
 
 @final
 class FindingsFile(Document):

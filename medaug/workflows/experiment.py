@@ -28,7 +28,7 @@ from medaug.core.runs import NoProgress, Progress, RunDir, RunRecord, finished, 
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, Splits, read_splits
 from medaug.core.storage import require_free_space, sha256_text
-from medaug.core.volume import Unit
+from medaug.engine.augment import BatchAugment
 from medaug.experiments.cell import Trained
 from medaug.experiments.design import (
     Arm,
@@ -325,7 +325,7 @@ class _Bench:
     ) -> Trained:
         """Train the task with the arm's transforms, shares and source."""
         task = _task_of(self._config.task, arm).build(self._options.device)
-        augment = parse_transforms(arm.transforms).build(self._unit)
+        augment = self._augment(arm)
         report = task.fit(self._training_data(cases, source), augment, run, progress, seed)
         return Trained(
             load_model(run.path, self._options.device).predict,
@@ -348,15 +348,14 @@ class _Bench:
             run = RunDir(
                 Path(folder), RunRecord(step="probe", status="running", config={}, inputs={}), resumed=False
             )
-            augment = parse_transforms(arm.transforms).build(self._unit)
+            augment = self._augment(arm)
             task = probe.build(self._options.device)
             report = task.fit(self._training_data(cases, None), augment, run, NoProgress(), SeedTree(0))
         once = time.monotonic() - begun - report.seconds
         return once + report.seconds / report.steps * wanted
 
-    @property
-    def _unit(self) -> Unit:
-        return self._manifest.unit
+    def _augment(self, arm: Arm) -> BatchAugment:
+        return parse_transforms(arm.transforms).build(self._manifest.unit, self._manifest.modality)
 
     def _training_data(self, cases: Sequence[Case], source: CaseSource | None) -> TrainingData:
         scheme = IntensityScheme.for_volume(cases[0].volume)

@@ -119,7 +119,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
         data = _training_data(options, manifest, records, synthetic, progress)
         with open_run(options.out, STEP, settings, inputs) as run:
             seed = SeedTree(options.seed).child("train", options.fold)
-            built.fit(data, transforms.build(manifest.unit), run, progress, seed)
+            built.fit(data, transforms.build(manifest.unit, manifest.modality), run, progress, seed)
     return TrainSummary(
         out=options.out,
         fold=options.fold,
