@@ -45,6 +45,8 @@ _PICTURE_ERRORS = (
 )
 _MAX_BYTES = 1 << 31
 _MOST_PIXELS = 1 << 28
+# deflate packs a thousand bytes, of eight pixels each, into one
+_PIXELS_PER_BYTE = 10_000
 # class ids are few; more levels are shades at the edges of a mask that was scaled or smoothed
 _MOST_IDS = 64
 _PHOTOMETRIC, _BITS, _SAMPLE_FORMAT = 262, 258, 339
@@ -167,9 +169,10 @@ def _open(path: Path) -> _Picture:
     with _translated(), Image.open(io.BytesIO(content), formats=_FORMATS) as image:
         pages = _pages_of(image)
         require_sane_size((*image.size, pages))
-        if image.size[0] * image.size[1] > _MOST_PIXELS:
+        most = min(_MOST_PIXELS, len(content) * _PIXELS_PER_BYTE)
+        if image.size[0] * image.size[1] > most:
             what = f"picture claims {image.size[0]} x {image.size[1]} pixels"
-            raise UnreadableError(what, expected=f"at most {_MOST_PIXELS}", code=Code.ABSURD_SIZE)
+            raise UnreadableError(what, expected=f"at most {most}", code=Code.ABSURD_SIZE)
         return _Picture(tuple(_page(image, number) for number in range(pages)), str(image.format), digest)
 
 
