@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from medaug.core.config import Frozen
-from medaug.core.errors import ConfigError, StorageError
+from medaug.core.errors import ConfigError, DataError, StorageError
 from medaug.core.runs import WORKING, finished, open_run
 
 
@@ -80,9 +80,13 @@ def test_steps_have_their_article(tmp_path: Path) -> None:
 
 
 def test_a_refused_run_gives_its_folder_to_any_other_call_of_the_step(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), open_run(tmp_path / "run", "ingest", Settings(steps=1), {}) as run:
-        run.refuse()
-        raise KeyError
+    def refused() -> None:
+        with open_run(tmp_path / "run", "ingest", Settings(steps=1), {}) as run:
+            run.refuse()
+            raise DataError("nothing to keep")
+
+    with pytest.raises(DataError):
+        refused()
     assert not finished(tmp_path / "run", "ingest", Settings(steps=1), {})
     assert not finished(tmp_path / "run", "ingest", Settings(steps=2), {"a": "b"})
     with pytest.raises(ConfigError, match="holds a run of ingest"):
