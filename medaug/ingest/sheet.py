@@ -23,7 +23,7 @@ from medaug.core.volume import Unit, Volume
 from medaug.core.wording import counted
 
 THUMB_PIXELS, COLUMNS, ROWS = 180, 5, 8
-_DPI, _NAME_INCHES, _WORDS_INCHES, _HEAD_INCHES = 120, 1.75, 2.7, 0.55
+_DPI, _NAME_INCHES, _WORDS_INCHES, _HEAD_INCHES = 120, 1.75, 2.7, 0.4
 _NAME_LETTERS, _WORDS_LETTERS, _WORDS_LINES = 28, 50, 11
 _NAME_POINTS, _WORDS_POINTS = 7.0, 6.5
 _LUNG_HU, _SOFT_HU = (-1350.0, 150.0), (-160.0, 240.0)
@@ -217,10 +217,9 @@ def write_page(path: Path, rows: Sequence[SheetRow], title: SheetTitle) -> None:
     height = row_inches * len(rows) + _HEAD_INCHES
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    share = row_inches * len(rows) / height
-    axes = figure.add_axes((_NAME_INCHES / width, 0.0, strips / width, share))
-    axes.imshow(np.concatenate([row.strip for row in rows]), interpolation="nearest", aspect="auto")
-    axes.set_axis_off()
+    # straight into the pixels: nothing is resampled
+    strip = np.concatenate([row.strip for row in rows])
+    figure.figimage(strip, xo=round(_NAME_INCHES * _DPI), yo=0, origin="upper")
     for number, row in enumerate(rows):
         _write_words(figure, row, 1 - (_HEAD_INCHES + number * row_inches) / height)
     heading = f"{_ascii(title.name)}, page {title.page} of {title.pages}"
@@ -229,7 +228,7 @@ def write_page(path: Path, rows: Sequence[SheetRow], title: SheetTitle) -> None:
     )
     _write_legend(figure, title.classes)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", pil_kwargs={"compress_level": 4})
+        figure.savefig(temporary, format="png", pil_kwargs={"compress_level": 2})
 
 
 def _write_words(figure: Figure, row: SheetRow, top: float) -> None:

@@ -78,7 +78,9 @@ def test_scans_become_a_dataset(medaug: Run, place: Path) -> None:
     assert table["labels"] == {"background": 0, manifest.classes[0]: 1, manifest.classes[1]: 2}
     assert (place / "dataset" / "sources.private.json").stat().st_mode & 0o777 == 0o600
     medaug("inspect", "@dataset")
-    assert (place / "dataset" / "contact_sheet.png").stat().st_size > 10_000
+    assert (place / "dataset" / "inspection" / "contact_sheet_01.png").stat().st_size > 10_000
+    found = json.loads((place / "dataset" / "inspection.json").read_text())["findings"]
+    assert [one for one in found if one["severity"] == "refused"] == []
 
 
 def test_patients_are_split(medaug: Run, place: Path) -> None:

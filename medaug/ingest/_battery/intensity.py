@@ -72,14 +72,14 @@ class Levels:
         return count / max(rest, 1)
 
     def is_cut(self, value: float, count: int) -> bool:
-        """Whether far more voxels have the extreme value than lie right beside it."""
+        """Whether far more voxels have the extreme value than each value right beside it."""
+        if self.share_at(value, count) <= _CLIPPED_SHARE:
+            return False
         band = _BAND * (self.high - self.low)
-        side = (value - band, value) if value == self.high else (value, value + band)
-        first, last = np.searchsorted(self.sample, side[0], "right"), np.searchsorted(self.sample, side[1])
-        if value != self.high:
-            last = np.searchsorted(self.sample, side[1], "right")
-        beside = max(int(last - first), 1) * self.stride
-        return self.share_at(value, count) > _CLIPPED_SHARE and count > _CLIPPED_JUMP * beside
+        inside = (self.sample >= value - band) & (self.sample <= value + band) & (self.sample != value)
+        beside = self.sample[inside]
+        usual = self.stride * beside.size / max(np.unique(beside).size, 1)
+        return bool(count > _CLIPPED_JUMP * usual)
 
 
 def _levels(name: str, channel: np.ndarray) -> Levels:

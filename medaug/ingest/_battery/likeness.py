@@ -28,7 +28,7 @@ _ALIKE, _PROMISING = 0.75, 0.76
 # where all images follow one template (registered, simulated) other patients reach 0.92
 _TEMPLATE = (0.6, 0.9)
 _ALIKE_BY_TEMPLATE, _PROMISING_BY_TEMPLATE = 0.2, 0.2
-_SAMPLED, _ENOUGH_FOR_TEMPLATE = 64, 4
+_SAMPLED, _ENOUGH_FOR_TEMPLATE = 32, 4
 _ROWS = 128
 
 Flip = tuple[bool, bool, bool]
@@ -194,14 +194,18 @@ class _Limits:
         """Higher where the images of a set follow one template, seen by the likeness of pairs that nothing chose."""
         count, usual = len(thumbs), 0.0
         if count >= _ENOUGH_FOR_TEMPLATE:
-            pairs = [
-                (n % count, (n + 1 + n // count) % count) for n in range(0, _SAMPLED * count, count // 4)
-            ]
-            pairs = [pair for pair in pairs if pair[0] != pair[1]][:_SAMPLED]
+            pairs = _unchosen_pairs(count)
             details = {n: _detail(thumbs[n], UPRIGHT) for pair in pairs for n in pair}
             usual = float(np.median([_COARSE.likeness(details[a], details[b]) for a, b in pairs]))
         share = float(np.clip((usual - _TEMPLATE[0]) / (_TEMPLATE[1] - _TEMPLATE[0]), 0, 1))
         return _Limits(_PROMISING + share * _PROMISING_BY_TEMPLATE, _ALIKE + share * _ALIKE_BY_TEMPLATE)
+
+
+def _unchosen_pairs(count: int) -> list[tuple[int, int]]:
+    """All pairs of a few cases, else some of cases that stand far apart, since neighbours may be of one patient."""
+    if count * (count - 1) // 2 <= _SAMPLED:
+        return list(itertools.combinations(range(count), 2))
+    return [(n, (n + count // 2) % count) for n in range(0, count, -(-count // _SAMPLED))]
 
 
 def _detail(thumb: Thumb, flip: Flip) -> Float32[np.ndarray, "I J K"]:
@@ -222,27 +226,35 @@ def _verified(first: int, second: int, flip: Flip, limits: _Limits, load: Loader
 
 def _candidates(thumbs: Sequence[Thumb]) -> dict[int, list[tuple[int, Flip]]]:
     """For each case the later ones with a near pattern in some flip: those among its nearest, or it among theirs."""
-    if len(thumbs) < 2:
-        return {}
-    patterns = _patterns(np.stack(thumbs))
-    mean = patterns.mean(axis=0) if len(thumbs) >= _ENOUGH_FOR_MEAN else np.zeros_like(patterns[0])
-    targets = _unit_vectors(patterns - mean)
     pairs: dict[tuple[int, int], Flip] = {}
-    for start in range(0, len(thumbs), _ROWS):
-        rows = patterns[start : start + _ROWS]
-        # a flip undoes itself, so flipping this case to the other is flipping the other to this
-        alike = np.stack([_unit_vectors(_flipped(rows, flip) - mean) @ targets.T for flip in FLIPS])
-        best, which = alike.max(axis=0), alike.argmax(axis=0)
-        for row in range(len(rows)):
-            best[row, start + row] = -1
-            for other in np.argsort(best[row])[-_NEAREST:]:
-                if best[row, other] > _LEAST_PATTERN:
-                    key = (min(start + row, int(other)), max(start + row, int(other)))
-                    pairs.setdefault(key, FLIPS[which[row, other]])
+    for one, other, flip in _nearest(thumbs):
+        pairs.setdefault((min(one, other), max(one, other)), flip)
     grouped: dict[int, list[tuple[int, Flip]]] = {}
     for (first, second), flip in sorted(pairs.items()):
         grouped.setdefault(first, []).append((second, flip))
     return grouped
+
+
+def _nearest(thumbs: Sequence[Thumb]) -> Iterator[tuple[int, int, Flip]]:
+    """The nearest few of each case whose patterns correlate at all, and the flip that brings one onto the other.
+
+    A flip undoes itself, so that it does not matter which of the two is flipped.
+    """
+    if len(thumbs) < 2:
+        return
+    patterns = _patterns(np.stack(thumbs))
+    mean = patterns.mean(axis=0) if len(thumbs) >= _ENOUGH_FOR_MEAN else np.zeros_like(patterns[0])
+    targets = _unit_vectors(patterns - mean)
+    for start in range(0, len(thumbs), _ROWS):
+        rows = patterns[start : start + _ROWS]
+        alike = np.stack([_unit_vectors(_flipped(rows, flip) - mean) @ targets.T for flip in FLIPS])
+        best, which = alike.max(axis=0), alike.argmax(axis=0)
+        best[np.arange(len(rows)), start + np.arange(len(rows))] = -1
+        nearest = np.argsort(best, axis=1)[:, -_NEAREST:]
+        for row, other in itertools.product(range(len(rows)), range(nearest.shape[1])):
+            at = (row, int(nearest[row, other]))
+            if best[at] > _LEAST_PATTERN:
+                yield start + row, at[1], FLIPS[which[at]]
 
 
 def _patterns(thumbs: UInt8[np.ndarray, "n 24 24 24"]) -> Float32[np.ndarray, "n 8 8 8"]:
