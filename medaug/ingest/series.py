@@ -51,7 +51,8 @@ def pair_series(
 
 def _candidate(one: Opened) -> Candidate:
     first = one.series.first
-    return Candidate(first.series_uid, first.frame_of_reference_uid, one.instance_uids)
+    affine, slices = (one.stack.affine_lps, one.stack.shape[2]) if one.stack is not None else (None, 0)
+    return Candidate(first.series_uid, first.frame_of_reference_uid, one.instance_uids, affine, slices)
 
 
 def _drawings(found: Scan) -> tuple[list[Drawing], list[Stray]]:

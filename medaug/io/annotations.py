@@ -38,6 +38,7 @@ class Target:
         grid: RAS+ order.
         frame_of_reference_uid: Or empty, where it is not known.
         instance_uids: Of its slices as stored, once a slice; empty where it is no DICOM series.
+        other_uids: Of slices at the same places: other volumes (echoes, time points) of the image.
         affine_lps: (column, row, slice) index as stored to LPS+ mm; None where it is no DICOM series.
         is_upright: Whether its slices were moved within their planes, out of a tilted gantry.
     """
@@ -45,6 +46,7 @@ class Target:
     grid: Grid
     frame_of_reference_uid: str = ""
     instance_uids: tuple[str, ...] = ()
+    other_uids: frozenset[str] = frozenset()
     affine_lps: Affine | None = None
     is_upright: bool = False
 
@@ -55,6 +57,7 @@ def target_of(series: SeriesVolume) -> Target:
         grid=series.volume.grid,
         frame_of_reference_uid=series.frame_of_reference_uid,
         instance_uids=series.instance_uids,
+        other_uids=series.other_uids,
         affine_lps=series.affine_lps,
         is_upright=any(note.code == Code.GANTRY_TILT for note in series.findings),
     )
@@ -231,7 +234,7 @@ def reference_note(referred: set[str], target: Target, *, same_space: bool) -> F
     """
     if not target.instance_uids or (not referred and same_space):
         return None
-    missing = len(referred - set(target.instance_uids))
+    missing = len(referred - set(target.instance_uids) - target.other_uids)
     message = (
         f"{missing} of the {counted(len(referred), 'image')} that the annotation refers to are not there"
     )

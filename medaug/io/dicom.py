@@ -47,6 +47,7 @@ class SeriesVolume:
         turn: From (column, row, slice) order to that of ``volume``.
         frame_of_reference_uid: Of the series, or empty.
         instance_uids: SOPInstanceUIDs of the first volume in the order of stored slices.
+        other_uids: Those of its other volumes.
     """
 
     volume: Volume
@@ -56,6 +57,7 @@ class SeriesVolume:
     turn: Reorientation
     frame_of_reference_uid: str
     instance_uids: tuple[str, ...]
+    other_uids: frozenset[str] = frozenset()
 
 
 def read_series(files: Sequence[Path], *, where: str = "") -> SeriesVolume:
@@ -169,6 +171,7 @@ def read_stack(stack: Stack, *, where: str = "") -> SeriesVolume:
         turn=turn,
         frame_of_reference_uid=stack.frame_of_reference_uid,
         instance_uids=stack.instance_uids,
+        other_uids=frozenset(frame.instance_uid for frames in stack.volumes[1:] for frame in frames),
     )
 
 

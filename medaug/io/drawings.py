@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from medaug.core.errors import DataError, UnreadableError
 from medaug.core.findings import Code
 from medaug.io._dicom.contours import STRUCTURE_SET, code_of, images_of, regions
+from medaug.io._dicom.frame import Vector
 from medaug.io.annotations import open_dicom
 from medaug.io.headers import (
     PYDICOM_ERRORS,
@@ -21,6 +22,8 @@ from medaug.io.headers import (
     read_dataset,
 )
 
+# Frames that are looked at to tell stacks apart
+_SOME: Final = 64
 _TAGS: Final = (
     "SOPClassUID",
     "PatientID",
@@ -62,6 +65,7 @@ class Drawing:
         series_uids: The series it names.
         instance_uids: The images it names.
         frame_of_reference_uids: Those of its segments or regions.
+        positions_mm: Where some of the frames of a SEG lie: their first pixels, LPS+.
         patient_key: What tells patients apart.
         fault: Why it cannot be read, where its header alone could.
     """
@@ -73,6 +77,7 @@ class Drawing:
     instance_uids: frozenset[str]
     frame_of_reference_uids: frozenset[str]
     patient_key: str
+    positions_mm: tuple[Vector, ...] = ()
     fault: DataError | None = None
 
     def only(self, numbers: frozenset[int]) -> Self:
@@ -168,7 +173,18 @@ def _segmentation(path: Path, dataset: Dataset) -> Drawing:
         instance_uids=frozenset(uids) - {""},
         frame_of_reference_uids=frozenset({str(dataset.get("FrameOfReferenceUID") or "")}) - {""},
         patient_key=patient_key(dataset),
+        positions_mm=_positions(dataset),
     )
+
+
+def _positions(dataset: Dataset) -> tuple[Vector, ...]:
+    frames = list(dataset.get("PerFrameFunctionalGroupsSequence") or ())[:_SOME]
+    found = []
+    for frame in frames:
+        place = next(iter(frame.get("PlanePositionSequence") or ()), Dataset()).get("ImagePositionPatient")
+        if place is not None and len(place) == 3:
+            found.append((float(place[0]), float(place[1]), float(place[2])))
+    return tuple(found)
 
 
 def _segment(item: Dataset) -> Declared:

@@ -87,7 +87,8 @@ def _tied(dataset: Dataset, wanted: Sequence[Region], target: Target) -> Finding
             code=Code.REFERENCE_MISSING,
         )
     listed = [uids for _, uids in images_of(dataset)]
-    of_target = [uids for uids in listed if uids & set(target.instance_uids)] or listed
+    held = {*target.instance_uids, *target.other_uids}
+    of_target = [uids for uids in listed if uids & held] or listed
     referred = {uid for uids in (*of_target, *(r.instance_uids for r in wanted)) for uid in uids}
     same = bool(space) and all(r.frame_of_reference_uid == space for r in wanted)
     return reference_note(referred, target, same_space=same)
@@ -190,7 +191,7 @@ def _by_slice(contours: Sequence[Contour], slices: _Slices, target: Target) -> d
 
 def _refuse_lost(lost: Sequence[Contour], total: int, target: Target) -> None:
     images = {uid for contour in lost for uid in contour.instance_uids}
-    missing = len(images - set(target.instance_uids)) if target.instance_uids else 0
+    missing = len(images - set(target.instance_uids) - target.other_uids) if target.instance_uids else 0
     what = f"{len(lost)} of the {counted(total, 'contour')} of a region lie on no slice of the image"
     if missing:
         raise GeometryError(

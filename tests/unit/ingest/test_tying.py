@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from medaug.ingest.tying import Candidate, tie
 from medaug.io.drawings import Declared, Drawing
 
@@ -58,3 +60,16 @@ def test_what_declares_nothing_is_tied_as_a_whole() -> None:
     empty = replace(SEG, declared=(), instance_uids=frozenset({"b1"}))
     assert [len(drawn) for drawn in tie([empty], [HEAD, BODY]).of] == [0, 1]
     assert len(tie([replace(empty, instance_uids=NONE)], [HEAD]).left) == 1
+
+
+def test_stacks_of_one_multi_frame_file_are_told_apart_by_place() -> None:
+    low, high = np.diag([1.0, 1, 2, 1]), np.diag([1.0, 1, 2, 1])
+    high[2, 3] = 100
+    stacks = [Candidate("s", "f", frozenset({"u"}), affine, 5) for affine in (low, high)]
+    drawing = replace(SEG, instance_uids=frozenset({"u"}))
+    upper = replace(drawing, positions_mm=((0.0, 0, 102), (0.0, 0, 104)))
+    assert _homes(upper, *stacks) == [[], [1, 2], []]
+    between = replace(drawing, positions_mm=((0.0, 0, 101), (0.0, 0, 4), (0.0, 0, 8), (0.0, 0, 110)))
+    assert _homes(between, *stacks[::-1]) == [[], [1, 2], []]
+    # nothing tells them apart: the first one is taken, and reading it refuses what does not fit
+    assert _homes(drawing, *stacks) == [[1, 2], [], []]

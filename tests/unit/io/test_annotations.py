@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,9 @@ def test_references_are_counted_and_never_named() -> None:
     assert note is not None
     assert (note.code, note.severity) == ("reference-missing", "flagged")
     assert "1 of the 2 images" in note.message
+    assert (
+        reference_note({"1.2.3", "8"}, replace(target, other_uids=frozenset({"8"})), same_space=False) is None
+    )
     assert reference_note({"8"}, target, same_space=True) is not None
     for referred in ({"8"}, set()):
         with pytest.raises(GeometryError) as refused:

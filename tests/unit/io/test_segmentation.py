@@ -323,7 +323,7 @@ def test_a_planar_segmentation_lies_on_the_image_it_names(tmp_path: Path, files:
     _edit(tmp_path / "seg", planar)
     affine = np.diag([0.2, 0.1, 1.0, 1.0])
     uid = str(reread(files[0]).SOPInstanceUID)
-    target = Target(Grid((7, 6, 1), lps_to_ras(affine)), "", (uid,), affine)
+    target = Target(Grid((7, 6, 1), lps_to_ras(affine)), "", (uid,), affine_lps=affine)
     (segment,) = read_seg(tmp_path / "seg", target).segments
     assert np.argwhere(segment.mask[..., 0]).tolist() == [[2, 1], [3, 1], [4, 1]]
     assert _refusal(tmp_path / "seg", replace(target, instance_uids=("1.2.3",))) == "reference-missing"
@@ -359,7 +359,9 @@ def _real(folder: Path) -> tuple[dict[str, Annotation], dict[str, dict[str, int]
         # one series lacks slices and one is planar: their grids are made from what the headers say
         if home.first.modality == "CR":
             affine = np.eye(4)
-            target = Target(Grid((16, 16, 1), lps_to_ras(affine)), "", (home.first.sop_instance_uid,), affine)
+            target = Target(
+                Grid((16, 16, 1), lps_to_ras(affine)), "", (home.first.sop_instance_uid,), affine_lps=affine
+            )
         elif "CT2" in home.first.path.parts:
             affine = np.diag([0.488281, 0.488281, 1.25, 1.0])
             affine[:3, 3] = -125, -128.100006, -99.480003

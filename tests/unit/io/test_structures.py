@@ -274,7 +274,7 @@ def _mock_target(folder: Path) -> Target:
     affine[:3, 3] = -125, -125, 60
     grid, _ = to_ras(Grid((512, 512, 2), lps_to_ras(affine)))
     uids = tuple(str(one.SOPInstanceUID) for one in slices)
-    return Target(grid, str(slices[0].FrameOfReferenceUID), uids, affine)
+    return Target(grid, str(slices[0].FrameOfReferenceUID), uids, affine_lps=affine)
 
 
 def test_real_sets_with_broken_references_are_refused_for_the_staged_reason(medaug_data: Path) -> None:
