@@ -5,10 +5,7 @@ Each file is parsed once, and only for the elements that are wanted. Many files 
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, final
@@ -23,6 +20,7 @@ from medaug.io._dicom.border import PYDICOM_ERRORS, quiet_pydicom
 from medaug.io._dicom.elements import Elements
 from medaug.io._dicom.frame import Frame
 from medaug.io._dicom.parse import Parsed, PixelElement, parse
+from medaug.io._dicom.workers import each_file
 
 __all__ = [
     "PYDICOM_ERRORS",
@@ -54,9 +52,6 @@ _WANTED: Final = (
     *(_MODALITY, _ROWS, _FRAMES, _REFERENCED),
     *classic.TAGS,
 )
-# Starting processes costs as long as parsing a few hundred headers
-_WORTH_WORKERS = 500
-_CHUNK = 64
 # The first element of a data set that was stored without preamble: group 0002 or 0008, little endian
 _BARE_STARTS = (b"\x02\x00", b"\x08\x00")
 
@@ -288,7 +283,7 @@ def scan(files: Iterable[Path], tick: Callable[[], None] = lambda: None, workers
     Args:
         files: Candidates; names and extensions do not matter.
         tick: Called once a file.
-        workers: Processes that parse; a few hundred files stay in this one. The result is the same.
+        workers: Processes that parse, this one counted; a few hundred files stay in it. The result is the same.
 
     Returns:
         Series in the order of their UIDs; files that are no DICOM, and damaged ones, apart.
@@ -296,7 +291,7 @@ def scan(files: Iterable[Path], tick: Callable[[], None] = lambda: None, workers
     groups: dict[str, list[Header]] = {}
     segmentations, strangers, damaged = [], [], []
     paths = list(files)
-    for path, looked in zip(paths, _headers(paths, workers), strict=True):
+    for path, looked in zip(paths, each_file(_look, paths, workers), strict=True):
         tick()
         if isinstance(looked, UnreadableError):
             damaged.append(path)
@@ -344,27 +339,6 @@ def _with_rivals(groups: Sequence[tuple[Header, ...]]) -> list[Series]:
 
 
 _Looked = Header | UnreadableError | None
-
-
-def _headers(paths: Sequence[Path], workers: int) -> Iterator[_Looked]:
-    """The header of each file in order, or why there is none."""
-    if workers < 2 or len(paths) < _WORTH_WORKERS:
-        with quiet_pydicom():
-            yield from map(_look, paths)
-        return
-    # neither threads nor open files of this process are copied, as they would be by a fork
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt)
-    try:
-        yield from pool.map(_look, paths, chunksize=_CHUNK)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _ignore_interrupt() -> None:
-    """Ctrl-C reaches every process of the group; the parent ends the others in order."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _look(path: Path) -> _Looked:
