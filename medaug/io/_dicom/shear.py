@@ -33,7 +33,9 @@ class Shear:
     before: tuple[int, int]
     shape: tuple[int, int, int]
 
-    def place(self, values: Slice, number: int, into: Slice) -> tuple[slice, slice]:
+    def place(
+        self, values: Slice, number: int, into: Float[np.ndarray, "down across"]
+    ) -> tuple[slice, slice]:
         """Write slice ``number`` onto the upright grid.
 
         Returns:
@@ -72,7 +74,7 @@ def upright(
     return Shear(a_slice, (before[0], before[1]), grown), pose.affine(origin, height_mm * pose.normal)
 
 
-def _shifted(values: Slice, shift: float, axis: int) -> tuple[Slice, slice]:
+def _shifted(values: Slice, shift: float, axis: int) -> tuple[Float[np.ndarray, "down across"], slice]:
     """Values moved along an axis by a fraction of a pixel, and where the whole pixels of the result begin and end."""
     whole = math.floor(shift + 1e-6)
     part = np.float32(max(0.0, shift - whole))
