@@ -92,7 +92,9 @@ def _left_over(found: Scan) -> list[Stray]:
         message = f"{len(found.not_dicom)} files are neither DICOM nor NIfTI and were left out"
         strays.append(Stray("not-an-image", "flagged", message, found.not_dicom))
     for path in found.damaged:
-        message = "DICOM file is cut short or damaged, and belongs to no series that can be told"
+        message = (
+            "DICOM file is cut short or damaged, or names no class or no series; copy or export it again"
+        )
         strays.append(Stray("unreadable", "refused", message, (path,)))
     for series in found.other_dicom:
         if any(is_structure_set(header) for header in series.headers):

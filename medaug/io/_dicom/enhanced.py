@@ -15,14 +15,7 @@ from medaug.core.errors import UnreadableError
 from medaug.core.findings import Code
 from medaug.core.results import Finding
 from medaug.io._dicom import suv
-from medaug.io._dicom.classic import (
-    Belonging,
-    native_offset,
-    pixel_format,
-    plane_of,
-    thickness_of,
-    traits_of,
-)
+from medaug.io._dicom.classic import Belonging, frame_of, plane_of, thickness_of, traits_of
 from medaug.io._dicom.elements import Elements
 from medaug.io._dicom.frame import Frame, Plane, Rescale, Trait
 from medaug.io._dicom.parse import PixelElement
@@ -36,7 +29,7 @@ CLASSES: Final = {
     "1.2.840.10008.5.1.4.1.1.128.1": "PT",
 }
 _SHARED, _PER_FRAME, _DIMENSIONS = 0x52009229, 0x52009230, 0x00209222
-_IMAGE_TYPE, _COMPONENT = 0x00080008, 0x00089208
+_FRAMES, _IMAGE_TYPE, _COMPONENT = 0x00280008, 0x00080008, 0x00089208
 TAGS: Final = (_SHARED, _PER_FRAME, _DIMENSIONS, _COMPONENT, *suv.TAGS)
 
 _POSITION_GROUP, _ORIENTATION_GROUP, _MEASURES_GROUP = 0x00209113, 0x00209116, 0x00289110
@@ -124,35 +117,16 @@ def frames_of(
         UnreadableError: If frames are not described, or fewer or more of them than the pixel data hold.
     """
     described = header.items(_PER_FRAME)
-    claimed = header.whole(0x00280008, "IS") or 1
+    claimed = header.whole(_FRAMES, "IS") or 1
     if len(described) != claimed:
         raise UnreadableError(
             f"header claims {claimed} frames and describes {len(described)}",
             hint="export the original series again",
             code=Code.BAD_PIXEL_FORMAT,
         )
-    layout = pixel_format(header, belonging.transfer_syntax)
-    offset = None if pixels is None else native_offset(layout, pixels, claimed)
+    first = frame_of(header, belonging, path, pixels, claimed)
     shared = _groups(next(iter(header.items(_SHARED)), None))
-    pointers = tuple(_pointer(item) for item in header.items(_DIMENSIONS))
-    whole = _Object(header, belonging.modality, pointers)
-    first = Frame(
-        path=path,
-        number=0,
-        frames_in_file=claimed,
-        tile=None,
-        instance_uid=belonging.instance_uid,
-        patient=belonging.patient,
-        frame_of_reference_uid=belonging.frame_of_reference_uid,
-        modality=belonging.modality,
-        plane=Plane(None, None, None, None),
-        thickness_mm=None,
-        pixels=layout,
-        rescale=Rescale(1.0, 0.0, is_stated=False, kind=""),
-        is_scout=False,
-        traits=(),
-        pixel_offset=offset,
-    )
+    whole = _Object(header, belonging.modality, tuple(_pointer(item) for item in header.items(_DIMENSIONS)))
     return tuple(
         _described(replace(first, number=number), whole, {**shared, **_groups(own)})
         for number, own in enumerate(described)

@@ -97,17 +97,7 @@ def tiles_of(whole: Frame, elements: Elements) -> tuple[Frame, ...]:
     image, protocol = _csa(elements, _IMAGE_HEADER), _csa(elements, _SERIES_HEADER)
     text = _protocol(protocol)
     count = _tile_count(image, text)
-    across = math.isqrt(count - 1) + 1
-    rows, columns = whole.pixels.rows // across, whole.pixels.columns // across
-    if (
-        rows * across != whole.pixels.rows
-        or columns * across != whole.pixels.columns
-        or not rows
-        or not columns
-    ):
-        raise _undescribed(
-            f"{count} slices do not tile a picture of {whole.pixels.rows} x {whole.pixels.columns}"
-        )
+    across, rows, columns = _tiling(whole, count)
     corner = _corner(whole, rows, columns)
     layout = _layout(count, corner, image, text, elements.number(_BETWEEN))
     traits = (*whole.traits, *_diffusion(whole, image))
@@ -125,6 +115,17 @@ def tiles_of(whole: Frame, elements: Elements) -> tuple[Frame, ...]:
         )
         for number in range(count)
     )
+
+
+def _tiling(whole: Frame, count: int) -> tuple[int, int, int]:
+    """Tiles a row, and rows and columns of a tile: tiles fill a square, row by row."""
+    across = math.isqrt(count - 1) + 1
+    rows, rest = divmod(whole.pixels.rows, across)
+    columns, rest_across = divmod(whole.pixels.columns, across)
+    if min(rows, columns) < 1 or rest or rest_across:
+        size = f"{whole.pixels.rows} x {whole.pixels.columns}"
+        raise _undescribed(f"{count} slices do not tile a picture of {size}")
+    return across, rows, columns
 
 
 def _undescribed(what: str) -> GeometryError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final, final
@@ -73,19 +73,22 @@ class FrameReader:
         for place, frame in enumerate(frames):
             files.setdefault(frame.path, {}).setdefault(frame.number, []).append(place)
         for wanted in files.values():
-            first = frames[next(iter(wanted.values()))[0]]
             try:
                 with quiet_pydicom():
-                    for number in sorted(wanted):
-                        stored = self._stored(first, number)
-                        for place in wanted[number]:
-                            _put(_tile(stored, frames[place]), frames[place], into[place])
+                    self._fill_from(wanted, frames, into)
             except (*PYDICOM_ERRORS, zlib.error) as error:
                 raise UnreadableError(
                     "pixel data are cut short or damaged",
                     hint="copy or export the file again",
                     code=Code.TRUNCATED_FILE,
                 ) from error
+
+    def _fill_from(self, wanted: Mapping[int, Sequence[int]], frames: Sequence[Frame], into: Values) -> None:
+        """Read the pictures of one file, each for all the places that want it."""
+        for number, places in sorted(wanted.items()):
+            stored = self._stored(frames[places[0]], number)
+            for place in places:
+                _put(_tile(stored, frames[place]), frames[place], into[place])
 
     def _stored(self, frame: Frame, number: int) -> np.ndarray:
         """A picture of the file of a frame: whole stored values, or luminance."""
