@@ -104,12 +104,11 @@ def contours_of(dataset: Dataset, number: int) -> Iterator[Contour]:
     Raises:
         UnreadableError: If a contour is damaged.
     """
-    for item in dataset.get("ROIContourSequence") or ():
-        if int(item.ReferencedROINumber) == number:
-            for contour in item.get("ContourSequence") or ():
-                if _encloses(contour):
-                    kind = str(contour.ContourGeometricType).strip()
-                    yield Contour(_points(contour), kind == "CLOSEDPLANAR_XOR", frozenset(_images(contour)))
+    drawn = (item for item in dataset.ROIContourSequence if int(item.ReferencedROINumber) == number)
+    for contour in (contour for item in drawn for contour in item.get("ContourSequence") or ()):
+        if _encloses(contour):
+            kind = str(contour.ContourGeometricType).strip()
+            yield Contour(_points(contour), kind == "CLOSEDPLANAR_XOR", frozenset(_images(contour)))
 
 
 def images_of(dataset: Dataset) -> tuple[tuple[str, frozenset[str]], ...]:
