@@ -20,6 +20,7 @@ STEP_TOLERANCE = 0.02
 POSITION_TOLERANCE_MM = 0.02
 SAME_PLACE_MM = 1e-3
 _TILT_TOLERANCE = 0.01
+_WHOLE_TOLERANCE = 0.05
 _APART = "export each acquisition as a series of its own"
 _AGAIN = "export the original series again"
 
@@ -173,13 +174,14 @@ def _require_even(offsets: np.ndarray) -> None:
     allowed = max(POSITION_TOLERANCE_MM, STEP_TOLERANCE * usual)
     if np.abs(gaps - usual).max() <= allowed:
         return
-    lost = int(sum(round(gap / usual) - 1 for gap in gaps))
-    ratios = gaps / usual
-    if lost > 0 and np.abs(ratios - np.rint(ratios)).max() < 0.05:
-        what = f"{counted(lost, 'slice')} {'is' if lost == 1 else 'are'} missing between others"
-        hint = "export or pull the whole series again"
-        raise GeometryError(
-            what, expected=f"a slice every {usual:.3g} mm", hint=hint, code=Code.MISSING_SLICE
-        )
+    for step in (usual, float(gaps.min())):
+        ratios = gaps / step
+        lost = int(np.rint(ratios).sum()) - len(gaps)
+        if lost > 0 and np.abs(ratios - np.rint(ratios)).max() < _WHOLE_TOLERANCE and ratios.min() > 0.5:
+            what = f"{counted(lost, 'slice')} {'is' if lost == 1 else 'are'} missing between others"
+            hint = "export or pull the whole series again"
+            raise GeometryError(
+                what, expected=f"a slice every {step:.3g} mm", hint=hint, code=Code.MISSING_SLICE
+            )
     what = f"slices lie {gaps.min():.3g} to {gaps.max():.3g} mm apart"
     raise GeometryError(what, expected="even spacing", hint=_AGAIN, code=Code.UNEVEN_SPACING)

@@ -42,6 +42,8 @@ _SHOWN: Final = {
     "trigger_ms": "trigger_{}ms",
 }
 _NUMBERED: Final = {"acquired_at": "time", "acquisition_time": "time", "content_time": "time"}
+# Traits of volumes that only the order of their clocks tells apart
+_RANKED: Final = {clock: "phase_number" if clock == "trigger_ms" else "time_number" for clock in _CLOCKS}
 
 
 @final
@@ -99,7 +101,7 @@ def volumes_of(slots: Sequence[Sequence[Frame]]) -> tuple[Part, ...] | None:
             for clock in (name for name in _CLOCKS if name in varying):
                 groups = _by_clock(told, names, clock)
                 if groups is not None:
-                    return _named(groups, (*names, clock))
+                    return _named(groups, (*names, _RANKED[clock]))
     return _by_instance(told)
 
 
@@ -248,6 +250,8 @@ def _word(name: str, value: str, rank: int) -> str:
         return f"type_{value or 'none'}"
     if name in _NUMBERED:
         return f"{_NUMBERED[name]}_{rank}"
+    if name in _RANKED.values():
+        return f"{name.removesuffix('_number')}_{value}"
     if name in _SHOWN and value:
         return _SHOWN[name].format(value)
     return f"{name}_{rank}"
