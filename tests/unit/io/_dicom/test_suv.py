@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import io
 import math
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileDataset
 
+from medaug.core.volume import Unit
 from medaug.io._dicom.elements import Elements
 from medaug.io._dicom.frame import Rescale
 from medaug.io._dicom.suv import TAGS, to_suv
+from medaug.io.dicom import read_series
+from tests.unit.io._dicom.pictures import write_picture
 
 _F18_S = 6586.2
 
@@ -153,3 +158,25 @@ def test_one_injection_is_needed(number: int) -> None:
     isotope = dataset.RadiopharmaceuticalInformationSequence[0]
     dataset.RadiopharmaceuticalInformationSequence = [isotope] * number
     assert "RadiopharmaceuticalInformationSequence" in _read(dataset)[1]
+
+
+@pytest.mark.parametrize("is_weighed", [True, False])
+def test_a_pet_series_is_read_in_suv_or_says_why_not(tmp_path: Path, is_weighed: bool) -> None:
+    def change(dataset: FileDataset) -> None:
+        for element in _pet(**({} if is_weighed else {"PatientWeight": None})):
+            dataset.add(element)
+        dataset.Modality, dataset.RescaleSlope = "PT", "2"
+
+    stored = np.arange(30, dtype="<u2").reshape(5, 6)
+    path = write_picture(tmp_path / "a", stored, change, "1.2.840.10008.5.1.4.1.1.128")
+    read = read_series([path])
+    codes = {finding.code for finding in read.findings}
+    values = np.sort(read.volume.image.ravel())
+    if is_weighed:
+        assert read.volume.unit is Unit.SUV
+        assert np.allclose(values, np.arange(30) * 2 * 2.763367e-4, rtol=1e-6)
+        assert "suv-not-computed" not in codes
+    else:
+        assert read.volume.unit is Unit.ARBITRARY
+        assert np.array_equal(values, np.arange(30) * 2)
+        assert "suv-not-computed" in codes
