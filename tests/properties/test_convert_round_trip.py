@@ -64,7 +64,8 @@ def _write(
     folder: Path, number: int, one: dict[str, Any], drawn: dict[str, Any], rng: np.random.Generator
 ) -> CaseRecord:
     shape, channels = drawn["shape"], drawn["channels"]
-    affine = np.array([[0.7, 0.1, 0, -9.3], [-0.1, 0.9, 0.02, 4], [0, 0, 2.5, 0.1], [0, 0, 0, 1.0]])
+    turn = np.array([[0.96, 0.28, 0, 0], [-0.28, 0.96, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    affine = turn @ np.array([[0.7, 0, 0, -9.3], [0, 0.9, 0, 4], [0, 0, 2.5, 0.1], [0, 0, 0, 1.0]])
     # files hold float32
     grid = Grid(shape, affine.astype(np.float32).astype(np.float64))
     image = rng.normal(0, 400, (len(channels), *shape)).astype(np.float32)
