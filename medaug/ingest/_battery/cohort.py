@@ -14,7 +14,7 @@ from medaug.core.wording import counted
 from medaug.ingest._battery.likeness import UPRIGHT, Flip, Pair
 
 _NAMED = 5
-_ENOUGH_FOR_SPREAD, _FAR, _LEAST_SPREAD = 8, 6.0, 0.05
+_ENOUGH_FOR_SPREAD, _FAR, _LEAST_SPREAD = 8, 6.0, 0.1
 _TO_SIGMA = 0.6745
 _ENOUGH_FOR_SIDES, _CLEAR_SIDE, _AGREED = 20, 0.05, 0.95
 _COPY_OF_SAME_PATIENT, _CLEARLY_MIRRORED = 0.95, 0.1

@@ -202,10 +202,15 @@ class _Limits:
 
 
 def _unchosen_pairs(count: int) -> list[tuple[int, int]]:
-    """All pairs of a few cases, else some of cases that stand far apart, since neighbours may be of one patient."""
+    """All pairs of a few cases, else some of cases that stand far apart, since neighbours may be of one patient.
+
+    At several distances, since a set that was taken in twice holds every case again half way on.
+    """
     if count * (count - 1) // 2 <= _SAMPLED:
         return list(itertools.combinations(range(count), 2))
-    return [(n, (n + count // 2) % count) for n in range(0, count, -(-count // _SAMPLED))]
+    distances = (count // 2 - 1, count // 3 + 1, 2 * count // 5)
+    step = -(-count * len(distances) // _SAMPLED)
+    return [(n, (n + far) % count) for far in distances for n in range(0, count, step)]
 
 
 def _detail(thumb: Thumb, flip: Flip) -> Float32[np.ndarray, "I J K"]:
@@ -250,7 +255,7 @@ def _nearest(thumbs: Sequence[Thumb]) -> Iterator[tuple[int, int, Flip]]:
         alike = np.stack([_unit_vectors(_flipped(rows, flip) - mean) @ targets.T for flip in FLIPS])
         best, which = alike.max(axis=0), alike.argmax(axis=0)
         best[np.arange(len(rows)), start + np.arange(len(rows))] = -1
-        nearest = np.argsort(best, axis=1)[:, -_NEAREST:]
+        nearest = np.argpartition(best, -min(_NEAREST, len(thumbs)), axis=1)[:, -_NEAREST:]
         for row, other in itertools.product(range(len(rows)), range(nearest.shape[1])):
             at = (row, int(nearest[row, other]))
             if best[at] > _LEAST_PATTERN:

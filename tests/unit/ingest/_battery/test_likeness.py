@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from medaug.core.geometry import Grid
 from medaug.core.volume import Unit, Volume
 from medaug.ingest._battery import likeness
 from medaug.ingest._battery.likeness import Pair, fingerprint, near_pairs, sidedness, windowed
+from medaug.io.nifti import read_nifti
 
 SHAPE = (60, 56, 30)
 PATIENTS = 5
@@ -92,6 +94,11 @@ def test_where_all_follow_one_template_only_copies_are_named() -> None:
     assert (pair.first, pair.second) == (2, PATIENTS)
 
 
+def test_a_set_that_was_taken_in_twice_is_no_template() -> None:
+    found = _pairs([*SET, *(0.9 * image + 10 for image in SET)])
+    assert [(pair.first, pair.second) for pair in found] == [(n, n + PATIENTS) for n in range(PATIENTS)]
+
+
 def test_many_cases_are_compared_in_blocks_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     images = [*SET, SET[0][::-1]]
     whole = _pairs(images)
@@ -135,3 +142,15 @@ def test_the_mirrored_one_fits_the_others_mirrored() -> None:
     sides = sidedness([fingerprint(image) for image in images])
     assert sides[4] < -0.1
     assert (np.delete(sides, 4) > 0.05).all()
+
+
+def test_real_patients_are_told_apart_and_a_copy_of_one_is_found(medaug_data: Path) -> None:
+    files = sorted((medaug_data / "hippocampus" / "images").glob("*.nii.gz"))[:60]
+    if not files:
+        pytest.skip("no hippocampus in MEDAUG_DATA")
+    images = [read_nifti(file).array.astype(np.float32) for file in files]
+    assert _pairs(images) == []
+    copy = images[20][1:-1, 2:, 1:] * 0.2
+    copy = copy + RNG.normal(0, 0.03 * copy.std(), copy.shape)
+    (pair,) = _pairs([*images, copy.astype(np.float32)])
+    assert (pair.first, pair.second, pair.flip) == (20, len(images), (False, False, False))
