@@ -267,7 +267,8 @@ def _hash_files(files: Sequence[Path], job: _Job, progress: Progress) -> str:
     order = {path: number for number, path in enumerate(files)}
     told = [
         f"{f.case_id} {f.patient_id} {f.source.stated} {f.source.classes} {f.source.attributes} {f.source.problem} "
-        f"{f.source.label.tables if f.source.label else ''} "
+        f"{f.source.label.tables if f.source.label else ''} {f.source.channels} {f.source.recipe} "
+        f"{[image.sha256 for image in f.source.images]} "
         f"{[order[path] for path in f.source.files]}"
         for f in job.plan.cases
     ]
