@@ -8,7 +8,7 @@ from typing import Final, final
 
 import numpy as np
 from jaxtyping import Float
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 
 from medaug.core.errors import UnreadableError
@@ -159,8 +159,9 @@ def _raw(contour: Dataset) -> list[bytes] | list[float]:
     """The coordinates, not yet converted where pydicom has not done so: its own conversion is fifty times slower."""
     if _CONTOUR_DATA not in contour:
         return []
-    element = contour.get_item(_CONTOUR_DATA)
-    if isinstance(element, RawDataElement):
+    # pydicom's annotation leaves out that it may be raw
+    element: DataElement | RawDataElement = contour.get_item(_CONTOUR_DATA)
+    if not isinstance(element, DataElement):
         return (element.value or b"").strip(b" \0").split(b"\\")
     return [float(value) for value in contour.ContourData]
 
