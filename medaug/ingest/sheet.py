@@ -84,10 +84,12 @@ def sheet_row(case: Case, classes: Sequence[str], findings: Sequence[Finding]) -
     image = case.volume.image[0]
     labels = case.label_map.labels if case.label_map is not None else np.zeros(image.shape, np.uint8)
     low, high, window = _window(case.volume)
-    grey = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
     spacing = case.volume.grid.spacing_mm
     chosen = _slices(labels)
-    pictures = [_thumb(grey[:, :, k], labels[:, :, k], spacing[0], spacing[1]) for k in chosen]
+    pictures = []
+    for k in chosen:
+        grey = np.clip((image[:, :, k] - low) / max(high - low, 1e-6), 0, 1)
+        pictures.append(_thumb(grey, labels[:, :, k], spacing[0], spacing[1]))
     empty = np.full_like(pictures[0], 255)
     strip = np.concatenate(pictures + [empty] * (COLUMNS - len(pictures)), axis=1)
     present = [name for n, name in enumerate(classes, start=1) if (labels == n).any()]
