@@ -146,20 +146,28 @@ def _drawn(dataset: Dataset, region: Region, target: Target) -> tuple[Segment, l
     mask: Mask = np.zeros(target.grid.shape, dtype=bool)
     notes: list[Finding] = []
     for number, flat in layers.items():
-        affine = np.array(slices.affine_lps)
-        affine[:, 3] = affine @ np.array([0, 0, number, 1.0])
-        place = place_on(target.grid, affine, (slices.columns, slices.rows))
-        if place is None:
-            raise GeometryError("image is no grid of slices", code=Code.GEOMETRY)
         layer, odd = _layer(flat, slices)
-        place.put(layer, mask)
         notes += odd
+        if layer.any():
+            _put(layer, number, slices, mask, target)
     segment = Segment.of(region.number, region.name, mask)
     if not segment.voxels:
         notes.append(
             finding(Code.SEGMENT_EMPTY, "flagged", "a region is so small that it holds no voxel centre")
         )
     return segment, notes
+
+
+def _put(layer: Layer, number: int, slices: _Slices, mask: Mask, target: Target) -> None:
+    """Write the part of a slice that is not empty into the mask."""
+    rows, columns = np.flatnonzero(layer.any(axis=1)), np.flatnonzero(layer.any(axis=0))
+    part = layer[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    affine = np.array(slices.affine_lps)
+    affine[:, 3] = affine @ np.array([columns[0], rows[0], number, 1.0])
+    place = place_on(target.grid, affine, (part.shape[1], part.shape[0]))
+    if place is None:
+        raise GeometryError("image is no grid of slices", code=Code.GEOMETRY)
+    place.put(part, mask)
 
 
 @final
@@ -257,6 +265,8 @@ def _layer_notes(copies: int, crossing: int, cut: int) -> list[Finding]:
 
 def _without_copies(contours: Sequence[_Flat]) -> list[_Flat]:
     """Contours without those that another one repeats point for point, which exclusive or would wipe out."""
+    if len(contours) == 1:
+        return list(contours)
     kept: dict[bytes, _Flat] = {}
     for number, contour in enumerate(contours):
         corners = np.unique(contour.points + 0.0, axis=0)
