@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, final
 
 import numpy as np
 
@@ -31,6 +33,7 @@ from medaug.io.nifti import read_label
 
 UNSTATED = "OT"
 _HU_FLOOR = -500.0
+_NONE_HASHED: Final[Mapping[Path, str]] = MappingProxyType({})
 
 
 @final
@@ -60,7 +63,7 @@ class Converted:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class _Channel:
-    """One channel as read; ``name`` is empty where nothing tells it."""
+    """One channel as read; ``name`` is empty where nothing tells it, ``files`` are those without a ``sha256`` yet."""
 
     name: str
     image: np.ndarray
@@ -71,10 +74,16 @@ class _Channel:
     unit: Unit | None = None
     findings: tuple[Finding, ...] = ()
     series: SeriesVolume | None = None
+    files: tuple[Path, ...] = ()
 
 
 def convert(
-    found: Identified, class_names: tuple[str, ...], policy: Policy, *, labels_expected: bool
+    found: Identified,
+    class_names: tuple[str, ...],
+    policy: Policy,
+    *,
+    labels_expected: bool,
+    digests: Mapping[Path, str] = _NONE_HASHED,
 ) -> Converted:
     """Read and check one case.
 
@@ -83,6 +92,7 @@ def convert(
         class_names: The class table of the dataset.
         policy: What the command line says of all cases.
         labels_expected: Whether an image without a label is worth a finding.
+        digests: SHA-256 of files that were hashed already; those of a series are not read for it again.
 
     Returns:
         The case, or the findings that refuse it; wrong data and missing packages raise nothing.
@@ -92,7 +102,7 @@ def convert(
         return Converted(None, facts, found.findings)
     try:
         refuse(checks.check_stated(found.source.problem, found.case_id, found.source.problem_code))
-        return _convert(found, class_names, policy, labels_expected=labels_expected)
+        return _convert(found, class_names, policy, digests, labels_expected=labels_expected)
     except RefusedError as refusal:
         return Converted(None, facts, (*found.findings, *refusal.findings))
     except DataError as error:
@@ -102,7 +112,12 @@ def convert(
 
 
 def _convert(
-    found: Identified, class_names: tuple[str, ...], policy: Policy, *, labels_expected: bool
+    found: Identified,
+    class_names: tuple[str, ...],
+    policy: Policy,
+    digests: Mapping[Path, str],
+    *,
+    labels_expected: bool,
 ) -> Converted:
     source, case_id = found.source, found.case_id
     channels = [
@@ -117,7 +132,9 @@ def _convert(
         note = checks.check_label_missing(case_id, required=policy.require_labels)
         refuse(note)
         labelled = Labelled(None, (), (note,))
-    stated = (policy.spacing or source.stated.spacing) is not None
+    # positions in a DICOM header are those of the scanner; other files may carry a unit affine for want of a better one
+    is_dicom = any(image.kind == "dicom" for image in source.images)
+    stated = is_dicom or (policy.spacing or source.stated.spacing) is not None
     spacing = checks.check_spacing(volume.grid, case_id, known=volume.spacing_known, stated=stated)
     odd = [note.model_copy(update={"case_id": case_id}) for channel in channels for note in channel.findings]
     findings = (*found.findings, *odd, *labelled.findings, *([spacing] if spacing else []))
@@ -127,7 +144,7 @@ def _convert(
         lesion_free=source.stated.lesion_free,
         licence=policy.licence or source.stated.licence,
         terms=policy.terms or source.stated.terms,
-        source_sha256=source.stated.source_sha256 or _digests(channels) + labelled.sha256,
+        source_sha256=source.stated.source_sha256 or _digests(channels, digests) + labelled.sha256,
         findings=tuple(dict.fromkeys(finding.code for finding in findings)),
     )
     digest = hashlib.sha256(np.ascontiguousarray(volume.image).data).hexdigest()
@@ -143,9 +160,11 @@ def _labelled(found: Identified, image: _Channel, class_names: tuple[str, ...], 
     return read_labels(found, target, class_names, policy.choices)
 
 
-def _digests(channels: Sequence[_Channel]) -> tuple[str, ...]:
+def _digests(channels: Sequence[_Channel], known: Mapping[Path, str]) -> tuple[str, ...]:
     """The hashes of all files, each once."""
-    return tuple(dict.fromkeys(digest for channel in channels for digest in channel.sha256))
+    files = dict.fromkeys(path for channel in channels for path in channel.files)
+    hashed = [known.get(path) or sha256_if_readable(path) for path in files]
+    return tuple(dict.fromkeys([*(digest for channel in channels for digest in channel.sha256), *hashed]))
 
 
 def _edit_mask(source: LabelSource | None, grid: Grid, case_id: str) -> Mask | None:
@@ -185,7 +204,6 @@ def _read_channels(source: ImageSource, choices: Choices, case_id: str) -> list[
 
 def _read_stack(channel: str, stack: Stack, case_id: str) -> list[_Channel]:
     read = read_stack(stack, where=case_id)
-    digests = tuple(sha256_if_readable(path) for path in stack.files)
     names = stack.channels if len(stack.channels) > 1 else (channel,)
     return [
         _Channel(
@@ -193,11 +211,12 @@ def _read_stack(channel: str, stack: Stack, case_id: str) -> list[_Channel]:
             image,
             read.volume.grid,
             read.volume.spacing_known,
-            digests,
+            (),
             read.modality,
             read.volume.unit,
             read.findings if n == 0 else (),
             read,
+            stack.files,
         )
         for n, (name, image) in enumerate(zip(names, read.volume.image, strict=True))
     ]
