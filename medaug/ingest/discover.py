@@ -19,7 +19,7 @@ from medaug.ingest.described import is_described, read_described
 from medaug.ingest.folders import pair_files
 from medaug.ingest.frames import each_frame
 from medaug.ingest.series import pair_series
-from medaug.ingest.sources import Discovery, SourceCase, Stray
+from medaug.ingest.sources import Choices, Discovery, SourceCase, Stray
 from medaug.ingest.table import TABLE, read_table
 from medaug.ingest.unpack import Opened, out_within
 from medaug.ingest.walk import Tree, walk
@@ -28,9 +28,28 @@ from medaug.io.formats import kind_of, unsupported_format
 from medaug.io.headers import looks_like_dicom
 from medaug.io.images import companion
 from medaug.io.media import Medium, is_dicomdir, read_medium
-from medaug.io.stored import Frames
 
 _ID_LENGTH = 64
+_DEFAULT = Choices()
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class How:
+    """What the command line wants of sources.
+
+    Attributes:
+        keep_ids: Show the names of other files than DICOM as case ids.
+        choices: How files are read; ``cases`` makes every frame of a fourth axis a case of its own.
+        workers: Processes that parse DICOM headers.
+    """
+
+    keep_ids: bool = False
+    choices: Choices = _DEFAULT
+    workers: int = 1
+
+
+_AS_IT_IS = How()
 
 
 def discover(
@@ -38,9 +57,8 @@ def discover(
     labels: Path | None,
     tick: Callable[[], None] = lambda: None,
     *,
-    keep_ids: bool = False,
+    how: How = _AS_IT_IS,
     opened: Opened | None = None,
-    frames: Frames = None,
 ) -> Discovery:
     """Find the cases of all sources.
 
@@ -53,9 +71,8 @@ def discover(
         sources: Folders or files.
         labels: A table in the form of ``cases.csv``, or None.
         tick: Called once a file that is looked at.
-        keep_ids: Show the names of other files than DICOM as case ids.
+        how: What the command line wants of them.
         opened: How their archives were unpacked; the dataset to be, which it names, is never looked into.
-        frames: ``cases`` makes every frame of a fourth axis a case of its own.
 
     Raises:
         DataError: If a source is missing or holds nothing, or a table or ``dataset.json`` cannot be used.
@@ -69,18 +86,18 @@ def discover(
     known = Discovery((), () if opened is None else tuple(opened.strays))
     if labels is not None:
         folders = [source for source in sources if source.is_dir()]
-        return _framed(known.joined(read_table(labels, 0, folders)), frames)
+        return _framed(known.joined(read_table(labels, 0, folders)), how.choices)
     found = known
-    look = _Look(tick, opened, keep_ids)
+    look = _Look(tick, opened, how)
     for number, source in enumerate(sources):
         found = found.joined(_one(source, number, look))
     if not found.cases and not found.strays:
         raise DataError("sources hold no file", where="SRC", expected="NIfTI or DICOM files, or a cases.csv")
-    return _framed(found, frames)
+    return _framed(found, how.choices)
 
 
-def _framed(found: Discovery, frames: Frames) -> Discovery:
-    return replace(found, cases=each_frame(found.cases)) if frames == "cases" else found
+def _framed(found: Discovery, choices: Choices) -> Discovery:
+    return replace(found, cases=each_frame(found.cases)) if choices.frames == "cases" else found
 
 
 @final
@@ -90,7 +107,7 @@ class _Look:
 
     tick: Callable[[], None]
     opened: Opened | None
-    keep_ids: bool
+    how: How
 
     def skipped_in(self, source: Path) -> frozenset[Path]:
         """The dataset to be, where it lies in this source."""
@@ -117,7 +134,7 @@ def _one(source: Path, number: int, look: _Look) -> Discovery:
         return look.table(source / TABLE, number)
     if is_bids(source):
         tree = look.through(source, skip)
-        found = read_bids(source, tree.files, number, keep_ids=look.keep_ids)
+        found = read_bids(source, tree.files, number, keep_ids=look.how.keep_ids)
         return Discovery((), tuple(tree.strays)).joined(found)
     own = () if (source / DATASET_JSON).is_file() else _own_sources(source, skip)
     found = Discovery(())
@@ -203,8 +220,9 @@ def _pair(folder: Path, files: list[Path], number: int, look: _Look) -> Discover
         look.tick()
     taken = {folder / DATASET_JSON, *readable, *(companion(path) for path in readable)}
     unsupported, odd = _unsupported([path for path in files if path not in taken])
-    series = pair_series([path for path in files if path not in taken | unsupported], number, look.tick)
-    pairs = pair_files(folder, readable, number, keep_ids=look.keep_ids, beside_images=bool(series.cases))
+    rest = [path for path in files if path not in taken | unsupported]
+    series = pair_series(rest, number, look.tick, look.how.choices, look.how.workers)
+    pairs = pair_files(folder, readable, number, keep_ids=look.how.keep_ids, beside_images=bool(series.cases))
     return pairs.joined(odd).joined(series)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO, final
 
@@ -27,11 +28,12 @@ _WAITING_BYTES = 64 << 20
 @final
 @dataclass(frozen=True, slots=True)
 class ReadingPlan:
-    """The cases with their ids, and what holds for all of them."""
+    """The cases with their ids, what holds for all of them, and the SHA-256 of source files that were hashed already."""
 
     cases: tuple[Identified, ...]
     class_names: tuple[str, ...]
     policy: Policy
+    digests: Mapping[Path, str] = field(default_factory=dict)
 
 
 @final
@@ -75,8 +77,9 @@ def read_cases(dataset: Path, plan: ReadingPlan, progress: Progress) -> list[Rea
         for position, found in enumerate(plan.cases):
             if position in done:
                 continue
+            expected = found.source.source in with_labels
             read = convert(
-                found, plan.class_names, plan.policy, labels_expected=found.source.source in with_labels
+                found, plan.class_names, plan.policy, labels_expected=expected, digests=plan.digests
             )
             if read.case is None:
                 done[position] = _logged(log, position, _entry(found, None, read))

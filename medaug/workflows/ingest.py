@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, final
 
@@ -30,7 +31,7 @@ from medaug.core.storage import require_free_space, sha256_if_readable, sha256_t
 from medaug.core.wording import counted
 from medaug.ingest.checks import note_made_up_classes
 from medaug.ingest.classes import class_table, with_class_names
-from medaug.ingest.discover import Identified, discover, identify
+from medaug.ingest.discover import How, Identified, discover, identify
 from medaug.ingest.naming import ClassMap, parse_class_map
 from medaug.ingest.reading import RESUME, ReadingPlan, read_cases, record_paths
 from medaug.ingest.settle import ReadCase, Settled, settle
@@ -200,13 +201,14 @@ def _ingest(options: IngestOptions, job: _Job, progress: Progress) -> IngestSumm
         {path for found in job.plan.cases for path in found.source.files}
         | {p for s in job.strays for p in s.files}
     )
-    inputs = {"sources": _hash_files(files, job, progress)}
+    digests = _digests(files, progress)
+    inputs = {"sources": _hash_sources(digests, job)}
     asked = _asked(options, job.name)
     if finished(options.out, "ingest", asked, inputs):
         return _summary(options.out)
     require_free_space(options.out, int(1.5 * sum(path.stat().st_size for path in files)))
     with open_run(options.out, "ingest", asked, inputs) as run:
-        read = read_cases(options.out, job.plan, progress)
+        read = read_cases(options.out, replace(job.plan, digests=digests), progress)
         settled = settle(read, job.plan.class_names, (*job.notes, *_stray_findings(job.strays)))
         _finish(options, job, read, settled, run)
         run.log("ingested", cases=len(settled.records), findings=len(settled.findings))
@@ -220,9 +222,8 @@ def _prepare(options: IngestOptions, sources: Opened, progress: Progress) -> _Jo
         sources.sources,
         options.labels,
         progress.advance,
-        keep_ids=options.keep_ids,
+        how=How(options.keep_ids, options.choices, options.workers or os.cpu_count() or 1),
         opened=sources,
-        frames=options.frames,
     )
     cases, made_up = with_class_names(found.cases, class_map)
     policy = Policy(
@@ -256,15 +257,20 @@ def _asked(options: IngestOptions, name: str) -> _Asked:
     )
 
 
-def _hash_files(files: Sequence[Path], job: _Job, progress: Progress) -> str:
-    """One hash over the files and over what the tables say of them; it names neither."""
+def _digests(files: Sequence[Path], progress: Progress) -> dict[Path, str]:
+    """The hash of every file, which is read for it once."""
     progress.start("hashing files", len(files))
-    parts = []
+    found = {}
     for path in files:
-        parts.append(sha256_if_readable(path))
+        found[path] = sha256_if_readable(path)
         progress.advance()
+    return found
+
+
+def _hash_sources(digests: Mapping[Path, str], job: _Job) -> str:
+    """One hash over the files and over what the tables say of them; it names neither."""
     # where a file lies does not matter; what it is to its case does
-    order = {path: number for number, path in enumerate(files)}
+    order = {path: number for number, path in enumerate(digests)}
     told = [
         f"{f.case_id} {f.patient_id} {f.source.stated} {f.source.classes} {f.source.attributes} {f.source.problem} "
         f"{f.source.label.tables if f.source.label else ''} {f.source.channels} {f.source.recipe} "
@@ -272,7 +278,7 @@ def _hash_files(files: Sequence[Path], job: _Job, progress: Progress) -> str:
         f"{[order[path] for path in f.source.files]}"
         for f in job.plan.cases
     ]
-    return sha256_text("\n".join([*parts, *told]))
+    return sha256_text("\n".join([*digests.values(), *told]))
 
 
 def _stray_id(number: int) -> str:
