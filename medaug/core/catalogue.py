@@ -374,6 +374,11 @@ CATALOGUE: Final[dict[Code, Entry]] = {
         "A contour reaches outside the image; what lies outside is cut off.",
         "Nothing, unless a lesion is cut.",
     ),
+    Code.CONTOUR_GAPS: Entry(
+        ("flagged",),
+        "A region has contours on every other slice or fewer, and nothing between them.",
+        "Interpolate the contours at the source, if the slices between belong to the region.",
+    ),
     Code.CONTOUR_IGNORED: Entry(
         ("flagged",),
         "Points, open curves or contours of fewer than three points enclose nothing and were left out.",

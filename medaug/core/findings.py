@@ -87,6 +87,7 @@ class Code(StrEnum):
     CONTOUR_OFF_SLICE = "contour-off-slice"
     CONTOURS_CROSS = "contours-cross"
     CONTOUR_CUT = "contour-cut"
+    CONTOUR_GAPS = "contour-gaps"
     CONTOUR_IGNORED = "contour-ignored"
     SEGMENT_EMPTY = "segment-empty"
     FRACTIONS_THRESHOLDED = "fractions-thresholded"

@@ -33,6 +33,8 @@ _FARTHEST: Final = 1e6
 _DECIMALS: Final = 6
 _CROSSING_SHARE: Final = 0.05
 _CROSSING_PIXELS: Final = 2
+# Two contours apart may be two lesions; so many with never two in a row are a habit
+_SEVERAL: Final = 3
 
 
 def read_structures(
@@ -150,6 +152,9 @@ def _drawn(dataset: Dataset, region: Region, target: Target) -> tuple[Segment, l
         notes += odd
         if layer.any():
             _put(layer, number, slices, mask, target)
+    if len(layers) >= _SEVERAL and min(np.diff(sorted(layers))) > 1:
+        message = "a region has contours on every other slice or fewer; nothing was drawn between: interpolate them at the source"
+        notes.append(finding(Code.CONTOUR_GAPS, "flagged", message))
     segment = Segment.of(region.number, region.name, mask)
     if not segment.voxels:
         notes.append(

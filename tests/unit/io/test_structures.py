@@ -159,6 +159,14 @@ def test_a_contour_that_stands_twice_is_drawn_once(tmp_path: Path, files: list[P
     assert _read(tmp_path / "rt", files, wiped, target).segments[0].voxels == 0
 
 
+def test_contours_on_every_other_slice_are_flagged(tmp_path: Path, files: list[Path], target: Target) -> None:
+    found = _read(tmp_path / "rt", files, [Drawn(n, SQUARE) for n in (0, 2, 4)], target)
+    assert [(f.code, f.severity) for f in found.findings] == [("contour-gaps", "flagged")]
+    assert found.segments[0].voxels == 27
+    for slices in ((0, 4), (0, 1, 4)):
+        assert _read(tmp_path / "rt", files, [Drawn(n, SQUARE) for n in slices], target).findings == ()
+
+
 def test_contours_that_cross_are_refused_or_flagged(
     tmp_path: Path, files: list[Path], target: Target
 ) -> None:
