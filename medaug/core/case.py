@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Protocol, final
+from typing import Literal, Protocol, Self, final
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from medaug.core.config import Document, Frozen
 from medaug.core.errors import DataError
@@ -98,6 +98,13 @@ class CaseRecord(Frozen):
     findings: tuple[str, ...] = Field(default=(), description="codes; the texts stand in findings.json")
     licence: str | None = None
     terms: str | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """DICOM has no image file here, others one a channel or one for all."""
+        if len(self.images) not in (0, 1, len(self.channels)):
+            raise ValueError(f"case has {len(self.images)} image files for {len(self.channels)} channels")
+        return self
 
     @property
     def holds_channels_in_one_file(self) -> bool:

@@ -98,6 +98,13 @@ def test_a_manifest_names_nothing_outside_its_folder(dataset: Path, path: str) -
         read_described(dataset, _files(dataset), 0)
 
 
+def test_a_manifest_with_other_files_than_channels_is_refused(dataset: Path) -> None:
+    stored = read_manifest(dataset).cases[0].images
+    _change(dataset, images=stored * 2, channels=("a", "b", "c"))
+    with pytest.raises(DataError, match="2 image files for 3 channels"):
+        _ingest(dataset)
+
+
 @pytest.mark.parametrize("text", ["{", '{"schema_version": 99, "classes": [], "cases": []}'])
 def test_a_damaged_manifest_is_refused(dataset: Path, text: str) -> None:
     (dataset / MANIFEST).write_text(text)
