@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import final
@@ -15,6 +16,12 @@ from medaug.io._dicom.frame import PixelFormat
 _SOI, _SIZ = b"\xff\xd8", b"\xff\x4f\xff\x51"
 # Start of frame of JPEG (ITU-T T.81 table B.1; C4, C8 and CC are other markers) and JPEG-LS (T.87)
 _FRAME_STARTS = frozenset({0xF7, *range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_END, _SCAN = 0xD9, 0xDA
+# tables, comments, application data and extensions of JPEG-LS
+_SEGMENTS = _FRAME_STARTS | {_END, _SCAN, 0xC4, 0xCC, 0xF8, 0xFE, *range(0xDB, 0xDE), *range(0xE0, 0xF0)}
+# Within a scan only stuffed bytes and restarts follow FF (T.81 B.1.1.5); JPEG-LS stuffs a bit (T.87 A.1)
+_SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_SCAN_END_LS = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 
 
 @final
@@ -57,10 +64,16 @@ def _picture(encoded: bytes, syntax: str) -> Picture | None:
     try:
         if syntax in JPEG2000TransferSyntaxes:
             return _jpeg_2000(encoded)
-        if syntax in JPEGTransferSyntaxes or syntax in JPEGLSTransferSyntaxes:
-            return _jpeg(encoded)
+        if syntax in JPEGTransferSyntaxes:
+            return _jpeg(encoded, _SCAN_END)
+        if syntax in JPEGLSTransferSyntaxes:
+            return _jpeg(encoded, _SCAN_END_LS)
     except (IndexError, struct.error) as error:
-        raise UnreadableError("compressed pixel data are cut short", code=Code.TRUNCATED_FILE) from error
+        raise UnreadableError(
+            "compressed pixel data are cut short or damaged",
+            hint="copy or export the file again",
+            code=Code.TRUNCATED_FILE,
+        ) from error
     return None
 
 
@@ -74,18 +87,31 @@ def _jpeg_2000(encoded: bytes) -> Picture:
     return Picture(lower - upper, right - left, samples)
 
 
-def _jpeg(encoded: bytes) -> Picture:
-    """Sizes in the start-of-frame segment (ITU-T T.81 B.2.2)."""
+def _jpeg(encoded: bytes, scan_end: re.Pattern[bytes]) -> Picture:
+    """Sizes in the start-of-frame segment (ITU-T T.81 B.2.2); segments and scans must follow each other to the end.
+
+    Decoders fill up what a damaged scan leaves open, and call that a warning.
+    """
     if encoded[:2] != _SOI:
         raise IndexError
+    picture: Picture | None = None
     place = 2
     while True:
         while encoded[place] == 0xFF and encoded[place + 1] == 0xFF:
             place += 1  # fill bytes
-        if encoded[place] != 0xFF:
+        marker = encoded[place + 1]
+        if encoded[place] != 0xFF or marker not in _SEGMENTS:
             raise IndexError
-        if encoded[place + 1] in _FRAME_STARTS:
-            rows, columns, samples = struct.unpack_from(">HHB", encoded, place + 5)
-            return Picture(rows, columns, samples)
+        if marker == _END:
+            if picture is None or encoded[place + 2 :].strip(b"\0\xff"):
+                raise IndexError
+            return picture
         (length,) = struct.unpack_from(">H", encoded, place + 2)
+        if marker in _FRAME_STARTS:
+            picture = Picture(*struct.unpack_from(">HHB", encoded, place + 5))
         place += 2 + max(length, 2)
+        if marker == _SCAN:
+            found = scan_end.search(encoded, place)
+            if found is None:
+                raise IndexError
+            place = found.start()

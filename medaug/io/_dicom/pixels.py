@@ -33,7 +33,7 @@ from medaug.io._dicom.values import is_inverted
 
 Values = Float[np.ndarray, "N rows columns"]
 
-_QUIET_PLUGIN = "pylibjpeg"
+_QUIET_PLUGINS = ("pylibjpeg", "pillow")
 _LUMINANCE_FIRST = frozenset({"YBR_FULL", "YBR_FULL_422"})
 # Deflated headers (waveforms, overlays, private parts) beside the pixels
 _HEADER_ROOM: Final = 1 << 26
@@ -214,8 +214,8 @@ def _decoded(frame: Frame, encoded: bytes) -> tuple[np.ndarray, str]:
     single.PhotometricInterpretation = pixels.photometric
     single.PixelData = encapsulate([encoded], has_bot=False)
     decoder = _decoder(pixels)
-    # where the other decoders of JPEG 2000 meet damage they write to the terminal by themselves
-    plugin = _QUIET_PLUGIN if _QUIET_PLUGIN in decoder.available_plugins else ""
+    # where the other decoders of JPEG meet damage they write to the terminal by themselves
+    plugin = next((name for name in _QUIET_PLUGINS if name in decoder.available_plugins), "")
     picture, facts = decoder.as_array(single, index=0, raw=True, decoding_plugin=plugin)
     return picture, str(facts["photometric_interpretation"])
 

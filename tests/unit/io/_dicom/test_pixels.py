@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -303,6 +304,39 @@ def test_compressed_frames_that_are_not_there_or_damaged_are_refused(tmp_path: P
         with pytest.raises(UnreadableError) as caught:
             read_frames(frames)
         assert caught.value.code == Code.TRUNCATED_FILE
+
+
+def _stripped(encoded: bytes) -> bytes:
+    return encoded.rstrip(b"\0")[:-2]
+
+
+def _ended_early(encoded: bytes) -> bytes:
+    half = len(encoded) // 2
+    return encoded[:half] + b"\xff\xd9" + encoded[half:]
+
+
+def _strange(encoded: bytes) -> bytes:
+    half = len(encoded) // 2
+    return encoded[:half] + b"\xff\x81" + encoded[half:]
+
+
+@pytest.mark.parametrize("damage", [_stripped, _ended_early, _strange])
+@pytest.mark.parametrize(
+    "name", ["SC_rgb_jpeg_gdcm.dcm", "SC_rgb_dcmtk_+eb+cr.dcm", "SC_rgb_jls_lossy_line.dcm"]
+)
+def test_scans_that_decoders_would_fill_up_are_refused(
+    tmp_path: Path, name: str, damage: Callable[[bytes], bytes]
+) -> None:
+    dataset = pydicom.dcmread(Path(str(get_testdata_file(name))))
+    dataset.Modality = "OT"
+    (encoded,) = pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1)
+    for number, frame in enumerate((encoded, damage(encoded))):
+        encoded_as(dataset.file_meta.TransferSyntaxUID, frame)(dataset)
+        dataset.save_as(tmp_path / str(number))
+    assert read_frames(frames_of(tmp_path / "0")).std() > 10
+    with pytest.raises(UnreadableError) as caught:
+        read_frames(frames_of(tmp_path / "1"))
+    assert caught.value.code == Code.TRUNCATED_FILE
 
 
 def test_more_than_any_compression_can_hold_is_absurd(tmp_path: Path) -> None:
