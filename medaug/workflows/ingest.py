@@ -206,7 +206,7 @@ def _ingest(options: IngestOptions, job: _Job, progress: Progress) -> IngestSumm
     asked = _asked(options, job.name)
     if finished(options.out, "ingest", asked, inputs):
         return _summary(options.out)
-    require_free_space(options.out, int(1.5 * sum(path.stat().st_size for path in files)))
+    require_free_space(options.out, int(1.5 * sum(path.stat().st_size for path in files if path.is_file())))
     with open_run(options.out, "ingest", asked, inputs) as run:
         read = read_cases(options.out, replace(job.plan, digests=digests), progress)
         settled = settle(read, job.plan.class_names, (*job.notes, *_stray_findings(job.strays)))
@@ -238,7 +238,19 @@ def _prepare(options: IngestOptions, sources: Opened, progress: Progress) -> _Jo
     notes = (note_made_up_classes(),) if made_up else ()
     name = options.name or options.out.absolute().name or "dataset"
     plan = ReadingPlan(identify(cases), class_table(cases), policy)
+    _require_classes(options.choices.priority, plan.class_names)
     return _Job(plan, found.strays, notes, name, sources)
+
+
+def _require_classes(priority: Sequence[str], class_names: Sequence[str]) -> None:
+    """Refuse a priority that would be without effect for a slip of the pen."""
+    unknown = [name for name in priority if name not in class_names]
+    if unknown:
+        raise ConfigError(
+            f"there is no class {unknown[0]}",
+            where="--priority",
+            expected=f"of {', '.join(class_names[:10]) or 'none'}",
+        )
 
 
 def _asked(options: IngestOptions, name: str) -> _Asked:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from medaug.core.case import Manifest, read_manifest
-from medaug.core.errors import DataError, DependencyError
+from medaug.core.errors import ConfigError, DataError, DependencyError
 from medaug.core.runs import NoProgress
 from medaug.io.dataset import load_case
 from medaug.io.headers import scan
@@ -89,6 +89,8 @@ def test_overlap_needs_a_priority_and_unknown_names_are_refused(tmp_path: Path) 
     with pytest.raises(DataError, match="--class-map"):
         _ingest(tmp_path / "in", tmp_path / "some", class_map="GTV=tumour")
     assert ("label-name-unknown") in [code for _, code, _ in _findings(tmp_path / "some")]
+    with pytest.raises(ConfigError, match="no class Mass; expected of GTV, Mass 1, BODY"):
+        _ingest(tmp_path / "in", tmp_path / "slip", priority="Mass,GTV")
     manifest = _ingest(tmp_path / "in", tmp_path / "ordered", priority="Mass 1,GTV")
     assert set(manifest.classes) == {"Mass 1", "GTV", "BODY"}
     labels = _labels(tmp_path / "ordered", manifest)
