@@ -10,6 +10,7 @@ from pydicom.dataset import FileDataset
 from medaug.ingest.series import pair_series
 from medaug.ingest.sources import Discovery
 from tests.unit.io.series import MR, reread, stored_values, write_seg, write_series
+from tests.unit.io.structure_sets import Drawn, write_structures
 
 
 def _pair(folder: Path) -> Discovery:
@@ -86,3 +87,36 @@ def test_a_damaged_segmentation_refuses_its_case(tmp_path: Path) -> None:
     del seg.SegmentSequence
     seg.save_as(tmp_path / "seg.dcm")
     assert "declares no segments" in _pair(tmp_path).cases[0].problem
+
+
+def test_structure_sets_go_to_their_series_and_empty_ones_are_no_labels(tmp_path: Path) -> None:
+    ct = write_series(tmp_path / "ct", stored_values(3))
+    square = ((1.5, 0.5), (4.5, 0.5), (4.5, 3.5))
+    write_structures(tmp_path / "rt", ct, {"GTV": [Drawn(1, square)], "template": []})
+    write_structures(tmp_path / "empty", ct, {"template": [], "point": [Drawn(1, square[:1], "POINT")]})
+    found = _pair(tmp_path)
+    (case,) = found.cases
+    assert case.label is not None
+    assert case.label.files == (tmp_path / "rt",)
+    assert [item.name for item in case.label.drawings[0].declared] == ["GTV"]
+    assert [(s.code, s.severity, s.files) for s in found.strays] == [
+        ("segment-empty", "flagged", (tmp_path / "empty",))
+    ]
+
+
+def test_dose_and_plan_are_no_images(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", stored_values(3))
+
+    def dose(dataset: FileDataset, number: int) -> None:
+        dataset.SOPClassUID, dataset.Modality = "1.2.840.10008.5.1.4.1.1.481.2", "RTDOSE"
+
+    def plan(dataset: FileDataset, number: int) -> None:
+        dataset.SOPClassUID, dataset.Modality = "1.2.840.10008.5.1.4.1.1.481.5", "RTPLAN"
+        for name in ("Rows", "Columns", "PixelData"):
+            delattr(dataset, name)
+
+    write_series(tmp_path / "dose", stored_values(1), dose)
+    write_series(tmp_path / "plan", stored_values(1), plan)
+    found = _pair(tmp_path)
+    assert len(found.cases) == 1
+    assert [(s.code, s.severity) for s in found.strays] == [("not-an-image", "flagged")] * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -377,3 +378,11 @@ def test_real_segmentations_have_the_staged_voxel_counts(medaug_data: Path) -> N
     read, counts = _real(medaug_data / "dicom" / "seg")
     assert {name: {str(s.number): s.voxels for s in found.segments} for name, found in read.items()} == counts
     assert len(read) == 12
+
+
+def test_reading_needs_no_extra(
+    tmp_path: Path, files: list[Path], target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_seg(tmp_path / "seg", files, _masks(), ["solid"])
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    assert read_seg(tmp_path / "seg", target).segments[0].voxels == 8
