@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import sys
-import traceback
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import cast
 
 import typer
@@ -14,7 +13,7 @@ from pydantic import ValidationError
 
 from medaug import __version__
 from medaug.cli import data, evidence, pacs, sharing, synthesis
-from medaug.cli.render import show_error
+from medaug.cli.render import show_error, show_trace
 from medaug.core.config import explain
 from medaug.core.errors import ConfigError, InterruptedRunError, MedaugError, StorageError
 from medaug.core.storage import storage_error
@@ -57,6 +56,11 @@ def _stop(_signum: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _show_defect(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+    """The traceback of a defect, under the same rule as that of every error."""
+    show_trace(error)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code documented in docs/reference/exit-codes.md."""
     given = sys.argv[1:] if argv is None else argv
@@ -68,10 +72,13 @@ def main(argv: list[str] | None = None) -> int:
             raise KeyboardInterrupt
     except _KNOWN as error:
         if "--debug" in given:
-            traceback.print_exception(error)
+            show_trace(error)
         failure = translate(error)
         show_error(failure.line())
         return failure.exit_code
+    finally:
+        # typer sets one of its own when it is called
+        sys.excepthook = _show_defect
     return code if isinstance(code, int) else 0
 
 

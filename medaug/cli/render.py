@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -22,6 +23,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from medaug.core.errors import MedaugError
 from medaug.core.results import Summary
 from medaug.core.runs import Progress as ProgressProtocol
 
@@ -109,4 +111,25 @@ def call(workflow: Callable[[O, ProgressProtocol], Summary], options: O, *, as_j
 def show_error(line: str) -> None:
     """One line on standard error."""
     sys.stderr.write(f"medaug: {line}\n")
+    sys.stderr.flush()
+
+
+def show_trace(error: BaseException) -> None:
+    """The traceback of an error and of its causes: code alone, and words of medaug's own.
+
+    What other libraries say may quote file names and headers, which identify patients; their errors are named only.
+    """
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    for link in reversed(chain):
+        said = (
+            link.line() if isinstance(link, MedaugError) else "(its words may quote a file and are not shown)"
+        )
+        sys.stderr.write(
+            "Traceback (most recent call last):\n" + "".join(traceback.format_tb(link.__traceback__))
+        )
+        sys.stderr.write(f"{type(link).__qualname__}: {said}\n\n")
     sys.stderr.flush()

@@ -94,7 +94,12 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_if_readable(path: Path) -> str:
-    """The same, or ``unreadable`` where the file is to be refused later, by the case it belongs to."""
+    """The same, or ``unreadable`` where the file is to be refused later, by the case it belongs to.
+
+    Nothing but a plain file is opened: a pipe would be waited for.
+    """
+    if not path.is_file():
+        return "unreadable"
     try:
         return sha256_file(path)
     except StorageError:

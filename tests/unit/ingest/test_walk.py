@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from medaug.core.errors import StorageError
+from medaug.core.storage import sha256_if_readable
 from medaug.ingest.walk import walk
 from tests.unit.ingest.material import deep_folder
 
@@ -52,6 +53,7 @@ def test_loops_pipes_and_sockets_neither_hang_nor_vanish_in_silence(tmp_path: Pa
         ("not-an-image", "flagged", "2"),
     ]
     assert not any("Meier" in stray.message for stray in tree.strays)
+    assert {sha256_if_readable(path) for stray in tree.strays for path in stray.files} == {"unreadable"}
 
 
 def test_a_tree_deeper_than_any_stack_is_looked_through(tmp_path: Path) -> None:
