@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import chain, combinations, pairwise, product
 from typing import Final, final
 
 import numpy as np
@@ -87,22 +87,25 @@ def volumes_of(slots: Sequence[Sequence[Frame]]) -> tuple[Part, ...] | None:
     """
     told = [[_told(frame) for frame in slot] for slot in slots]
     varying = _varying(one for slot in told for one in slot)
-    for size in range(1, _MOST_TRAITS + 1):
-        for names in combinations(varying, size):
-            if _by_traits(told, names, 1) is not None:
-                # directions are counted within their b-value
-                wider = tuple(
-                    name for name in varying if name in names or (name == "b" and "direction" in names)
-                )
-                return _named(_by_traits(told, wider, 1) or {}, wider)
+    for names in _combined(varying, 1, _MOST_TRAITS):
+        groups = _by_traits(told, names, 1)
+        if groups is not None:
+            # directions are counted within their b-value
+            wider = tuple(n for n in varying if n in names or (n == "b" and "direction" in names))
+            within = _by_traits(told, wider, 1)
+            return _named(groups, names) if within is None else _named(within, wider)
     still = [name for name in varying if name not in _CLOCKS]
-    for size in range(_MOST_TRAITS):
-        for names in combinations(still, size):
-            for clock in (name for name in _CLOCKS if name in varying):
-                groups = _by_clock(told, names, clock)
-                if groups is not None:
-                    return _named(groups, (*names, _RANKED[clock]))
+    clocks = [name for name in _CLOCKS if name in varying]
+    for names, clock in product(_combined(still, 0, _MOST_TRAITS - 1), clocks):
+        groups = _by_clock(told, names, clock)
+        if groups is not None:
+            return _named(groups, (*names, _RANKED[clock]))
     return _by_instance(told)
+
+
+def _combined(names: Sequence[str], fewest: int, most: int) -> Iterator[tuple[str, ...]]:
+    """Combinations of traits, the smallest first."""
+    return chain.from_iterable(combinations(names, size) for size in range(fewest, most + 1))
 
 
 def separated(frames: Sequence[Frame]) -> tuple[Part, ...] | None:

@@ -167,6 +167,20 @@ def test_a_private_dimension_tells_volumes_apart_and_one_of_places_does_not(tmp_
     assert np.array_equal(_slices(read, 1), stored[1::2])
 
 
+def test_directions_tell_volumes_apart_where_a_b_value_is_wrong(tmp_path: Path) -> None:
+    def describe(groups: Dataset, number: int) -> None:
+        b_value = 900.0 if number == 3 else 1000.0
+        direction = _item(DiffusionGradientOrientation=[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]][number % 2])
+        groups.MRDiffusionSequence = [
+            _item(DiffusionBValue=b_value, DiffusionGradientDirectionSequence=[direction])
+        ]
+
+    stored = _stored(6)
+    read = _read(_write(tmp_path / "a", stored, [0, 0, 1, 1, 2, 2], describe))
+    assert np.array_equal(_slices(read, 0), stored[1::2])
+    assert read.volume.image.shape[0] == 2
+
+
 def test_stacks_apart_become_stacks_of_their_own(tmp_path: Path) -> None:
     def describe(groups: Dataset, number: int) -> None:
         groups.FrameContentSequence = [_item(StackID=str(number // 3 + 1))]
