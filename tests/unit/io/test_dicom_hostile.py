@@ -11,7 +11,7 @@ import pytest
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import UID, generate_uid
 
-from medaug.core.catalogue import CATALOGUE
+from medaug.core.catalogue import read_catalogue
 from medaug.core.errors import DataError
 from medaug.core.findings import Code
 from medaug.core.results import Finding
@@ -280,7 +280,7 @@ def test_faults_are_refused_with_their_code(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError) as caught:
         read(tmp_path)
     assert caught.value.code == code
-    assert "refused" in CATALOGUE[code].severities
+    assert "refused" in read_catalogue()[code].severities
     line = caught.value.line()
     assert not any(word in line for word in ("Meier", "4711", "4712", "Schulz", "1.2.3", str(tmp_path)))
 
@@ -417,7 +417,7 @@ def test_odd_series_give_the_right_volume_and_say_what_is_odd(tmp_path: Path, na
 
 
 def _severities_are_known(findings: tuple[Finding, ...]) -> bool:
-    return all(finding.severity in CATALOGUE[Code(finding.code)].severities for finding in findings)
+    return all(finding.severity in read_catalogue()[Code(finding.code)].severities for finding in findings)
 
 
 def test_scouts_are_cases_of_their_own(tmp_path: Path) -> None:
