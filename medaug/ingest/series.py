@@ -89,7 +89,7 @@ def _homeless(drawing: Drawing) -> Stray:
 def _left_over(found: Scan) -> list[Stray]:
     strays = []
     if found.not_dicom:
-        message = f"{len(found.not_dicom)} files are neither DICOM nor NIfTI and were left out"
+        message = f"{counted(len(found.not_dicom), 'file')} of no format that is read left out"
         strays.append(Stray("not-an-image", "flagged", message, found.not_dicom))
     for path in found.damaged:
         message = (

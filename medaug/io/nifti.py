@@ -143,7 +143,7 @@ def load_nifti(path: Path) -> StoredImage:
 
     Returns:
         The image with its fourth axis, if it has one; ``transform-conflict`` where sform and qform disagree by more than
-        a tenth of a voxel.
+        a tenth of a voxel, ``orientation-assumed`` where there is neither.
 
     Raises:
         UnreadableError: If the file is missing, damaged, of another format or holds no intensities.
@@ -334,7 +334,7 @@ def _values(content: bytearray, layout: _Layout) -> tuple[np.ndarray, tuple[Find
 
 
 def _affine_mm(header: nib.Nifti1Header, shape: tuple[int, ...]) -> tuple[Affine, tuple[Finding, ...]]:
-    """The affine to RAS+ mm, and whether sform and qform contradict each other."""
+    """The affine to RAS+ mm, and what is doubtful about it."""
     try:
         factor = _MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
     except KeyError as error:
@@ -345,10 +345,17 @@ def _affine_mm(header: nib.Nifti1Header, shape: tuple[int, ...]) -> tuple[Affine
         raise GeometryError("header gives no affine") from error
     if not np.isfinite(affine).all():
         raise GeometryError("header gives no finite affine")
-    conflict: tuple[Finding, ...] = ()
-    if int(header["sform_code"]) > 0 and int(header["qform_code"]) > 0:
-        conflict = _conflict(affine, header, shape)
-    return np.diag([factor, factor, factor, 1.0]) @ affine, conflict
+    return np.diag([factor, factor, factor, 1.0]) @ affine, _doubts(affine, header, shape)
+
+
+def _doubts(affine: Affine, header: nib.Nifti1Header, shape: tuple[int, ...]) -> tuple[Finding, ...]:
+    forms = [int(header["sform_code"]) > 0, int(header["qform_code"]) > 0]
+    if all(forms):
+        return _conflict(affine, header, shape)
+    if any(forms) or min(shape[:3]) == 1:
+        return ()
+    message = "header says nothing of orientation; axes were taken to run to the left, front and head"
+    return (finding(Code.ORIENTATION_ASSUMED, "flagged", message),)
 
 
 def _conflict(sform: Affine, header: nib.Nifti1Header, shape: tuple[int, ...]) -> tuple[Finding, ...]:

@@ -118,6 +118,8 @@ def test_spacing_is_nominal_only_without_any_affine(tmp_path: Path) -> None:
     nib.save(bare, tmp_path / "bare.nii")
     nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4)), tmp_path / "placed.nii")
     assert not read_nifti(tmp_path / "bare.nii").spacing_known
+    assert [note.code for note in load_nifti(tmp_path / "bare.nii").findings] == [Code.ORIENTATION_ASSUMED]
+    assert load_nifti(tmp_path / "placed.nii").findings == ()
     assert read_nifti(tmp_path / "placed.nii").spacing_known
 
 
