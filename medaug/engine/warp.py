@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Final, Literal, final
 
 import numpy as np
 import torch
@@ -17,17 +17,75 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from medaug.core.errors import GeometryError
+from medaug.engine.resample import (
+    Field,
+    Interpolation,
+    Layer,
+    Padding,
+    read_places,
+    sample_batch,
+    sample_slabs,
+)
+from medaug.engine.splines import smooth_field
 
-Interpolation = Literal["linear", "cubic", "nearest"]
-Padding = Literal["border", "zeros", "reflection"]
 LabelMode = Literal["nearest", "argmax"]
+__all__ = [
+    "Copy",
+    "Interpolation",
+    "LabelMode",
+    "Padding",
+    "Resampling",
+    "Warp",
+    "unwarp_images",
+    "warp_images",
+    "warp_pairs",
+]
 
 # Control points of a map without displacement: one cell of a cubic B-spline, exact for affine maps
-_PLAIN = 4
-# A 3D field is made slab by slab: this many voxels at a time stay within the cache of a CPU
-_SLAB_VOXELS = 1 << 19
+_PLAIN: Final = 4
 # Of the inversion of a displacement: each one at least halves what is left for the fields that are drawn
-_ITERATIONS = 12
+_ITERATIONS: Final = 12
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A map that only exchanges, mirrors and shifts axes by whole voxels.
+
+    Attributes:
+        order: For each axis of the output, the one of the input that it shows.
+        steps: For each axis of the output, 1 or -1 (mirrored).
+        starts: For each axis of the output, the place on its input axis that its first voxel shows.
+    """
+
+    order: tuple[int, ...]
+    steps: tuple[int, ...]
+    starts: tuple[int, ...]
+
+    def of(self, images: Tensor, out: tuple[int, ...], padding: Padding) -> Tensor:
+        """(B, C, *T) copied voxel by voxel, bit for bit."""
+        moved = images.permute(0, 1, *(axis + 2 for axis in self.order))
+        for axis, (step, start, count) in enumerate(zip(self.steps, self.starts, out, strict=True), start=2):
+            size = moved.shape[axis]
+            first, last = sorted((start, start + step * (count - 1)))
+            if first >= 0 and last < size:
+                cut = moved.narrow(axis, first, count)
+                moved = cut.flip(axis) if step < 0 else cut
+                continue
+            place = start + step * torch.arange(count, device=images.device)
+            moved = moved.index_select(axis, _inside(place, size, padding))
+            if padding == "zeros":
+                is_outside = ((place < 0) | (place >= size)).view(-1, *([1] * (moved.dim() - 1 - axis)))
+                moved = moved.masked_fill(is_outside, 0)
+        return moved
+
+
+def _inside(place: Tensor, size: int, padding: Padding) -> Tensor:
+    """The voxel that stands for each place: the last one of its side, or the mirror image about that one."""
+    if padding == "reflection" and size > 1:
+        around = place % (2 * size - 2)
+        return torch.minimum(around, 2 * size - 2 - around)
+    return place.clamp(0, size - 1)
 
 
 @final
@@ -61,21 +119,16 @@ class Warp:
         """Whether there is neither displacement nor perspective."""
         return self.control is None and bool(np.array_equal(self.matrix[-1], np.eye(self.dims + 1)[-1]))
 
-    def turn(
-        self, shape: Sequence[int], out_shape: Sequence[int]
-    ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-        """The order of axes and the axes to flip, where the map is exactly that; None where voxels must be resampled."""
-        linear = self.matrix[:-1, :-1]
-        if not self.is_affine or not np.array_equal(np.abs(linear).sum(axis=0), np.ones(self.dims)):
-            return None
-        if not np.isin(linear, (-1.0, 0.0, 1.0)).all() or not (np.abs(linear).sum(axis=1) == 1).all():
+    def copy(self) -> Copy | None:
+        """The map as a copy of voxels, where every output voxel looks at the middle of an input voxel; else None."""
+        linear, shift = self.matrix[:-1, :-1], self.matrix[:-1, -1]
+        whole = bool(np.isin(linear, (-1.0, 0.0, 1.0)).all() and np.array_equal(shift, np.rint(shift)))
+        single = all(bool((np.abs(linear).sum(axis=axis) == 1).all()) for axis in range(2))
+        if not (self.is_affine and whole and single):
             return None
         order = tuple(int(np.flatnonzero(column)[0]) for column in linear.T)
-        flips = tuple(axis for axis in range(self.dims) if linear[order[axis], axis] < 0)
-        shift = [shape[order[axis]] - 1.0 if axis in flips else 0.0 for axis in range(self.dims)]
-        fits = tuple(shape[axis] for axis in order) == tuple(out_shape)
-        moved = [self.matrix[order[axis], -1] for axis in range(self.dims)]
-        return (order, flips) if fits and np.array_equal(moved, shift) else None
+        steps = tuple(int(linear[source, axis]) for axis, source in enumerate(order))
+        return Copy(order, steps, tuple(int(shift[source]) for source in order))
 
 
 @final
@@ -101,7 +154,7 @@ def warp_images(
     out_shape: tuple[int, ...] | None = None,
 ) -> Float[Tensor, "B C *T"]:
     """Resample every image by its own map; gradients flow to the images. See :func:`warp_pairs`."""
-    (moved,) = _warp((_Layer(images, how.image),), warps, how.padding, out_shape)
+    (moved,) = _warp((Layer(images, how.image),), warps, how.padding, out_shape)
     return moved
 
 
@@ -114,8 +167,8 @@ def warp_pairs(
 ) -> tuple[Float[Tensor, "B C *T"], Integer[Tensor, "B *T"]]:
     """Resample every image and its label map by one map; the field is made once for both.
 
-    Images whose map only turns or flips the grid are copied voxel by voxel, bit for bit; where that is true of a whole
-    batch and nothing moves, the inputs themselves are returned.
+    Images whose map only exchanges, mirrors or shifts axes by whole voxels are copied, bit for bit; where nothing of a batch
+    moves, the inputs themselves are returned. An image alone and in a batch agree to the last bits of float32.
 
     Args:
         images: 2D or 3D, any device; a batch in channels_last stays so.
@@ -132,10 +185,9 @@ def warp_pairs(
             [_argmax(one, warp, how, out_shape) for one, warp in zip(labels, warps, strict=True)]
         )
         return warp_images(images, warps, how, out_shape), ids
-    # float32 holds every id up to 2 ** 24
-    layers = (_Layer(images, how.image), _Layer(labels.unsqueeze(1).float(), "nearest"))
+    layers = (Layer(images, how.image), Layer(labels.unsqueeze(1), "nearest"))
     moved, ids = _warp(layers, warps, how.padding, out_shape)
-    return moved, ids.squeeze(1).to(labels.dtype)
+    return moved, ids.squeeze(1)
 
 
 def _argmax(
@@ -152,17 +204,8 @@ def _argmax(
     return ids[torch.cat([(shares[0] + outside)[None], shares[1:]]).argmax(dim=0)]
 
 
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class _Layer:
-    """Tensors (B, C, *S) that move together, and how each finds the values between voxels."""
-
-    tensor: Tensor
-    mode: Interpolation
-
-
 def _warp(
-    layers: Sequence[_Layer], warps: Sequence[Warp], padding: Padding, out_shape: tuple[int, ...] | None
+    layers: Sequence[Layer], warps: Sequence[Warp], padding: Padding, out_shape: tuple[int, ...] | None
 ) -> list[Tensor]:
     images = layers[0].tensor
     dims, shape = images.dim() - 2, tuple(images.shape[2:])
@@ -174,12 +217,31 @@ def _warp(
         raise GeometryError("cubic interpolation is for 2D", expected="linear or nearest in 3D")
     if all(_is_identity(warp, shape, out) for warp in warps):
         return [layer.tensor for layer in layers]
-    groups = _groups(warps, shape, out)
-    moved = [_warp_group(layers, [warps[n] for n in group], group, padding, out) for group in groups]
-    place = torch.tensor([n for group in groups for n in group]).argsort()
-    joined = [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*moved, strict=True)]
-    ordered = [one if len(groups) == 1 else one[place.to(one.device)] for one in joined]
-    return [_like(layer.tensor, one) for layer, one in zip(layers, ordered, strict=True)]
+    groups = _groups(warps)
+    if len(groups) == 1:
+        moved = _moved(layers, warps, padding, out)
+        return [_like(layer.tensor, one) for layer, one in zip(layers, moved, strict=True)]
+    into = [
+        _like(layer.tensor, layer.tensor.new_empty((*images.shape[:1], *layer.tensor.shape[1:2], *out)))
+        for layer in layers
+    ]
+    for group in groups:
+        moved = _moved([layer.only(group) for layer in layers], [warps[n] for n in group], padding, out)
+        place = slice(group[0], group[0] + 1) if len(group) == 1 else group
+        for room, one in zip(into, moved, strict=True):
+            room[place] = one
+    return into
+
+
+def _moved(
+    layers: Sequence[Layer], warps: Sequence[Warp], padding: Padding, out: tuple[int, ...]
+) -> list[Tensor]:
+    """The samples of one group."""
+    copy = warps[0].copy() if len(warps) == 1 else None
+    if copy is not None:
+        return [copy.of(layer.tensor, out, padding) for layer in layers]
+    field = _field(warps, tuple(layers[0].tensor.shape[2:]), out, layers[0].tensor)
+    return sample_slabs(layers, field, padding) if field.is_by_slab else sample_batch(layers, field, padding)
 
 
 def _is_identity(warp: Warp, shape: tuple[int, ...], out: tuple[int, ...]) -> bool:
@@ -195,105 +257,27 @@ def _like(before: Tensor, after: Tensor) -> Tensor:
     return after.contiguous()
 
 
-def _groups(warps: Sequence[Warp], shape: tuple[int, ...], out: tuple[int, ...]) -> list[list[int]]:
-    """Samples that are sampled in one call: those whose axes only turn are alone, 2D ones of one lattice together."""
+def _groups(warps: Sequence[Warp]) -> list[list[int]]:
+    """Samples that are read in one call: those that are copied and 3D ones are alone, 2D ones of one lattice together."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for n, warp in enumerate(warps):
-        alone = warp.dims == 3 or warp.turn(shape, out) is not None
+        alone = warp.dims == 3 or warp.copy() is not None
         lattice = None if warp.control is None else warp.control.shape
         groups.setdefault((n,) if alone else (lattice,), []).append(n)
     return list(groups.values())
 
 
-def _warp_group(
-    layers: Sequence[_Layer],
-    warps: Sequence[Warp],
-    members: list[int],
-    padding: Padding,
-    out: tuple[int, ...],
-) -> list[Tensor]:
-    images = layers[0].tensor
-    shape = tuple(images.shape[2:])
-    whole = len(members) == len(images)
-    inputs = [layer if whole else _Layer(layer.tensor[members], layer.mode) for layer in layers]
-    turn = warps[0].turn(shape, out)
-    if turn is not None and len(members) == 1:
-        order, flips = turn
-        axes = [0, 1, *(axis + 2 for axis in order)]
-        return [one.tensor.permute(axes).flip([axis + 2 for axis in flips]) for one in inputs]
-    field = _Field(warps, shape, out, images)
-    if len(shape) == 2 or images.is_cuda:
-        return [_sample(one, field.slab(0, out[0]), padding) for one in inputs]
-    return _in_slabs(inputs, field, padding, out)
-
-
-def _in_slabs(
-    layers: Sequence[_Layer], field: _Field, padding: Padding, out: tuple[int, ...]
-) -> list[Tensor]:
-    """One 3D image on a CPU, slab by slab; the parts of a slab run side by side."""
-    depth = max(1, _SLAB_VOXELS // (out[1] * out[2]))
-    slabs: list[list[Tensor]] = [[] for _ in layers]
-    for first in range(0, out[0], depth):
-        rows = min(depth, out[0] - first)
-        lanes = torch.get_num_threads()
-        parts = lanes if rows % lanes == 0 else 1
-        grid = field.slab(first, first + rows).unflatten(1, (parts, rows // parts)).squeeze(0)
-        for layer, done in zip(layers, slabs, strict=True):
-            # grid_sample runs a thread a batch item: one image, seen several times, lets all cores work on it
-            seen = _Layer(layer.tensor.expand(parts, *layer.tensor.shape[1:]), layer.mode)
-            done.append(_sample(seen, grid, padding).transpose(0, 1).flatten(1, 2))
-    return [torch.cat(done, dim=1)[None] for done in slabs]
-
-
-def _sample(layer: _Layer, grid: Tensor, padding: Padding) -> Tensor:
-    kind = {"linear": "bilinear", "cubic": "bicubic", "nearest": "nearest"}[layer.mode]
-    return grid_sample(
-        layer.tensor, grid.to(layer.tensor.dtype), mode=kind, padding_mode=padding, align_corners=True
-    )
-
-
-@final
-class _Field:
-    """Where each output voxel looks, in ``grid_sample``'s coordinates: -1 the first voxel of an axis, 1 the last one."""
-
-    def __init__(
-        self, warps: Sequence[Warp], shape: tuple[int, ...], out: tuple[int, ...], like: Tensor
-    ) -> None:
-        self._is_projective = any(not np.array_equal(w.matrix[-1], np.eye(w.dims + 1)[-1]) for w in warps)
-        lattice = next((w.control.shape[1:] for w in warps if w.control is not None), (_PLAIN,) * len(shape))
-        coefficients = np.stack([_coefficients(warp, shape, out, lattice) for warp in warps])
-        # grid_sample names the last axis first; the weight of a perspective stays last
-        order = [*range(len(shape) - 1, -1, -1), *([len(shape)] if self._is_projective else [])]
-        field = torch.from_numpy(coefficients[:, order]).to(like.device, torch.float32)
-        bases = [
-            torch.from_numpy(_basis(n, m)).to(like.device, torch.float32)
-            for n, m in zip(out, lattice, strict=True)
-        ]
-        field = field @ bases[-1].T
-        if len(shape) == 3:
-            field = bases[1] @ field
-        self._first, self._field, self._rest = bases[0], field.flatten(3), out[1:]
-
-    def slab(self, first: int, last: int) -> Tensor:
-        """(B, last - first, *rest, D) for these rows of the output."""
-        grid = (self._first[first:last] @ self._field).unflatten(-1, self._rest).movedim(1, -1)
-        weighted: Tensor = grid[..., :-1] / grid[..., -1:] if self._is_projective else grid
-        return weighted
-
-
-def _coefficients(
-    warp: Warp, shape: tuple[int, ...], out: tuple[int, ...], lattice: tuple[int, ...]
-) -> Float64[np.ndarray, "D1 *M"]:
-    """The map at the control points, homogeneous: each axis scaled to -1..1 of the input, and the weight last."""
+def _field(warps: Sequence[Warp], shape: tuple[int, ...], out: tuple[int, ...], like: Tensor) -> Field:
+    """The maps at the control points of one lattice; one cell is exact for those without displacement."""
+    lattice = next((w.control.shape[1:] for w in warps if w.control is not None), (_PLAIN,) * len(shape))
     axes = [(np.arange(m) - 1.0) * ((n - 1) / (m - 3)) for n, m in zip(out, lattice, strict=True)]
-    places = np.stack([*np.meshgrid(*axes, indexing="ij"), np.ones(lattice)])
-    if warp.control is not None:
-        places[:-1] += warp.control
-    seen = np.tensordot(warp.matrix, places, axes=1)
-    for axis, size in enumerate(shape):
-        # an axis of one voxel has no -1..1: every place on it is the voxel
-        seen[axis] = 2 * seen[axis] / (size - 1) - seen[-1] if size > 1 else 0.0
-    return np.asarray(seen)
+    plain = np.stack([*np.meshgrid(*axes, indexing="ij"), np.ones(lattice)])
+    places = np.repeat(plain[None], len(warps), axis=0)
+    for place, warp in zip(places, warps, strict=True):
+        if warp.control is not None:
+            place[:-1] += warp.control
+    seen = np.stack([warp.matrix for warp in warps]) @ places.reshape(len(warps), len(plain), -1)
+    return Field(seen.reshape(places.shape), shape, out, like)
 
 
 def unwarp_images(
@@ -320,7 +304,7 @@ def unwarp_images(
             moved.append(affine[n])
             continue
         places = _unmoved(warp, matrix, shape, out).to(images)
-        moved.append(_sample(_Layer(images[n : n + 1], how.image), places[None], how.padding)[0])
+        moved.append(read_places(Layer(images[n : n + 1], how.image), places[None], how.padding)[0])
     return torch.stack(moved)
 
 
@@ -344,25 +328,3 @@ def _unmoved(
         moved = grid_sample(field[None], grid, mode="bilinear", padding_mode="border", align_corners=True)[0]
         found = target - moved.movedim(0, -1)
     return (2 * found / size - 1).flip(-1)
-
-
-def smooth_field(control: Float[Tensor, "B *M"], shape: tuple[int, ...]) -> Float[Tensor, "B *S"]:
-    """Cubic B-splines over a whole patch: point (1, 1, ...) lies on the first voxel, point (M - 2, ...) on the last one."""
-    field = control
-    for axis, size in enumerate(shape):
-        basis = torch.from_numpy(_basis(size, control.shape[axis + 1])).to(control)
-        field = torch.tensordot(field, basis, dims=([1], [1]))
-    return field
-
-
-def _basis(count: int, points: int) -> Float64[np.ndarray, "N M"]:
-    """Weights of uniform cubic B-splines at ``count`` places from control point 1 to ``points`` - 2."""
-    place = np.arange(count) * ((points - 3) / max(count - 1, 1))
-    cell = np.minimum(np.floor(place).astype(int), points - 4)
-    u = place - cell
-    weights = (
-        np.stack([(1 - u) ** 3, 3 * u**3 - 6 * u**2 + 4, -3 * u**3 + 3 * u**2 + 3 * u + 1, u**3], axis=1) / 6
-    )
-    basis = np.zeros((count, points))
-    np.put_along_axis(basis, cell[:, None] + np.arange(4), weights, axis=1)
-    return basis

@@ -12,7 +12,7 @@ from jaxtyping import Complex, Float64
 from pydantic import Field
 from torch import Tensor
 
-from medaug.engine.warp import smooth_field
+from medaug.engine.splines import smooth_field
 from medaug.transforms._steps.filters import AxisMatrix, along_axes
 from medaug.transforms._steps.grey import column, extremes, strength, white_noise
 from medaug.transforms._steps.step import Facts, GreyStep, Images
