@@ -19,8 +19,8 @@ CASES = tuple(make_case(n, shape=(16, 16, 8)) for n in range(3))
 SCHEME = IntensityScheme.for_volume(CASES[0].volume)
 
 
-def keep(image, labels, rng):
-    return image, labels
+def keep(batch, rngs):
+    return batch
 
 
 def fit(kind, path, cases=CASES):

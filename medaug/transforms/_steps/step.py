@@ -56,7 +56,7 @@ class Step(Frozen, ABC):
         """Draw the parameters of a change of that magnitude; direction and place come from ``rng``."""
 
 
-class SpatialStep(Step):
+class SpatialStep(Step, ABC):
     """A change of geometry. All those of a sample become one map and one resampling (:mod:`medaug.engine.warp`)."""
 
     rank = 0
@@ -70,7 +70,7 @@ class SpatialStep(Step):
         return None
 
 
-class GreyStep(Step):
+class GreyStep(Step, ABC):
     """A change of grey values in place."""
 
     @property

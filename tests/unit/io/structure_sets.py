@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 from tests.unit.io.series import reread
 
@@ -55,7 +55,7 @@ def write_structures(path: Path, files: Sequence[Path], regions: Mapping[str, Se
     far = np.array([float(v) for v in sources[-1].ImagePositionPatient])
     step = (far - np.array([float(v) for v in first.ImagePositionPatient])) / max(len(files) - 1, 1)
     meta = FileMetaDataset()
-    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, STRUCTURE_SET
+    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, UID(STRUCTURE_SET)
     meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(path)])
     made = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     made.SOPClassUID, made.SOPInstanceUID = STRUCTURE_SET, meta.MediaStorageSOPInstanceUID
