@@ -220,7 +220,8 @@ def _pair(folder: Path, files: list[Path], number: int, look: _Look) -> Discover
         look.tick()
     taken = {folder / DATASET_JSON, *readable, *(companion(path) for path in readable)}
     unsupported, odd = _unsupported([path for path in files if path not in taken])
-    rest = [path for path in files if path not in taken | unsupported]
+    taken |= unsupported
+    rest = [path for path in files if path not in taken]
     series = pair_series(rest, number, look.tick, look.how.choices, look.how.workers)
     pairs = pair_files(folder, readable, number, keep_ids=look.how.keep_ids, beside_images=bool(series.cases))
     return pairs.joined(odd).joined(series)
