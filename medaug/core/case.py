@@ -21,10 +21,11 @@ ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,63}$"
 
 
 class Origin(StrEnum):
-    """Whether a case was scanned or made."""
+    """Whether a case was scanned, made, or is a changed copy of a scan; only scans are split, learnt from and scored."""
 
     REAL = "real"
     SYNTHETIC = "synthetic"
+    AUGMENTED = "augmented"
 
 
 @final
@@ -34,10 +35,10 @@ class Case:
 
     Attributes:
         case_id: Its id in the dataset.
-        patient_id: Pseudonym of the patient; of the host for a synthetic case.
+        patient_id: Pseudonym of the patient; of the host for a synthetic case, of the scan's patient for an augmented one.
         volume: The image, native units.
         label_map: On the volume's grid; None for an unlabelled case.
-        origin: Scanned or made.
+        origin: Scanned, made or changed.
         scale: The map to normalised units, where the volume is a part of a larger case (a slab that a
             :class:`CaseSource` draws) and so cannot tell it; None means it follows from the volume.
         site: Voxel in the middle of a synthetic case's new lesion, since its label map may hold old ones too;

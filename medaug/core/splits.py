@@ -117,13 +117,12 @@ def guard_donors(patient_ids: Iterable[str], fold: Fold, *, where: str) -> None:
 
 
 def guard_evaluation(records: Iterable[CaseRecord], fold: Fold) -> None:
-    """Raise SplitLeakageError if a synthetic case, or a training patient, is about to be scored."""
+    """Raise SplitLeakageError if a synthetic or augmented case, or a training patient, is about to be scored."""
     trained = set(fold.train)
     for record in records:
-        if record.origin is Origin.SYNTHETIC:
-            raise SplitLeakageError(
-                "a synthetic case is about to be scored", where=record.case_id, expected="real cases only"
-            )
+        if record.origin is not Origin.REAL:
+            what = f"{record.origin} case is about to be scored"
+            raise SplitLeakageError(what, where=record.case_id, expected="real cases only")
         if record.patient_id in trained:
             raise SplitLeakageError(
                 f"patient {record.patient_id} is both trained on and scored in fold {fold.index}",

@@ -119,8 +119,8 @@ def examine_set(
         *cohort.check_spacing_outliers(manifest.cases),
         *_present([cohort.check_modalities(manifest.cases)]),
     ]
-    if any(record.origin is Origin.SYNTHETIC for record in manifest.cases):
-        note = "copies and sides: not looked for, since synthetic cases resemble their hosts"
+    if any(record.origin is not Origin.REAL for record in manifest.cases):
+        note = "copies and sides: not looked for, since synthetic and augmented cases resemble scans"
         return SetVerdict(tuple(found), (note,))
     found += _present([cohort.check_repeat_studies(manifest.cases)])
     compared = [n for n, one in enumerate(examined) if one.thumb is not None]

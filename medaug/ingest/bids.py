@@ -228,7 +228,7 @@ def _case(group: Sequence[_File], number: int, groups: Sequence[object], top: _S
     channels = _channels(group)
     parts = [f"sub-{subject}", *([f"ses-{session}"] if session else [])]
     parts += [f"part-{number + 1}"] if len(groups) > 1 else []
-    is_synthetic = any(one.entities.get("desc") == "synthetic" for one in group)
+    made = [origin for origin in (Origin.SYNTHETIC, Origin.AUGMENTED) if _is_described(group, origin)]
     return SourceCase(
         source=top.source,
         case_key="_".join(parts),
@@ -241,10 +241,15 @@ def _case(group: Sequence[_File], number: int, groups: Sequence[object], top: _S
         stated=Stated(
             modality=_MODALITIES[group[0].folder],
             licence=top.licence,
-            origin=Origin.SYNTHETIC if is_synthetic else None,
+            origin=made[0] if made else None,
         ),
         attributes=top.participants.get(subject, ()),
     )
+
+
+def _is_described(group: Sequence[_File], origin: Origin) -> bool:
+    """Whether a file says of itself that it is no scan."""
+    return any(one.entities.get("desc") == origin for one in group)
 
 
 def _channels(group: Sequence[_File]) -> list[str]:

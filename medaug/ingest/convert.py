@@ -148,8 +148,8 @@ def _convert(
         findings=tuple(dict.fromkeys(finding.code for finding in findings)),
     )
     digest = hashlib.sha256(np.ascontiguousarray(volume.image).data).hexdigest()
-    synthetic = Origin.SYNTHETIC in (policy.origin, source.stated.origin)
-    origin = Origin.SYNTHETIC if synthetic else Origin.REAL
+    stated_origins = (policy.origin, source.stated.origin)
+    origin = next((one for one in stated_origins if one not in (None, Origin.REAL)), None) or Origin.REAL
     case = Case(case_id, found.patient_id, volume, labelled.label_map, origin)
     edit = _edit_mask(source.edit_mask, volume.grid, case_id)
     return Converted(case, facts, findings, digest, is_guessed and _looks_like_hu(volume), is_guessed, edit)

@@ -184,7 +184,7 @@ def _sessions(manifest: Manifest) -> dict[str, str]:
 
 def _place(record: CaseRecord, parts: Sequence[str]) -> tuple[list[str], str]:
     """One path a channel, and that of the label map; ``acq`` numbers the channels that would share a name."""
-    kind = "_desc-synthetic" if record.origin is Origin.SYNTHETIC else ""
+    kind = "" if record.origin is Origin.REAL else f"_desc-{record.origin}"
     names = [_name(record.modality, channel) for channel in record.channels]
     folders, start = "/".join(parts), "_".join(parts)
     twice = len(set(names)) < len(names)

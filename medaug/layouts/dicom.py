@@ -89,7 +89,7 @@ def _identity(export: Export, record: CaseRecord, channel: str) -> SeriesIdentit
         modality=modality,
         description=channel,
         series_number=record.channels.index(channel) + 1,
-        is_synthetic=record.origin is Origin.SYNTHETIC,
+        is_synthetic=record.origin is not Origin.REAL,
     )
 
 

@@ -171,9 +171,8 @@ def _check_set(made: Manifest, real: Manifest) -> None:
         raise DataError(f"synthetic set {made.name} is empty", expected="at least one case")
     for record in made.cases:
         if record.origin is not Origin.SYNTHETIC:
-            raise DataError(
-                "case is a real one", where=record.case_id, expected="synthetic cases only", hint=hint
-            )
+            found = f"case is {record.origin}"
+            raise DataError(found, where=record.case_id, expected="synthetic cases only", hint=hint)
     unknown = sorted({name for record in made.cases for name in record.classes} - set(real.classes))
     if unknown:
         raise LabelError(f"class {unknown[0]} is not in the dataset", expected=", ".join(real.classes))

@@ -203,10 +203,9 @@ def _of_dataset(options: EvaluateOptions, manifest: Manifest) -> _References:
         held_out = set(read_splits(options.labels, manifest).fold(options.fold).held_out)
         records = [r for r in records if r.patient_id in held_out]
     for record in records:
-        if record.origin is Origin.SYNTHETIC:
-            raise SplitLeakageError(
-                "a synthetic case is about to be scored", where=record.case_id, expected="real cases only"
-            )
+        if record.origin is not Origin.REAL:
+            what = f"{record.origin} case is about to be scored"
+            raise SplitLeakageError(what, where=record.case_id, expected="real cases only")
     items = tuple(
         _Reference(
             r.case_id, r.patient_id, options.labels / r.label.path, r.spacing == "known", r.label.sha256

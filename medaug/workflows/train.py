@@ -139,15 +139,16 @@ def _checked_set(folder: Path, manifest: Manifest, fold: Fold) -> Manifest:
     """The manifest of a synthetic set that this fold may be trained on.
 
     Raises:
-        DataError: If it holds real cases.
+        DataError: If it holds other than synthetic cases.
         LabelError: If its classes are others.
         SplitLeakageError: If it has a host or donor outside the fold's training patients.
     """
     synthetic = read_manifest(folder)
-    real = [record.case_id for record in synthetic.cases if record.origin is not Origin.SYNTHETIC]
-    if real:
+    other = next((record for record in synthetic.cases if record.origin is not Origin.SYNTHETIC), None)
+    if other is not None:
         hint = "name a folder of `medaug synthesize`, or ingest the set with --origin synthetic"
-        raise DataError(f"{folder.name} holds real cases (first: {real[0]})", where="--synthetic", hint=hint)
+        what = f"{folder.name} holds {other.origin} cases (first: {other.case_id})"
+        raise DataError(what, where="--synthetic", hint=hint)
     if synthetic.classes != manifest.classes:
         found, expected = ", ".join(synthetic.classes), ", ".join(manifest.classes)
         raise LabelError(f"synthetic set has classes {found}", where="--synthetic", expected=expected)

@@ -613,7 +613,7 @@ WRONG: dict[str, tuple[Callable[[Path], tuple[object, ...]], int, str]] = {
     "format": (lambda p: ("predict", p / "train", dataset(p), "--format", "zip", "--out", "x"), 2, "--format: "),
     "synthetic to label": (lambda p: ("predict", p / "train", p / "synthesize", "--out", "x"), 3, "no real case"),
     "synthetic to score": (lambda p: ("evaluate", p / "predict", p / "synthesize", "--out", "x"), 3,
-                           "a synthetic case is about to be scored"),
+                           "synthetic case is about to be scored"),
     "plain folder of images": (lambda p: ("evaluate", p / "predict", p / "cohort/nifti", "--out", "x"), 3,
                                "LABELS: nifti holds no .nii.gz label map"),
     "not predicted": (lambda p: ("evaluate", p / "predict", dataset(p), "--fold", 1, "--out", "x"), 3,

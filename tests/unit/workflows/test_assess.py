@@ -159,7 +159,7 @@ def synthetic(case):
 
 
 def test_real_cases_are_refused(real, tmp_path):
-    refused(real, tmp_path, [textured(900)], DataError, "case is a real one")
+    refused(real, tmp_path, [textured(900)], DataError, "case is real")
 
 
 def test_other_channels_are_refused(real, tmp_path):
