@@ -35,10 +35,8 @@ def write_files(folder: Path, count: int) -> None:
     folder.mkdir()
     for number in range(count // 2):
         # what makes a file its own: the end of a UID, the patient's id, and some voxels
-        own, noise = f"{number:04d}".encode(), np.random.default_rng(number).bytes(64)
-        slice_ = dicom.replace(b"10043.10.1.3\0", b"10043." + own + b".3\0").replace(
-            b"10043.10.1.4.1", b"10043." + own + b".4.1"
-        )
+        own, noise = f"{number + 1000:04d}".encode(), np.random.default_rng(number).bytes(64)
+        slice_ = dicom.replace(b".10.1.3", b"." + own + b".3").replace(b".10.1.4", b"." + own + b".4")
         slice_ = slice_.replace(b"Zq7xId", b"P" + own + b" ")[:-64] + noise
         (folder / f"{number}.dcm").write_bytes(slice_)
         (folder / f"{number}.nii.gz").write_bytes(gzip.compress(nifti[:-64] + noise, 1, mtime=0))
