@@ -18,6 +18,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from medaug.core import errors
+from medaug.core.catalogue import CATALOGUE_FILE, read_catalogue
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 REFERENCE: Final = ROOT / "docs" / "reference"
@@ -171,10 +172,41 @@ def show_default(value: object) -> str:
     return f"`{plain}`" if isinstance(plain, str | int | float) and str(plain) else ""
 
 
+# Findings
+
+
+def findings() -> str:
+    """A section for every group of the catalogue, a table of its codes."""
+    entries = {str(code): entry for code, entry in read_catalogue().items()}
+    parts = []
+    for group, codes in groups(CATALOGUE_FILE.read_text(encoding="utf-8")):
+        rows = ["| code | severity | meaning and what to do | example |", "|---|---|---|---|"]
+        for code in codes:
+            entry = entries[code]
+            severity = ", ".join(entry.severities)
+            rows.append(f"| `{code}` | {severity} | {entry.meaning} *{entry.fix}* | {entry.example} |")
+        parts += [f"## {group[0].upper()}{group[1:]}", "\n".join(rows)]
+    return "\n\n".join(parts)
+
+
+def groups(text: str) -> Iterator[tuple[str, list[str]]]:
+    """The comments of the file are the names of its groups; its first lines say what it is."""
+    name, codes = "", list[str]()
+    for line in text.split("\n\n", maxsplit=1)[1].splitlines():
+        if line.startswith("# "):
+            if codes:
+                yield name, codes
+            name, codes = line.removeprefix("# "), []
+        elif line and not line.startswith(" "):
+            codes.append(line.removesuffix(":"))
+    yield name, codes
+
+
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "exit-codes.md": exit_codes,
     "json-schemas.md": json_files,
     "cli.md": command_line,
+    "findings.md": findings,
 }
 
 

@@ -15,7 +15,7 @@ from medaug.core.config import Frozen, read_yaml
 from medaug.core.findings import Code
 from medaug.core.results import Severity
 
-_FILE: Final = Path(__file__).with_name("findings.yaml")
+CATALOGUE_FILE: Final = Path(__file__).with_name("findings.yaml")
 
 
 @final
@@ -35,4 +35,4 @@ def read_catalogue() -> dict[Code, Entry]:
     Raises:
         ConfigError: If the file is damaged: the installation is not whole.
     """
-    return {Code(name): Entry.model_validate(entry) for name, entry in read_yaml(_FILE).items()}
+    return {Code(name): Entry.model_validate(entry) for name, entry in read_yaml(CATALOGUE_FILE).items()}
