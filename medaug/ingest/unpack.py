@@ -111,11 +111,10 @@ def _remove(folder: Path) -> None:
             folder.unlink()
         folders = [folder] if folder.exists() else []
         for place in folders:
-            for entry in list(os.scandir(place)):
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(place / entry.name)
-                else:
-                    (place / entry.name).unlink()
+            inside = list(os.scandir(place))
+            folders += [place / entry.name for entry in inside if entry.is_dir(follow_symlinks=False)]
+            for entry in (entry for entry in inside if not entry.is_dir(follow_symlinks=False)):
+                (place / entry.name).unlink()
         for place in reversed(folders):
             place.rmdir()
     except OSError as error:

@@ -60,17 +60,22 @@ def walk(
         elif kind != "folder":
             odd.setdefault(kind, []).append(path)
         elif path not in without:
-            try:
-                inside = _entries(path, hidden=hidden)
-            except OSError as error:
-                if path == folder:
-                    what = f"a source folder cannot be read: {error.strerror}"
-                    raise StorageError(what, where="SRC") from error
-                inside = [(path, "unreadable")]
+            inside = _inside(path, hidden=hidden, is_top=path == folder)
             # the last one in is the first one out
             stack += reversed(inside)
     tree.strays += [_stray(kind, paths) for kind, paths in sorted(odd.items())]
     return tree
+
+
+def _inside(folder: Path, *, hidden: bool, is_top: bool) -> list[tuple[Path, _Kind]]:
+    """What a folder holds, or itself as unreadable."""
+    try:
+        return _entries(folder, hidden=hidden)
+    except OSError as error:
+        if is_top:
+            what = f"a source folder cannot be read: {error.strerror}"
+            raise StorageError(what, where="SRC") from error
+        return [(folder, "unreadable")]
 
 
 def _entries(folder: Path, *, hidden: bool) -> list[tuple[Path, _Kind]]:
