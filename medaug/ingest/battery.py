@@ -36,7 +36,8 @@ class Examined:
 
 def examine(case: Case, record: CaseRecord) -> Examined:
     """Run the checks of one case."""
-    broken = _present(_voxels(case.volume, case.case_id))
+    labelled = case.label_map is not None
+    broken = _present(_voxels(case.volume, case.case_id, labelled=labelled))
     if broken:
         return Examined(record, None, broken)
     found = _present(
@@ -49,11 +50,11 @@ def _present(found: Sequence[Finding | None] | Iterator[Finding | None]) -> tupl
     return tuple(one for one in found if one is not None)
 
 
-def _voxels(volume: Volume, case_id: str) -> Iterator[Finding | None]:
+def _voxels(volume: Volume, case_id: str, *, labelled: bool) -> Iterator[Finding | None]:
     broken = checks.check_finite(volume, case_id)
     yield broken
     if broken is None:
-        yield checks.check_constant(volume, case_id)
+        yield checks.check_constant(volume, case_id, labelled=labelled)
 
 
 def _geometry(volume: Volume, case_id: str) -> Iterator[Finding | None]:

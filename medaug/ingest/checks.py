@@ -56,14 +56,13 @@ def check_size(grid: Grid, case_id: str) -> Finding | None:
     return _finding(Code.ABSURD_SIZE, "refused", case_id, message)
 
 
-def check_constant(volume: Volume, case_id: str) -> Finding | None:
-    """``constant-image``: a channel that is the same everywhere shows nothing."""
+def check_constant(volume: Volume, case_id: str, *, labelled: bool) -> Finding | None:
+    """``constant-image``: a channel that is the same everywhere shows nothing; refused where something is to be learnt."""
     for name, channel in zip(volume.channels, volume.image, strict=True):
         if float(channel.min()) == float(channel.max()):
             which = f"channel {name}" if len(volume.channels) > 1 else "image"
-            return _finding(
-                Code.CONSTANT_IMAGE, "refused", case_id, f"{which} has one value everywhere; export it again"
-            )
+            message = f"{which} has one value everywhere; export it again"
+            return _finding(Code.CONSTANT_IMAGE, "refused" if labelled else "flagged", case_id, message)
     return None
 
 

@@ -126,7 +126,8 @@ def _convert(
     volume, modality, is_guessed = _volume(source, channels, case_id, policy)
     refuse(checks.check_size(volume.grid, case_id))
     refuse(checks.check_finite(volume, case_id))
-    refuse(checks.check_constant(volume, case_id))
+    constant = checks.check_constant(volume, case_id, labelled=source.label is not None)
+    refuse(constant)
     labelled = _labelled(found, channels[0], class_names, policy)
     if source.label is None and not source.stated.lesion_free and (labels_expected or policy.require_labels):
         note = checks.check_label_missing(case_id, required=policy.require_labels)
@@ -137,7 +138,12 @@ def _convert(
     stated = is_dicom or (policy.spacing or source.stated.spacing) is not None
     spacing = checks.check_spacing(volume.grid, case_id, known=volume.spacing_known, stated=stated)
     odd = [note.model_copy(update={"case_id": case_id}) for channel in channels for note in channel.findings]
-    findings = (*found.findings, *odd, *labelled.findings, *([spacing] if spacing else []))
+    findings = (
+        *found.findings,
+        *odd,
+        *labelled.findings,
+        *(note for note in (constant, spacing) if note is not None),
+    )
     facts = CaseFacts(
         modality=modality,
         split=source.stated.split,

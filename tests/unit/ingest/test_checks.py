@@ -33,10 +33,10 @@ def test_every_error_of_a_reader_has_a_code_and_its_own_words() -> None:
         assert finding.message == "broken; expected whole; mend it"
 
 
-def test_not_finite_and_constant_images_are_refused() -> None:
+def test_not_finite_images_are_refused_and_constant_ones_where_something_is_to_be_learnt() -> None:
     image = _image(2)
     assert checks.check_finite(_volume(image), "c") is None
-    assert checks.check_constant(_volume(image), "c") is None
+    assert checks.check_constant(_volume(image), "c", labelled=True) is None
     broken = image.copy()
     broken[1, 0, 0, :2] = np.nan, np.inf
     finding = checks.check_finite(_volume(broken), "c")
@@ -44,9 +44,13 @@ def test_not_finite_and_constant_images_are_refused() -> None:
     assert finding.message.startswith("image holds 2 values that are not finite")
     flat = image.copy()
     flat[1] = 3
-    finding = checks.check_constant(_volume(flat), "c")
-    assert finding is not None
-    assert "channel c1" in finding.message
+    severities = []
+    for labelled in (True, False):
+        finding = checks.check_constant(_volume(flat), "c", labelled=labelled)
+        assert finding is not None
+        assert "channel c1" in finding.message
+        severities.append(finding.severity)
+    assert severities == ["refused", "flagged"]
 
 
 @pytest.mark.parametrize(("shift", "same"), [(0.0, True), (0.01, True), (0.5, False)])
