@@ -36,6 +36,7 @@ __all__ = [
     "Padding",
     "Resampling",
     "Warp",
+    "in_layout_of",
     "unwarp_images",
     "warp_images",
     "warp_pairs",
@@ -220,9 +221,11 @@ def _warp(
     groups = _groups(warps)
     if len(groups) == 1:
         moved = _moved(layers, warps, padding, out)
-        return [_like(layer.tensor, one) for layer, one in zip(layers, moved, strict=True)]
+        return [in_layout_of(layer.tensor, one) for layer, one in zip(layers, moved, strict=True)]
     into = [
-        _like(layer.tensor, layer.tensor.new_empty((*images.shape[:1], *layer.tensor.shape[1:2], *out)))
+        in_layout_of(
+            layer.tensor, layer.tensor.new_empty((*images.shape[:1], *layer.tensor.shape[1:2], *out))
+        )
         for layer in layers
     ]
     for group in groups:
@@ -248,8 +251,8 @@ def _is_identity(warp: Warp, shape: tuple[int, ...], out: tuple[int, ...]) -> bo
     return shape == out and warp.control is None and bool(np.array_equal(warp.matrix, np.eye(warp.dims + 1)))
 
 
-def _like(before: Tensor, after: Tensor) -> Tensor:
-    """The result in the memory format of the input."""
+def in_layout_of(before: Tensor, after: Tensor) -> Tensor:
+    """A tensor in the memory format of another one: plain, or channels_last."""
     for layout in (torch.channels_last, torch.channels_last_3d):
         fits = before.dim() == (4 if layout is torch.channels_last else 5)
         if fits and before.is_contiguous(memory_format=layout) and not before.is_contiguous():

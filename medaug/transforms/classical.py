@@ -38,11 +38,14 @@ class Config(TransformConfig):
     image: Interpolation = "linear"
     labels: LabelMode = "nearest"
     padding: Padding = "border"
+    size: tuple[int, ...] | None = Field(
+        default=None, description="voxels to which patches are cropped, or padded, each at a random place"
+    )
 
     def build(self, unit: Unit, modality: str = "") -> BatchAugment:
         """The augmentation for images of that unit and modality."""
         chances = self.steps if self.steps is not None else default_chances(self.preset, unit, modality)
-        return PolicyAugment(Each(chances), Resampling(self.image, self.labels, self.padding))
+        return PolicyAugment(Each(chances), Resampling(self.image, self.labels, self.padding), self.size)
 
 
 def default_chances(preset: Preset, unit: Unit, modality: str) -> tuple[Chance, ...]:

@@ -8,11 +8,13 @@ from typing import final
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
-from medaug.core.errors import ConfigError
+from medaug.core.errors import ConfigError, DataError
 from medaug.engine.augment import PatchBatch
-from medaug.engine.warp import Resampling, Warp, warp_pairs
+from medaug.engine.warp import Resampling, Warp, in_layout_of, warp_pairs
+from medaug.transforms._steps.spatial import Crop
 from medaug.transforms._steps.step import Facts, GreyStep, SpatialStep, Step
 
 Record = tuple[Step, ...]
@@ -38,39 +40,63 @@ def apply_records(
 ) -> PatchBatch:
     """Change every patch by its own record; the same record gives the same patch again.
 
-    A patch whose record moves and changes nothing comes back bit for bit. Gradients flow to the images.
+    A patch whose record moves and changes nothing comes back bit for bit. An image alone and in a batch agree to 1e-5 of its
+    range: products of several matrices may round otherwise than those of one. Half precision is computed in float32. The
+    memory format is kept, and gradients flow to the images.
 
     Args:
         batch: What to change; left alone.
         records: One a patch, in any order of steps.
         how: Interpolation and padding.
-        out_shape: Crop or pad about the middle to this size; None keeps the size.
+        out_shape: Crop or pad about the middle to this size; None keeps the size, or takes that of the records' crops.
 
     Raises:
-        ConfigError: If there is not one record a patch.
+        ConfigError: If there is not one record a patch, or crops of several sizes.
+        DataError: If the images are no floating point numbers.
     """
     if len(records) != len(batch.images):
         raise ConfigError(f"{len(records)} records for {len(batch.images)} patches", expected="one a patch")
-    facts = facts_of(batch)
-    warps = [compose(record, fact, out_shape) for record, fact in zip(records, facts, strict=True)]
-    images, labels = warp_pairs(batch.images, batch.labels, warps, how, out_shape)
+    if not batch.images.is_floating_point():
+        raise DataError(f"images are {batch.images.dtype}", expected="floating point, normalised")
+    facts, size = facts_of(batch), out_shape or _size(records)
+    warps = [compose(record, fact, size) for record, fact in zip(records, facts, strict=True)]
+    is_half = batch.images.dtype in (torch.float16, torch.bfloat16)
+    images, labels = warp_pairs(
+        batch.images.float() if is_half else batch.images, batch.labels, warps, how, size
+    )
     facts = tuple(replace(fact, shape=tuple(labels.shape[1:])) for fact in facts)
+    moved = images
     for kind, uses in _by_kind(records):
-        images = _apply_kind(images, kind, uses, facts)
+        images = _apply_kind(images, kind, uses, facts, is_own=images is not moved)
+    images = in_layout_of(batch.images, images.to(batch.images.dtype))
     return PatchBatch(images, labels, batch.spacing_mm, batch.unit)
 
 
+def _size(records: Sequence[Record]) -> tuple[int, ...] | None:
+    """The size that crops ask for."""
+    sizes = {step.size for record in records for step in record if isinstance(step, Crop)}
+    if len(sizes) > 1:
+        raise ConfigError("crops of several sizes in one batch", where="policy", expected="one size")
+    return sizes.pop() if sizes else None
+
+
 def compose(record: Record, facts: Facts, out_shape: tuple[int, ...] | None = None) -> Warp:
-    """All geometry of a record as one map from output to input voxels, about the middles of both."""
+    """All geometry of a record as one map from output to input voxels, about the middles of both.
+
+    The steps act one after the other as the record has them, but for a displacement, which acts last on all of them.
+    """
     steps = [step for step in record if isinstance(step, SpatialStep)]
     shape = np.array(facts.shape, dtype=np.float64)
-    out = np.array(out_shape or facts.shape, dtype=np.float64)
+    out_shape = out_shape or _size([record]) or facts.shape
+    out = np.array(out_shape, dtype=np.float64)
     if not steps and np.array_equal(shape, out):
         return Warp.identity(facts.dims)
     whole = np.eye(facts.dims + 1)
     for step in steps:
         whole = whole @ step.pull_back(facts)
-    fields = [field for step in steps if (field := step.control(facts)) is not None]
+    # the lattice of a displacement spans the output: cells of another size would fold at another bound
+    seen = replace(facts, shape=out_shape)
+    fields = [field for step in steps if (field := step.control(seen)) is not None]
     if len(fields) > 1:
         raise ConfigError("two elastic steps in one record", where="policy", expected="at most one")
     spacing, before, after = np.array(facts.spacing_mm), (shape - 1) / 2, (out - 1) / 2
@@ -80,10 +106,16 @@ def compose(record: Record, facts: Facts, out_shape: tuple[int, ...] | None = No
     weight = whole[-1, -1] - slant @ after
     matrix = np.empty_like(whole)
     matrix[:-1, :-1] = linear + np.outer(before, slant)
-    matrix[:-1, -1] = whole[:-1, -1] / spacing - linear @ after + before * weight
+    matrix[:-1, -1] = _snapped(whole[:-1, -1] / spacing - linear @ after + before * weight)
     matrix[-1, :-1], matrix[-1, -1] = slant, weight
     control = fields[0] / spacing.reshape(-1, *([1] * facts.dims)) if fields else None
     return Warp(matrix, control)
+
+
+def _snapped(shift: Float64[np.ndarray, "D"]) -> Float64[np.ndarray, "D"]:
+    """Shifts of whole voxels but for the rounding of mm to voxels, as whole numbers."""
+    near = np.rint(shift)
+    return np.where(np.abs(shift - near) < 1e-9, near, shift)
 
 
 def _by_kind(records: Sequence[Record]) -> list[tuple[type[GreyStep], list[_Use]]]:
@@ -96,7 +128,9 @@ def _by_kind(records: Sequence[Record]) -> list[tuple[type[GreyStep], list[_Use]
     return sorted(found.items(), key=lambda item: (item[0].rank, item[0].__name__))
 
 
-def _apply_kind(images: Tensor, kind: type[GreyStep], uses: list[_Use], facts: Sequence[Facts]) -> Tensor:
+def _apply_kind(
+    images: Tensor, kind: type[GreyStep], uses: list[_Use], facts: Sequence[Facts], *, is_own: bool
+) -> Tensor:
     """One kind of step on the images that have it; a second one on the same image comes in a second round."""
     rounds: list[list[_Use]] = []
     for use in uses:
@@ -112,5 +146,9 @@ def _apply_kind(images: Tensor, kind: type[GreyStep], uses: list[_Use], facts: S
             images = kind.apply(images, steps, own)
         else:
             index = torch.tensor(place, device=images.device)
-            images = images.index_copy(0, index, kind.apply(images[index], steps, own).to(images.dtype))
+            changed = kind.apply(images[index], steps, own)
+            # written over where nobody else, no gradient among them, reads the tensor
+            is_free = is_own and not images.requires_grad
+            images = (images.index_copy_ if is_free else images.index_copy)(0, index, changed)
+            is_own = True
     return images

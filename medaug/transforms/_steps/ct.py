@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from medaug.transforms._steps.filters import along_axes, gaussian_matrix
+from medaug.transforms._steps.filters import blurred, gaussian_weights
 from medaug.transforms._steps.grey import column, extremes, white_noise
 from medaug.transforms._steps.step import Facts, GreyStep, Images
 
@@ -74,19 +74,17 @@ class LowDoseNoise(GreyStep):
     def apply(cls, images: Images, steps: Sequence[Self], facts: Sequence[Facts]) -> Images:
         """``x + sigma * grain(noise)``."""
         noise = white_noise(images, [step.seed for step in steps])
-        planes = [[gaussian_matrix(n, step.grain_voxels) for step in steps] for n in images.shape[2:4]]
-        grain = noise - along_axes(noise, [*planes, *([[np.eye(n)] * len(steps) for n in images.shape[4:]])])
+        grains = [step.grain_voxels for step in steps]
+        grain = noise.sub_(blurred(noise, [grains, grains, *([[0.0] * len(steps)] * (images.dim() - 4))]))
         # the share of its variance that white noise keeps: one less what a Gaussian of that width passes, twice
         kept = [math.sqrt(max(1 - _passed(step.grain_voxels), 1e-6)) for step in steps]
         factors = [step.sigma_hu / _HU_PER_UNIT / share for step, share in zip(steps, kept, strict=True)]
-        return torch.addcmul(images, grain, column(factors, images))
+        return grain.mul_(column(factors, images)).add_(images)
 
 
 def _passed(sigma: float) -> float:
     """Share of the variance that white noise loses when its 2D Gaussian blur is taken away."""
-    reach = np.arange(-math.ceil(4 * sigma), math.ceil(4 * sigma) + 1)
-    weights = np.exp(-0.5 * (reach / sigma) ** 2)
-    weights /= weights.sum()
+    (weights,) = gaussian_weights([sigma])
     return float(2 * weights.max() ** 2 - (weights**2).sum() ** 2)
 
 

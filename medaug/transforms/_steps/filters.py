@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Self, final
+from functools import lru_cache
+from typing import Final, Literal, Self, final
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from pydantic import Field
 from torch import Tensor
 
@@ -15,61 +16,113 @@ from medaug.transforms._steps.grey import column
 from medaug.transforms._steps.step import Facts, GreyStep, Images
 
 AxisMatrix = Float64[np.ndarray, "N N"]
-_REACH_SIGMAS = 4.0
+_REACH_SIGMAS: Final = 4.0
+# A blur of a longer axis is a product for every so many voxels, of what lies within reach of them
+_BLOCK: Final = 32
+_WHOLE: Final = 80
 
 
-def gaussian_matrix(size: int, sigma: float) -> AxisMatrix:
-    """Blurring along an axis of ``size`` voxels, mirrored at its ends (d c b a | a b c d), cut at 4 sigma.
+def blurred(images: Images, sigmas: Sequence[Sequence[float]]) -> Images:
+    """Gaussian blur, mirrored at the edges (d c b a | a b c d), cut at 4 sigma, as ``scipy.ndimage.gaussian_filter`` has it.
 
-    The weights and the mirror are those of ``scipy.ndimage.gaussian_filter1d``.
+    Args:
+        images: (B, C, *S).
+        sigmas: For each axis, one width in voxels an image; 0 leaves the axis alone.
     """
-    if sigma <= 0 or size == 1:
-        return np.eye(size)
-    reach = int(_REACH_SIGMAS * sigma + 0.5)
-    steps = np.arange(-reach, reach + 1)
-    weights = np.exp(-0.5 * (steps / sigma) ** 2)
-    weights /= weights.sum()
-    place = np.arange(size)[:, None] + steps
-    place %= 2 * size
+    for axis, of_images in enumerate(sigmas):
+        if images.shape[axis + 2] > 1 and any(of_images):
+            images = _smoothed(images, gaussian_weights(of_images), axis)
+    return images
+
+
+def gaussian_weights(sigmas: Sequence[float]) -> Float64[np.ndarray, "B W"]:
+    """What the neighbours of a voxel weigh, as far as the widest of these Gaussians reaches."""
+    reaches = [int(_REACH_SIGMAS * sigma + 0.5) for sigma in sigmas]
+    steps = np.arange(-max(reaches), max(reaches) + 1)
+    widths = np.maximum(np.array(sigmas), 1e-9)[:, None]
+    weights = np.exp(-0.5 * (steps / widths) ** 2) * (np.abs(steps) <= np.array(reaches)[:, None])
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+def _smoothed(images: Images, weights: Float64[np.ndarray, "B W"], axis: int) -> Images:
+    """Every image convolved along an axis with its own weights."""
+    size, reach = images.shape[axis + 2], weights.shape[1] // 2
+    kernel = torch.from_numpy(weights).to(images)
+    if size <= max(_WHOLE, 4 * reach):
+        spread = torch.from_numpy(_mirrored(size, reach)).to(images)
+        return _along(images, (kernel @ spread).view(-1, size, size), axis)
+    band = (kernel @ torch.from_numpy(_band(reach)).to(images)).view(len(kernel), _BLOCK, -1)
+    done = torch.empty(images.shape, dtype=images.dtype, device=images.device)
+    for first in range(0, size, _BLOCK):
+        last = min(first + _BLOCK, size)
+        low, high = max(first - reach, 0), min(last + reach, size)
+        part = _folded(band[:, : last - first], reach, (first - reach - low, last + reach - high))
+        done.narrow(axis + 2, first, last - first).copy_(
+            _along(images.narrow(axis + 2, low, high - low), part, axis)
+        )
+    return done
+
+
+def _folded(band: Float[Tensor, "B N W"], reach: int, over: tuple[int, int]) -> Float[Tensor, "B N V"]:
+    """The weights of voxels of which so many on each side lie beyond an edge, given to those they are mirrored on."""
+    before, after = -over[0], over[1]
+    width = band.shape[1] + 2 * reach
+    inner = band[:, :, before : width - after]
+    if before or after:
+        inner = inner.clone()
+    if before:
+        inner[:, :, :before] += band[:, :, :before].flip(-1)
+    if after:
+        inner[:, :, -after:] += band[:, :, width - after : width].flip(-1)
+    return inner
+
+
+@lru_cache(maxsize=64)
+def _mirrored(size: int, reach: int) -> Float64[np.ndarray, "W NN"]:
+    """For each neighbour, the (size, size) matrix that brings its value to every voxel of a mirrored axis."""
+    place = (np.arange(size) + np.arange(-reach, reach + 1)[:, None]) % (2 * size)
     place = np.minimum(place, 2 * size - 1 - place)
-    matrix = np.zeros((size, size))
-    np.add.at(matrix, (np.arange(size)[:, None], place), weights)
-    return matrix
+    return np.asarray(place[:, :, None] == np.arange(size), dtype=np.float64).reshape(2 * reach + 1, -1)
 
 
-def along_axes(images: Images, matrices: Sequence[Sequence[AxisMatrix]]) -> Images:
+@lru_cache(maxsize=64)
+def _band(reach: int) -> Float64[np.ndarray, "W NV"]:
+    """For each neighbour, the (block, block + 2 reach) matrix that brings its value to every voxel of a block."""
+    place = np.arange(_BLOCK) + np.arange(2 * reach + 1)[:, None]
+    at = place[:, :, None] == np.arange(_BLOCK + 2 * reach)
+    return np.asarray(at, dtype=np.float64).reshape(2 * reach + 1, -1)
+
+
+def along_axes(images: Images, matrices: Sequence[Sequence[AxisMatrix | None]]) -> Images:
     """Multiply every axis of every image by its own matrix.
 
     Args:
         images: (B, C, *S).
-        matrices: For each axis, one (N, N) matrix an image; a unit matrix costs nothing where all images have it.
+        matrices: For each axis, one (N, N) matrix an image, or None where the axis of that image stays as it is.
     """
     for axis, of_images in enumerate(matrices):
-        if all(np.array_equal(matrix, np.eye(len(matrix))) for matrix in of_images):
-            continue
-        stack = torch.from_numpy(np.stack(of_images)).to(images.device, images.dtype)
-        images = _along(images, stack, axis)
+        if any(matrix is not None for matrix in of_images):
+            size = images.shape[axis + 2]
+            stack = np.stack([np.eye(size) if matrix is None else matrix for matrix in of_images])
+            images = _along(images, torch.from_numpy(stack).to(images), axis)
     return images
 
 
-def _along(images: Images, matrices: Tensor, axis: int) -> Images:
+def _along(images: Images, matrices: Float[Tensor, "B M N"], axis: int) -> Images:
     """One matrix product: the axis is brought next to the last, or is the last."""
-    after = images.shape[axis + 3 :].numel()
+    shape = (*images.shape[: axis + 2], matrices.shape[1], *images.shape[axis + 3 :])
     if axis == images.dim() - 3:
-        rows = images.flatten(1, -2)
-        return (rows @ matrices.transpose(1, 2)).view_as(images)
+        return (images.flatten(1, -2) @ matrices.transpose(1, 2)).view(shape)
+    after = images.shape[axis + 3 :].numel()
     blocks = images.reshape(len(images), -1, images.shape[axis + 2], after)
-    return (matrices.unsqueeze(1) @ blocks).view_as(images)
+    return (matrices.unsqueeze(1) @ blocks).view(shape)
 
 
-def _per_axis(steps: Sequence[Blur | Sharpen], facts: Sequence[Facts]) -> list[list[AxisMatrix]]:
-    dims = facts[0].dims
+def _widths(steps: Sequence[Blur | Sharpen], facts: Sequence[Facts]) -> list[list[float]]:
+    """The widths of a step in voxels, axis by axis."""
     return [
-        [
-            gaussian_matrix(fact.shape[axis], step.sigma_mm[axis] / fact.spacing_mm[axis])
-            for step, fact in zip(steps, facts, strict=True)
-        ]
-        for axis in range(dims)
+        [step.sigma_mm[axis] / fact.spacing_mm[axis] for step, fact in zip(steps, facts, strict=True)]
+        for axis in range(facts[0].dims)
     ]
 
 
@@ -96,7 +149,7 @@ class Blur(GreyStep):
     @classmethod
     def apply(cls, images: Images, steps: Sequence[Self], facts: Sequence[Facts]) -> Images:
         """One matrix product an axis."""
-        return along_axes(images, _per_axis(steps, facts))
+        return blurred(images, _widths(steps, facts))
 
 
 @final
@@ -123,14 +176,17 @@ class Sharpen(GreyStep):
     def apply(cls, images: Images, steps: Sequence[Self], facts: Sequence[Facts]) -> Images:
         """``x + amount * (x - blurred)``."""
         amount = column([step.amount for step in steps], images)
-        return torch.addcmul(images, images - along_axes(images, _per_axis(steps, facts)), amount)
+        return torch.addcmul(images, images - blurred(images, _widths(steps, facts)), amount)
 
 
-def resolution_matrix(size: int, factor: float) -> AxisMatrix:
+def resolution_matrix(size: int, factor: float) -> AxisMatrix | None:
     """Averaging ``size`` voxels into ``round(size / factor)`` thicker ones and drawing straight lines between these."""
     count = max(1, round(size / factor))
-    if count >= size:
-        return np.eye(size)
+    return _thick(size, count) if count < size else None
+
+
+@lru_cache(maxsize=256)
+def _thick(size: int, count: int) -> AxisMatrix:
     edges = np.linspace(0, size, count + 1)
     voxel = np.arange(size)
     shared = np.minimum(edges[1:, None], voxel + 1) - np.maximum(edges[:-1, None], voxel)

@@ -37,6 +37,11 @@ def extremes(images: Images) -> tuple[Tensor, Tensor]:
     return images.amin(axes, keepdim=True), images.amax(axes, keepdim=True)
 
 
+def multiplied(own: Tensor, factor: Tensor) -> Tensor:
+    """The product, written over the first factor where no gradient needs that."""
+    return own * factor if own.requires_grad else own.mul_(factor)
+
+
 @final
 class Gamma(GreyStep):
     """Bend the grey scale between the channel's own extremes; 1 = exponents from 0.6 to 1.67, HU 0.9 to 1.1.
@@ -68,9 +73,38 @@ class Gamma(GreyStep):
         safe = torch.where(size > 0, size, torch.ones_like(size))
         sign = column([-1.0 if step.is_inverted else 1.0 for step in steps], images)
         start = torch.where(sign > 0, low, high)
-        share = ((images - start) * (sign / safe)).clamp_(0, 1)
-        bent = share.pow(column([step.exponent for step in steps], images))
-        return bent * (sign * size) + start
+        # of 0 there is no logarithm, and no slope of its root
+        share = (images - start).mul_(sign / safe).clamp_(torch.finfo(images.dtype).tiny, 1)
+        bent = share.log_().mul_(column([step.exponent for step in steps], images)).exp_()
+        return multiplied(bent, sign * size).add_(start)
+
+
+@final
+class Invert(GreyStep):
+    """Mirror the grey scale of every channel between its extremes; at any magnitude above 0, every other time.
+
+    For networks that shall follow shape alone (as between MR sequences); never drawn in Hounsfield units.
+    """
+
+    rank = 1
+    kind: Literal["invert"] = "invert"
+    is_on: bool = True
+
+    @classmethod
+    def draw(cls, magnitude: float, rng: np.random.Generator, facts: Facts) -> Self:
+        """Heads or tails."""
+        return cls(is_on=bool(rng.random() < 0.5) and magnitude > 0 and facts.unit is not Unit.HU)
+
+    @property
+    def is_identity(self) -> bool:
+        """Not inverted."""
+        return not self.is_on
+
+    @classmethod
+    def apply(cls, images: Images, steps: Sequence[Self], facts: Sequence[Facts]) -> Images:
+        """``min + max - x``."""
+        low, high = extremes(images)
+        return (low + high) - images
 
 
 @final
@@ -148,16 +182,18 @@ class GaussianNoise(GreyStep):
 
     @classmethod
     def apply(cls, images: Images, steps: Sequence[Self], facts: Sequence[Facts]) -> Images:
-        """Each image from its own seed, whatever stands beside it in the batch."""
-        noise = white_noise(images, [step.seed for step in steps])
-        return torch.addcmul(images, noise, column([step.sigma for step in steps], images))
+        """``x + sigma * noise``; each image from its own seed, whatever stands beside it in the batch."""
+        noise = white_noise(images, [step.seed for step in steps], [step.sigma for step in steps])
+        return noise.add_(images)
 
 
-def white_noise(images: Images, seeds: Sequence[int]) -> Images:
-    """Standard normal noise of the images' shape, each image from its own seed."""
-    noise = torch.empty_like(images)
-    for one, seed in zip(noise, seeds, strict=True):
-        one.normal_(generator=torch.Generator(images.device).manual_seed(seed))
+def white_noise(images: Images, seeds: Sequence[int], sigmas: Sequence[float] | None = None) -> Images:
+    """Normal noise of the images' shape, each image from its own seed, of standard deviation 1 or its own one."""
+    # one order in memory whatever that of the images: it is the order of drawing
+    noise = torch.empty(images.shape, dtype=images.dtype, device=images.device)
+    generator = torch.Generator(images.device)
+    for one, seed, sigma in zip(noise, seeds, sigmas or [1.0] * len(seeds), strict=True):
+        one.normal_(0, sigma, generator=generator.manual_seed(seed))
     return noise
 
 
@@ -185,8 +221,8 @@ class MultiplicativeNoise(GreyStep):
     def apply(cls, images: Images, steps: Sequence[Self], facts: Sequence[Facts]) -> Images:
         """``low + (x - low) * (1 + sigma * noise)``."""
         low, _ = extremes(images)
-        noise = white_noise(images, [step.seed for step in steps])
-        return torch.addcmul(images, (images - low) * noise, column([step.sigma for step in steps], images))
+        noise = white_noise(images, [step.seed for step in steps], [step.sigma for step in steps])
+        return (images - low).mul_(noise).add_(images)
 
 
 @final
@@ -216,8 +252,11 @@ class HistogramWarp(GreyStep):
     @classmethod
     def apply(cls, images: Images, steps: Sequence[Self], facts: Sequence[Facts]) -> Images:
         """Straight pieces between the points; curves of one length are read in one gather."""
+        counts = {len(step.shifts) for step in steps}
+        if len(counts) == 1:
+            return _bent(images, [step.shifts for step in steps])
         changed = torch.empty_like(images)
-        for count in sorted({len(step.shifts) for step in steps}):
+        for count in sorted(counts):
             place = [n for n, step in enumerate(steps) if len(step.shifts) == count]
             changed[place] = _bent(images[place], [steps[n].shifts for n in place])
         return changed
@@ -231,7 +270,7 @@ def _bent(images: Images, shifts: Sequence[tuple[float, ...]]) -> Images:
     heights = (torch.arange(cells + 1, device=images.device, dtype=images.dtype) + points) / cells
     place = (images - low) / size * cells
     cell = place.detach().floor().clamp_(0, cells - 1)
-    index = cell.long().flatten(1)
+    index = cell.flatten(1).long()
     left = heights.gather(1, index).view_as(images)
     right = heights.gather(1, index + 1).view_as(images)
     return low + size * (left + (place - cell) * (right - left))

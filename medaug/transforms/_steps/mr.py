@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, Self, final
 
 import numpy as np
@@ -53,10 +54,8 @@ class BiasField(GreyStep):
         """``low + (x - low) * exp(field)``, one field for all channels."""
         low, _ = extremes(images)
         control = np.stack([step.control(images.dim() - 2) for step in steps])
-        field = (
-            smooth_field(torch.from_numpy(control).to(images), tuple(images.shape[2:])).exp_().unsqueeze(1)
-        )
-        return torch.addcmul(low, images - low, field)
+        field = smooth_field(torch.from_numpy(control).to(images), tuple(images.shape[2:]))
+        return (images - low).mul_(field.exp_().unsqueeze(1)).add_(low)
 
 
 @final
@@ -83,9 +82,9 @@ class RicianNoise(GreyStep):
     def apply(cls, images: Images, steps: Sequence[Self], facts: Sequence[Facts]) -> Images:
         """``low + |x - low + sigma (n1 + i n2)|``."""
         low, _ = extremes(images)
-        sigma = column([step.sigma for step in steps], images)
-        real = torch.addcmul(images - low, white_noise(images, [step.seed for step in steps]), sigma)
-        imaginary = white_noise(images, [step.seed + 1 for step in steps]) * sigma
+        sigmas = [step.sigma for step in steps]
+        real = white_noise(images, [step.seed for step in steps], sigmas).add_(images).sub_(low)
+        imaginary = white_noise(images, [step.seed + 1 for step in steps], sigmas)
         return low + torch.hypot(real, imaginary)
 
 
@@ -118,19 +117,25 @@ class Ghosting(GreyStep):
 
     def matrix(self, size: int) -> AxisMatrix:
         """The circulant matrix whose spectrum is 1, and less at the weak lines."""
-        line = np.rint(np.fft.fftfreq(size) * size).astype(int)
-        is_weak = (line % self.period == 0) & (np.abs(line) > 0.02 * size)
-        row = np.fft.ifft(np.where(is_weak, 1 - self.weakening, 1.0)).real
-        return np.asarray(row[(np.arange(size)[:, None] - np.arange(size)) % size])
+        return np.eye(size) - self.weakening * _weak_lines(size, self.period)
 
     @classmethod
     def apply(cls, images: Images, steps: Sequence[Self], facts: Sequence[Facts]) -> Images:
         """One matrix product an axis."""
         matrices = [
-            [step.matrix(n) if step.axis == axis else np.eye(n) for step in steps]
+            [step.matrix(n) if step.axis == axis else None for step in steps]
             for axis, n in enumerate(images.shape[2:])
         ]
         return along_axes(images, matrices)
+
+
+@lru_cache(maxsize=256)
+def _weak_lines(size: int, period: int) -> AxisMatrix:
+    """What every so many-th line of k-space shows, those near its middle left out."""
+    line = np.rint(np.fft.fftfreq(size) * size).astype(int)
+    is_weak = (line % period == 0) & (np.abs(line) > 0.02 * size)
+    row = np.fft.ifft(is_weak.astype(float)).real
+    return np.asarray(row[(np.arange(size)[:, None] - np.arange(size)) % size])
 
 
 @final

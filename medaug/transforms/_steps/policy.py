@@ -9,15 +9,22 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from medaug.core.config import Frozen
+from medaug.core.errors import ConfigError
 from medaug.engine.augment import PatchBatch
 from medaug.engine.warp import Resampling
 from medaug.transforms._steps.apply import Record, apply_records, facts_of
 from medaug.transforms._steps.registry import step_kind
-from medaug.transforms._steps.step import Facts
+from medaug.transforms._steps.spatial import Crop
+from medaug.transforms._steps.step import Facts, Step
 
 
 class Policy(Protocol):
     """Chooses the steps of a patch."""
+
+    @property
+    def kinds(self) -> tuple[type[Step], ...]:
+        """Every kind of step that may be drawn, each once."""
+        ...
 
     def draw(self, facts: Facts, rng: np.random.Generator) -> Record:
         """The steps of one patch, from its own ``rng`` alone."""
@@ -61,6 +68,11 @@ class Each:
     def __init__(self, chances: Sequence[Chance]) -> None:
         self._chances = tuple(chances)
 
+    @property
+    def kinds(self) -> tuple[type[Step], ...]:
+        """See :class:`Policy`."""
+        return tuple(dict.fromkeys(step_kind(one.step) for one in self._chances if one.probability > 0))
+
     def draw(self, facts: Facts, rng: np.random.Generator) -> Record:
         """The steps that came up."""
         return tuple(step for chance in self._chances for step in chance.draw(facts, rng))
@@ -73,14 +85,34 @@ class PolicyAugment:
     Args:
         policy: What to draw.
         how: Interpolation and padding.
+        size: Patches are cropped, or padded, to this size, each at a place of its own; None keeps their size.
     """
 
-    def __init__(self, policy: Policy, how: Resampling) -> None:
-        self._policy, self.how = policy, how
+    def __init__(self, policy: Policy, how: Resampling, size: tuple[int, ...] | None = None) -> None:
+        self._policy, self.how, self._size = policy, how, size
+
+    @property
+    def kinds(self) -> tuple[type[Step], ...]:
+        """Every kind of step that may be drawn, each once."""
+        return self._policy.kinds
+
+    @property
+    def keeps_size(self) -> bool:
+        """Whether patches keep their size."""
+        return self._size is None
 
     def draw(self, batch: PatchBatch, rngs: Sequence[np.random.Generator]) -> tuple[Record, ...]:
         """The record of every patch; :func:`~medaug.transforms._steps.apply.apply_records` replays it."""
-        return tuple(self._policy.draw(facts, rng) for facts, rng in zip(facts_of(batch), rngs, strict=True))
+        return tuple(self._draw(facts, rng) for facts, rng in zip(facts_of(batch), rngs, strict=True))
+
+    def _draw(self, facts: Facts, rng: np.random.Generator) -> Record:
+        record = self._policy.draw(facts, rng)
+        if self._size is None:
+            return record
+        if len(self._size) != facts.dims:
+            said = " x ".join(str(n) for n in self._size)
+            raise ConfigError(f"size {said}, patches of {facts.dims} dimensions", where="transforms: size")
+        return (*record, Crop.anywhere(self._size, rng, facts))
 
     def __call__(self, batch: PatchBatch, rngs: Sequence[np.random.Generator]) -> PatchBatch:
         """Change a batch; see :class:`~medaug.engine.augment.BatchAugment`."""

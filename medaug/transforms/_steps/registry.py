@@ -35,7 +35,13 @@ PRESETS: Final[dict[str, tuple[type[Step], ...]]] = {
     "us": (*_GEOMETRY, *_GREY, *_DETAIL, us.Speckle, us.Shadow),
     "xray": (*_GEOMETRY, *_GREY, *_DETAIL, ct.PoissonNoise, grey.GaussianNoise),
 }
-_OTHERS: Final[tuple[type[Step], ...]] = (spatial.Permute, spatial.Perspective, grey.MultiplicativeNoise)
+_OTHERS: Final[tuple[type[Step], ...]] = (
+    spatial.Permute,
+    spatial.Perspective,
+    spatial.Crop,
+    grey.Invert,
+    grey.MultiplicativeNoise,
+)
 STEPS: Final[dict[str, type[Step]]] = {
     step.model_fields["kind"].default: step
     for step in dict.fromkeys((*(one for preset in PRESETS.values() for one in preset), *_OTHERS))

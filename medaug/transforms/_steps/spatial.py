@@ -132,6 +132,40 @@ class Translate(SpatialStep):
 
 
 @final
+class Crop(SpatialStep):
+    """Cut a window out, by whole voxels; what lies outside is padded. 1 = of the same size, an eighth of it aside at most.
+
+    The random crop of a padded image (He et al., CVPR 2016). Nothing is interpolated where no other geometry comes with it.
+    """
+
+    kind: Literal["crop"] = "crop"
+    size: tuple[int, ...] = Field(description="of the window in voxels; the same for all patches of a batch")
+    start: tuple[int, ...] = Field(
+        description="voxel of the input at which the window begins; may lie outside"
+    )
+
+    @classmethod
+    def draw(cls, magnitude: float, rng: np.random.Generator, facts: Facts) -> Self:
+        """A shift of whole voxels, uniform within the limit."""
+        start = tuple(round(_signed(rng, n / 8 * magnitude)) for n in facts.shape)
+        return cls(size=facts.shape, start=start)
+
+    @classmethod
+    def anywhere(cls, size: tuple[int, ...], rng: np.random.Generator, facts: Facts) -> Self:
+        """A window of that size anywhere inside, or around, all places alike."""
+        room = [n - wanted for n, wanted in zip(facts.shape, size, strict=True)]
+        start = tuple(int(rng.integers(min(left, 0), max(left, 0), endpoint=True)) for left in room)
+        return cls(size=size, start=start)
+
+    def pull_back(self, facts: Facts) -> Matrix:
+        """The way from the middle of the patch to that of the window."""
+        matrix = np.eye(facts.dims + 1)
+        whole = zip(self.start, self.size, facts.shape, facts.spacing_mm, strict=True)
+        matrix[:-1, -1] = [(first + (count - n) / 2) * step_mm for first, count, n, step_mm in whole]
+        return matrix
+
+
+@final
 class Permute(SpatialStep):
     """Exchange axes of equal size and spacing (quarter turns and mirror images of them)."""
 
@@ -200,8 +234,10 @@ class Elastic(SpatialStep):
         cells = tuple(max(1, round(size / cell_mm)) for size in extent)
         return cls(cells=cells, share=magnitude, seed=int(rng.integers(1 << 62)))
 
-    def control(self, facts: Facts) -> Float64[np.ndarray, "D *M"]:
+    def control(self, facts: Facts) -> Float64[np.ndarray, "D *M"] | None:
         """Uniform displacements in mm; an axis of one voxel does not move."""
+        if self.share == 0:
+            return None
         points = tuple(cells + 3 for cells in self.cells)
         rng = np.random.default_rng(self.seed)
         field = rng.uniform(-1, 1, (facts.dims, *points)) * self.share * _FOLDING_FREE[facts.dims]

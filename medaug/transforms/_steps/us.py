@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from medaug.transforms._steps.filters import along_axes, gaussian_matrix
+from medaug.transforms._steps.filters import blurred
 from medaug.transforms._steps.grey import column, extremes, white_noise
 from medaug.transforms._steps.step import Facts, GreyStep, Images
 
@@ -39,12 +39,12 @@ class Speckle(GreyStep):
     def apply(cls, images: Images, steps: Sequence[Self], facts: Sequence[Facts]) -> Images:
         """``low + (x - low) * (1 + sigma * grain)``, the grain scaled to unit deviation."""
         low, _ = extremes(images)
-        blurs = [[gaussian_matrix(n, step.grain_voxels) for step in steps] for n in images.shape[2:]]
-        grain = along_axes(white_noise(images, [step.seed for step in steps]), blurs)
-        deviation = grain.std(dim=tuple(range(1, grain.dim())), keepdim=True).clamp(min=1e-6)
-        return torch.addcmul(
-            images, (images - low) * grain / deviation, column([step.sigma for step in steps], images)
-        )
+        widths = [[step.grain_voxels for step in steps]] * (images.dim() - 2)
+        grain = blurred(white_noise(images, [step.seed for step in steps]), widths)
+        axes = tuple(range(1, grain.dim()))
+        deviation = grain.std(dim=axes, keepdim=True, correction=0).clamp_(min=1e-6)
+        grain.mul_(column([step.sigma for step in steps], images) / deviation)
+        return (images - low).mul_(grain).add_(images)
 
 
 @final
@@ -88,4 +88,4 @@ class Shadow(GreyStep):
         low, _ = extremes(images)
         shape = tuple(images.shape[2:])
         factor = torch.from_numpy(np.stack([step.factor(shape) for step in steps])).to(images).unsqueeze(1)
-        return torch.addcmul(low, images - low, factor.view(*factor.shape, *([1] * (len(shape) - 2))))
+        return (images - low).mul_(factor.view(*factor.shape, *([1] * (len(shape) - 2)))).add_(low)
