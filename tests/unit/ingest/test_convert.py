@@ -98,7 +98,11 @@ def test_bad_voxels_are_refused(tmp_path: Path) -> None:
     huge = ct_values(1).astype(np.float64)
     huge[1, 1, 1] = 1e300
     assert _refusals(_convert(_source(tmp_path, huge))) == ["not-finite"]
-    assert _refusals(_convert(_source(tmp_path, np.zeros(SHAPE, np.int16)))) == ["constant-image"]
+    blank = np.zeros(SHAPE, np.int16)
+    assert _refusals(_convert(_source(tmp_path, blank, label_values(1)))) == ["constant-image"]
+    kept = _convert(_source(tmp_path, blank))
+    assert kept.case is not None
+    assert "constant-image" in [finding.code for finding in kept.findings]
 
 
 def test_bad_labels_are_refused(tmp_path: Path) -> None:
