@@ -15,6 +15,20 @@ from medaug.core.volume import Unit
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
+class SecondLabels:
+    """Label maps that patches hold beside their own, where images were averaged (MixUp).
+
+    Attributes:
+        labels: (B, I, J) or (B, I, J, K) class ids.
+        share: (B) how much of each voxel they are, below one half; the rest is the patch's own label.
+    """
+
+    labels: Integer[Tensor, "B *S"]
+    share: Float[Tensor, "B"]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
 class PatchBatch:
     """Training patches of one size, on one device.
 
@@ -23,12 +37,16 @@ class PatchBatch:
         labels: (B, I, J) or (B, I, J, K) class ids.
         spacing_mm: For each patch, along its axes; 1 where the spacing is nominal.
         unit: What the grey values mean.
+        second: Further labels of the same voxels; None where every voxel has one.
+        step: Which step of a training it is for; None elsewhere.
     """
 
     images: Float[Tensor, "B C *S"]
     labels: Integer[Tensor, "B *S"]
     spacing_mm: tuple[tuple[float, ...], ...]
     unit: Unit
+    second: SecondLabels | None = None
+    step: int | None = None
 
 
 class BatchAugment(Protocol):

@@ -6,12 +6,13 @@ et al., ICLR 2018). The one implementation: training transforms and generators b
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, final
 
 import numpy as np
-from jaxtyping import Float, Float32
-from scipy import ndimage, sparse
+from jaxtyping import Float, Float32, Integer
+from scipy import ndimage, signal, sparse
 from scipy.sparse import linalg
 
 from medaug.core.errors import GeometryError
@@ -23,6 +24,10 @@ Joint = Literal["hard", "feather", "poisson"]
 
 _SOLVER_TOLERANCE = 1e-5
 _DIRECT_UNKNOWNS = 4000
+_IN_PLANE = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])
+_PASTE_MARGIN = 2  # voxels in plane that come with a lesion, and that are left around the host's own
+_RING = 4
+_LIKE_SHARE = 0.85
 
 
 @final
@@ -80,14 +85,80 @@ def carve_region(lesion: Mask, spacing_mm: tuple[float, float, float], rng: np.r
     """
     if not lesion.any():
         raise GeometryError("no lesion to carve", expected="at least one voxel")
+    box = Box.around(lesion)
     # a frame of background lets distances be taken in a patch that the lesion fills
-    framed = np.pad(lesion, 1)
-    inside = ndimage.distance_transform_edt(framed, sampling=spacing_mm)
-    outside = ndimage.distance_transform_edt(~framed, sampling=spacing_mm)
+    inside = ndimage.distance_transform_edt(np.pad(lesion[box.slices], 1), sampling=spacing_mm)
     depth = float(inside.max())
     low, high = (-depth / 2, 0.0) if rng.random() < 0.5 else (0.0, depth)
-    carved = (outside - inside) <= rng.uniform(low, high)
-    return np.asarray(carved[1:-1, 1:-1, 1:-1])
+    threshold = rng.uniform(low, high)
+    carved = np.zeros_like(lesion)
+    if threshold < 0:
+        carved[box.slices] = inside[1:-1, 1:-1, 1:-1] >= -threshold
+        return carved
+    reach = tuple(math.ceil(threshold / mm) for mm in spacing_mm)
+    near = _grown(box, (reach[0], reach[1], reach[2]), lesion.shape)
+    carved[near] = ndimage.distance_transform_edt(~lesion[near], sampling=spacing_mm) <= threshold
+    return carved
+
+
+def pasted_region(labels: Labels, rng: np.random.Generator) -> Mask | None:
+    """One lesion of a donor with a margin in plane; None where it has none that the patch does not cut off.
+
+    Args:
+        labels: (I, J, K) ids of the donor.
+        rng: Chooses the lesion.
+    """
+    parts, _ = ndimage.label(labels > 0, structure=np.ones((3, 3, 3)))
+    whole = []
+    for number, spans in enumerate(ndimage.find_objects(parts), start=1):
+        room = [n == 1 or (s.start > 0 and s.stop < n) for s, n in zip(spans, labels.shape, strict=True)]
+        whole += [number] if all(room) else []
+    if not whole:
+        return None
+    lesion = parts == whole[int(rng.integers(len(whole)))]
+    return np.asarray(ndimage.binary_dilation(lesion, _IN_PLANE, iterations=_PASTE_MARGIN))
+
+
+def like_places(host: Mixture, donor: Mixture, region: Mask) -> Integer[np.ndarray, "N 3"]:
+    """By how many voxels a region of the donor can be moved to lie in like tissue of the host, clear of its lesions.
+
+    Tissue is alike where the smoothed grey values are those of the ring around the region; nearly all of the region has to
+    lie in such tissue.
+
+    Args:
+        host: Where it is to go.
+        donor: Where it comes from; on a grid of the same shape.
+        region: (I, J, K) bool.
+
+    Returns:
+        All shifts along I, J, K; none where there is no room.
+    """
+    outer = ndimage.binary_dilation(region, _IN_PLANE, iterations=_RING)
+    ring = outer & ~region & (donor.labels == 0)
+    if not ring.any():
+        return np.empty((0, 3), dtype=np.int64)
+    is_taken = ndimage.binary_dilation(host.labels > 0, _IN_PLANE, iterations=_PASTE_MARGIN)
+    alike = ~is_taken
+    for here, there in zip(_smoothed(host.image), _smoothed(donor.image), strict=True):
+        low, high = np.percentile(there[ring], (10, 90))
+        slack = max(float(high - low), 1e-3) / 2
+        alike &= (here >= low - slack) & (here <= high + slack)
+    box = Box.around(region)
+    kernel = region[box.slices].astype(np.float64)[::-1, ::-1, ::-1]
+    share = signal.fftconvolve(alike.astype(np.float64), kernel, "valid") / kernel.sum()
+    overlap = signal.fftconvolve(is_taken.astype(np.float64), kernel, "valid")
+    return np.asarray(np.argwhere((share >= _LIKE_SHARE) & (overlap < 0.5)) - np.array(box.start))
+
+
+def _smoothed(image: Image) -> Image:
+    """Without grain, slice by slice."""
+    return np.asarray(ndimage.gaussian_filter(image, (0.0, 1.0, 1.0, 0.0)))
+
+
+def _grown(box: Box, margin: tuple[int, int, int], shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
+    """A box with a margin, as far as the patch goes."""
+    (a, b, c), (d, e, f), (i, j, k) = box.start, box.stop, margin
+    return Box((a - i, b - j, c - k), (d + i, e + j, f + k)).clipped((shape[0], shape[1], shape[2])).slices
 
 
 def join(
@@ -128,14 +199,10 @@ def poisson(host: Image, donor: Image, region: Mask) -> Image:
     """
     if not region.any() or region.all():
         return donor.copy() if region.any() else host.copy()
-    part = Box.around(region)
-    grown = Box(
-        (part.start[0] - 1, part.start[1] - 1, part.start[2] - 1),
-        (part.stop[0] + 1, part.stop[1] + 1, part.stop[2] + 1),
-    ).clipped((region.shape[0], region.shape[1], region.shape[2]))
+    near = _grown(Box.around(region), (1, 1, 1), region.shape)
     joined = host.copy()
-    inner = (slice(None), *grown.slices)
-    joined[inner] = _solve(host[inner], donor[inner], region[grown.slices])
+    inner = (slice(None), *near)
+    joined[inner] = _solve(host[inner], donor[inner], region[near])
     return joined
 
 

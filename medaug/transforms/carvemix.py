@@ -5,20 +5,26 @@ from __future__ import annotations
 from typing import Literal, final
 
 import numpy as np
+from pydantic import Field
 
-from medaug.core.volume import Mask
-from medaug.lesions.mix import carve_region
-from medaug.transforms._mixing import MixConfig
+from medaug.lesions.mix import Mixture, carve_region
+from medaug.transforms._mixing import Part, PartConfig, Spacing
 
 
 @final
-class Config(MixConfig):
+class Config(PartConfig):
     """Settings of CarveMix; partners without a lesion give nothing."""
 
     kind: Literal["carvemix"] = "carvemix"
+    hosts: Literal["any", "lesion"] = Field(
+        default="lesion",
+        description="lesion: only patches that hold a lesion take part, so that no more patches hold one than without "
+        "mixing",
+    )
 
-    def region(
-        self, donor: Mask, spacing_mm: tuple[float, float, float], rng: np.random.Generator
-    ) -> Mask | None:
-        """The donor's lesions, shrunk or grown by a random distance."""
-        return carve_region(donor, spacing_mm, rng) if donor.any() else None
+    def part(
+        self, host: Mixture, donor: Mixture, spacing_mm: Spacing, rng: np.random.Generator
+    ) -> Part | None:
+        """The donor's lesions where they are, shrunk or grown by a random distance."""
+        lesions = donor.labels > 0
+        return Part(carve_region(lesions, spacing_mm, rng)) if lesions.any() else None

@@ -7,20 +7,20 @@ from typing import Literal, final
 import numpy as np
 from pydantic import Field
 
-from medaug.core.volume import Mask
-from medaug.lesions.mix import cut_region
-from medaug.transforms._mixing import MixConfig
+from medaug.lesions.mix import Mixture, cut_region
+from medaug.transforms._mixing import Part, PartConfig, Spacing
 
 
 @final
-class Config(MixConfig):
-    """Settings of CutMix."""
+class Config(PartConfig):
+    """Settings of CutMix. Boxes bring about as many lesions as they cover."""
 
     kind: Literal["cutmix"] = "cutmix"
     share: float | None = Field(default=None, ge=0, le=1, description="of the patch; null draws it uniformly")
 
-    def region(
-        self, donor: Mask, spacing_mm: tuple[float, float, float], rng: np.random.Generator
-    ) -> Mask | None:
+    def part(
+        self, host: Mixture, donor: Mixture, spacing_mm: Spacing, rng: np.random.Generator
+    ) -> Part | None:
         """A box anywhere in the patch."""
-        return cut_region((donor.shape[0], donor.shape[1], donor.shape[2]), rng, share=self.share)
+        i, j, k = host.labels.shape
+        return Part(cut_region((i, j, k), rng, share=self.share))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, final
 
-import numpy as np
-
 from medaug.core.volume import Unit
-from medaug.engine.augment import BatchAugment, PatchBatch
+from medaug.engine.augment import BatchAugment
+from medaug.engine.warp import Resampling
+from medaug.transforms._steps.policy import Each, PolicyAugment
 from medaug.transforms.base import TransformConfig
 
 
@@ -20,13 +19,4 @@ class Config(TransformConfig):
 
     def build(self, unit: Unit, modality: str = "") -> BatchAugment:
         """An augmentation that changes nothing."""
-        return NoAugmentation()
-
-
-@final
-class NoAugmentation:
-    """Gives every patch back as it is."""
-
-    def __call__(self, batch: PatchBatch, rngs: Sequence[np.random.Generator]) -> PatchBatch:
-        """The batch itself."""
-        return batch
+        return PolicyAugment(Each(()), Resampling())

@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from medaug.core.plugins import kinds, load_plugin
+from medaug.core.seeding import SeedTree
 from medaug.core.volume import Unit
 from medaug.engine.augment import PatchBatch
-from medaug.transforms.base import parse_transforms
+from medaug.transforms import Journal, read_drawn, replay
+from medaug.transforms._journal import AUGMENTATIONS
+from medaug.transforms.base import LearntConfig, parse_transforms
 
 KINDS = kinds("transforms")
 SHAPES = [(32, 24), (16, 12, 8), (5, 7), (9, 8, 1)]
@@ -33,6 +36,14 @@ def ids(labels):
     return set(torch.unique(labels).tolist())
 
 
+def built(kind, unit=Unit.ARBITRARY):
+    """The augmentation; of a kind that is learnt, the one that its search begins with."""
+    config = parse_transforms({"kind": kind})
+    if isinstance(config, LearntConfig):
+        config = config.policy(config.propose((), unit, "", SeedTree(0)), unit, "")
+    return config.build(unit)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_config_is_called_as_its_file(kind):
     assert load_plugin("transforms", kind).Config().kind == kind
@@ -42,7 +53,7 @@ def test_config_is_called_as_its_file(kind):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_shapes_types_ids_and_inputs_are_kept(kind, shape, unit):
-    augment = parse_transforms({"kind": kind}).build(unit)
+    augment = built(kind, unit)
     batch = make_batch(shape, unit=unit)
     before = batch.images.clone(), batch.labels.clone()
     for seed in range(6):
@@ -60,10 +71,21 @@ def test_shapes_types_ids_and_inputs_are_kept(kind, shape, unit):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_rngs_give_the_same_batch_whatever_ran_before(kind):
     batch = make_batch((24, 24))
-    first = parse_transforms({"kind": kind}).build(Unit.ARBITRARY)
-    second = parse_transforms({"kind": kind}).build(Unit.ARBITRARY)
+    first, second = built(kind), built(kind)
     for seed in range(3):
         second(replace(batch, images=batch.images * 2), rngs(100 + seed))
         a, b = first(batch, rngs(seed)), second(batch, rngs(seed))
         assert torch.equal(a.images, b.images)
         assert torch.equal(a.labels, b.labels)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_drawn_is_written_down_and_replayed_bit_for_bit(kind, tmp_path):
+    batch = replace(make_batch((24, 20)), step=7)
+    path = tmp_path / AUGMENTATIONS
+    changed = Journal(built(kind), path)(batch, rngs(1))
+    assert torch.equal(changed.images, built(kind)(batch, rngs(1)).images)
+    lines = read_drawn(path)
+    again = replay(batch, [lines[7, place] for place in range(3)])
+    assert torch.equal(again.images, changed.images)
+    assert torch.equal(again.labels, changed.labels)

@@ -6,11 +6,14 @@ import math
 from typing import Literal, final
 
 import torch
+from jaxtyping import Float, Integer
 from monai.losses.dice import DiceCELoss
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
 from torch.optim import SGD, AdamW, Optimizer
 
 from medaug.core.errors import CheckpointError
+from medaug.engine.augment import PatchBatch, SecondLabels
 from medaug.engine.checkpoint import State
 from medaug.engine.launch import memory_format, mixed_precision
 from medaug.tasks._segmentation.sampling import BatchMaker
@@ -41,6 +44,23 @@ def build_optimiser(network: nn.Module, kind: Literal["adamw", "sgd"], peak: flo
     return AdamW(network.parameters(), lr=peak, weight_decay=1e-2, fused=True)
 
 
+def class_shares(
+    labels: Integer[Tensor, "B *S"], second: SecondLabels, classes: int
+) -> Float[Tensor, "B N *S"]:
+    """How much of each voxel belongs to each class, where patches were averaged; sums to 1.
+
+    Args:
+        labels: Ids of the patches themselves, below ``classes``.
+        second: Ids and shares of the others.
+        classes: Number of classes, the background included.
+    """
+    own, other = (
+        torch.moveaxis(one_hot(ids.long(), classes), -1, 1).to(second.share)
+        for ids in (labels, second.labels)
+    )
+    return torch.lerp(own, other, second.share.view(-1, *([1] * (own.dim() - 1))))
+
+
 @final
 class SegmentationLearner:
     """Trains a network on the batches of a :class:`BatchMaker`.
@@ -64,6 +84,7 @@ class SegmentationLearner:
         self._network, self._optimiser, self._rates = network, optimiser, rates
         self._batches, self._device = batches, device
         self._loss = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True)
+        self._soft_loss = DiceCELoss(softmax=True, include_background=False, batch=True)
         self._patches = self._lesions = self._synthetic = 0
 
     def train_step(self, step: int) -> dict[str, float]:
@@ -76,7 +97,7 @@ class SegmentationLearner:
         self._optimiser.zero_grad(set_to_none=True)
         with mixed_precision(self._device):
             scores = self._network(images)
-        loss = self._loss(scores.float(), batch.patches.labels[:, None].long())
+        loss = self._compare(scores.float(), batch.patches)
         loss.backward()
         nn.utils.clip_grad_norm_(self._network.parameters(), _CLIP)
         self._optimiser.step()
@@ -84,6 +105,13 @@ class SegmentationLearner:
         self._lesions += batch.lesions
         self._synthetic += batch.synthetic
         return {"loss": float(loss.detach())}
+
+    def _compare(self, scores: Float[Tensor, "B N *S"], patches: PatchBatch) -> Tensor:
+        """Dice and cross-entropy against the label of every voxel, or against the shares of two labels."""
+        if patches.second is None:
+            return torch.as_tensor(self._loss(scores, patches.labels[:, None].long()))
+        shares = class_shares(patches.labels, patches.second, scores.shape[1])
+        return torch.as_tensor(self._soft_loss(scores, shares))
 
     @property
     def lesion_patch_share(self) -> float:

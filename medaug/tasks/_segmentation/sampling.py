@@ -308,12 +308,12 @@ class BatchMaker:
         patches += [
             self._pool.cut(rng, around_lesion=n < lesions) for n, rng in enumerate(rngs[drawn:], start=drawn)
         ]
-        changed = self._augment(self._joined(patches, device), rngs)
+        changed = self._augment(self._joined(patches, step, device), rngs)
         held = int(changed.labels.flatten(1).any(dim=1).sum())
         return Batch(changed, held, drawn)
 
-    def _joined(self, patches: Sequence[Patch], device: torch.device) -> PatchBatch:
+    def _joined(self, patches: Sequence[Patch], step: int, device: torch.device) -> PatchBatch:
         images = torch.from_numpy(np.stack([patch.image for patch in patches]))
         labels = torch.from_numpy(np.stack([patch.labels for patch in patches]))
         spacing_mm = tuple(patch.spacing_mm for patch in patches)
-        return PatchBatch(images.to(device), labels.to(device), spacing_mm, self._pool.unit)
+        return PatchBatch(images.to(device), labels.to(device), spacing_mm, self._pool.unit, step=step)

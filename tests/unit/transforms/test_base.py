@@ -16,7 +16,7 @@ def test_kind_chooses_the_file():
 @pytest.mark.parametrize(
     ("raw", "line"),
     [
-        ({}, "kind is missing; expected .*classical, cutmix, none"),
+        ({}, "kind is missing; expected adaptive, carvemix, classical, copy_paste, cutmix, mixup, none"),
         ({"kind": "clasical"}, "did you mean classical"),
         ({"kind": "classical", "step": []}, "did you mean steps"),
         ({"kind": "classical", "padding": "wrap"}, "padding: input should be"),

@@ -12,4 +12,6 @@ from medaug.transforms.none import Config
 
 def test_the_patch_comes_back():
     batch = PatchBatch(torch.ones(1, 1, 4, 4), torch.eye(4)[None].int(), ((1.0, 1.0),), Unit.HU)
-    assert Config().build(Unit.HU)(batch, [np.random.default_rng(0)]) is batch
+    changed = Config().build(Unit.HU)(batch, [np.random.default_rng(0)])
+    assert torch.equal(changed.images, batch.images)
+    assert torch.equal(changed.labels, batch.labels)
