@@ -13,6 +13,8 @@ from medaug.core.geometry import Affine
 from medaug.io._dicom.geometry import Line, Pose
 
 Slice = Float[np.ndarray, "rows columns"]
+# What positions are rounded by in headers: no pixel is mixed with its neighbour for so little
+_WHOLE_PIXEL = 1e-3
 
 
 @final
@@ -65,8 +67,8 @@ def upright(
         float(beside @ pose.column) / pose.spacing_mm[0],
     )
     furthest = [shift * (shape[2] - 1) for shift in a_slice]
-    before = [math.ceil(max(0.0, -far)) for far in furthest]
-    after = [math.ceil(max(0.0, far)) for far in furthest]
+    before = [math.ceil(max(0.0, -far - _WHOLE_PIXEL)) for far in furthest]
+    after = [math.ceil(max(0.0, far - _WHOLE_PIXEL)) for far in furthest]
     grown = (shape[0] + before[0] + after[0], shape[1] + before[1] + after[1], shape[2])
     origin = (
         origin_mm - pose.row * pose.spacing_mm[1] * before[0] - pose.column * pose.spacing_mm[0] * before[1]
@@ -76,10 +78,10 @@ def upright(
 
 def _shifted(values: Slice, shift: float, axis: int) -> tuple[Float[np.ndarray, "down across"], slice]:
     """Values moved along an axis by a fraction of a pixel, and where the whole pixels of the result begin and end."""
-    whole = math.floor(shift + 1e-6)
+    whole = math.floor(shift + _WHOLE_PIXEL)
     part = np.float32(max(0.0, shift - whole))
     count = values.shape[axis]
-    if part < 1e-6:
+    if part < _WHOLE_PIXEL:
         return values, slice(whole, whole + count)
     left, right = np.split(values, [count - 1], axis)[0], np.split(values, [1], axis)[1]
     return left * part + right * (1 - part), slice(whole + 1, whole + count)
