@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar, final
+from typing import Literal, TypeVar, final
 
 from pydantic import Field, ValidationError
 
@@ -46,6 +46,25 @@ class Recipe(Frozen):
     diameter_mm: float = Field(description="of the ball of equal volume")
     seed: int
     edit_mask: str = Field(description="path of the edit mask in the dataset folder")
+
+
+@final
+class AugmentedCopy(Frozen):
+    """One line of ``augmentations.jsonl``: all that was drawn for a changed copy, so that it can be made again."""
+
+    schema_version: int = 1
+    case_id: str
+    source_case_id: str
+    source_sha256: tuple[str, ...] = Field(
+        description="of the image files and the label file that were changed"
+    )
+    dims: Literal[2, 3] = Field(description="3: the volume as a whole, 2: every slice on its own")
+    image: Literal["linear", "cubic", "nearest"] = Field(description="values between voxels")
+    labels: Literal["nearest", "argmax"] = Field(description="ids between voxels")
+    padding: Literal["border", "zeros", "reflection"] = Field(description="what lies outside the image")
+    steps: tuple[tuple[dict[str, object], ...], ...] = Field(
+        description="the steps with their parameters: of the volume, or of each slice in order of K"
+    )
 
 
 def write_lines(path: Path, lines: tuple[L, ...]) -> None:

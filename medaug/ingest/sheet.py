@@ -7,39 +7,25 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import UInt8
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from scipy import ndimage
 
 from medaug.core.case import Case
 from medaug.core.results import Finding
 from medaug.core.storage import atomic_path, write_text_atomic
-from medaug.core.volume import Unit, Volume
+from medaug.core.volume import Volume
 from medaug.core.wording import counted
+from medaug.io.thumbnails import COLOURS, THUMB_PIXELS, draw_thumb, grey_window
 
-THUMB_PIXELS, COLUMNS, ROWS = 180, 5, 8
+COLUMNS, ROWS = 5, 8
 _DPI, _NAME_INCHES, _WORDS_INCHES, _HEAD_INCHES = 120, 1.75, 2.7, 0.4
 _NAME_LETTERS, _WORDS_LETTERS, _WORDS_LINES = 28, 50, 11
 _NAME_POINTS, _WORDS_POINTS = 7.0, 6.5
-_LUNG_HU, _SOFT_HU = (-1350.0, 150.0), (-160.0, 240.0)
-_LUNG_TISSUE_HU, _LUNG_SHARE = (-980.0, -600.0), 0.1
-# Colour-blind safe (Okabe and Ito, 2008) and three more that are bright on grey, as RGB in 0..1
-_COLOURS: Final = (
-    (0.9, 0.6, 0.0),
-    (0.34, 0.71, 0.91),
-    (0.0, 0.62, 0.45),
-    (0.94, 0.89, 0.26),
-    (0.8, 0.47, 0.65),
-    (0.84, 0.37, 0.0),
-    (0.55, 0.9, 0.3),
-    (1.0, 0.3, 0.3),
-    (0.6, 0.5, 1.0),
-)
 
 
 @final
@@ -83,13 +69,13 @@ def sheet_row(case: Case, classes: Sequence[str], findings: Sequence[Finding]) -
     """
     image = case.volume.image[0]
     labels = case.label_map.labels if case.label_map is not None else np.zeros(image.shape, np.uint8)
-    low, high, window = _window(case.volume)
+    low, high, window = grey_window(case.volume)
     spacing = case.volume.grid.spacing_mm
     chosen = _slices(labels)
     pictures = []
     for k in chosen:
         grey = np.clip((image[:, :, k] - low) / max(high - low, 1e-6), 0, 1)
-        pictures.append(_thumb(grey, labels[:, :, k], spacing[0], spacing[1]))
+        pictures.append(draw_thumb(grey, labels[:, :, k], spacing[0], spacing[1]))
     empty = np.full_like(pictures[0], 255)
     strip = np.concatenate(pictures + [empty] * (COLUMNS - len(pictures)), axis=1)
     present = [name for n, name in enumerate(classes, start=1) if (labels == n).any()]
@@ -131,21 +117,6 @@ def _words(findings: Sequence[Finding]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _window(volume: Volume) -> tuple[float, float, str]:
-    """The range that is shown as black to white, and its name."""
-    image = volume.image[0]
-    if volume.unit is Unit.HU and float(image.min()) < 0:
-        lung = np.count_nonzero((image > _LUNG_TISSUE_HU[0]) & (image < _LUNG_TISSUE_HU[1]))
-        if lung > _LUNG_SHARE * image.size:
-            return *_LUNG_HU, "lung window"
-        return *_SOFT_HU, "soft tissue window"
-    stride = -(-image.size // (1 << 20))
-    low, high = (float(v) for v in np.percentile(image.reshape(-1)[::stride], (0.5, 99.5)))
-    if low == high:
-        low, high = float(image.min()), float(image.max())
-    return low, high, f"window {low:.4g} to {high:.4g}"
-
-
 def _slices(labels: np.ndarray) -> list[int]:
     """Up to COLUMNS slices: each class takes turns with the one that shows most of it, the others evenly spread."""
     areas = [np.count_nonzero(labels == number, axis=(0, 1)) for number in np.unique(labels[labels > 0])]
@@ -158,53 +129,6 @@ def _slices(labels: np.ndarray) -> list[int]:
     wanted = min(COLUMNS - len(chosen), len(spread))
     picks = np.linspace(0, len(spread) - 1, wanted + 2)[1:-1].round().astype(int).tolist()
     return sorted({*chosen, *(spread[pick] for pick in picks)})
-
-
-def _thumb(
-    grey: Float[np.ndarray, "I J"], labels: np.ndarray, width_mm: float, height_mm: float
-) -> UInt8[np.ndarray, "rows columns 3"]:
-    """One slice in a square of THUMB_PIXELS, proportions kept, with outlines of one pixel."""
-    size_mm = np.array([grey.shape[0] * width_mm, grey.shape[1] * height_mm])
-    room = THUMB_PIXELS - 4
-    pixels = np.maximum(1, np.round(room * size_mm / size_mm.max())).astype(int)
-    shown, drawn = grey, labels
-    for axis, count in enumerate(pixels.tolist()):
-        shown, drawn = _resized_grey(shown, axis, count), _resized_labels(drawn, axis, count)
-    shown, drawn = (array.T[::-1, ::-1] for array in (shown, drawn))
-    picture = np.repeat(shown[..., None], 3, axis=2)
-    for number in np.unique(drawn[drawn > 0]):
-        picture[_outline(drawn == number)] = _COLOURS[(int(number) - 1) % len(_COLOURS)]
-    square = np.full((THUMB_PIXELS, THUMB_PIXELS, 3), 255, dtype=np.uint8)
-    square[2:-2, 2:-2] = 0
-    top, left = (THUMB_PIXELS - picture.shape[0]) // 2, (THUMB_PIXELS - picture.shape[1]) // 2
-    square[top : top + picture.shape[0], left : left + picture.shape[1]] = np.round(picture * 255)
-    return square
-
-
-def _resized_grey(grey: np.ndarray, axis: int, count: int) -> np.ndarray:
-    """Means where pixels are fewer than voxels, else straight lines between voxels."""
-    size = grey.shape[axis]
-    if count < size:
-        starts = np.arange(count) * size // count
-        sums = np.add.reduceat(grey, starts, axis=axis)
-        widths = np.diff(np.append(starts, size))
-        return np.asarray(sums / (widths[:, None] if axis == 0 else widths))
-    factors = [1.0, 1.0]
-    factors[axis] = count / size
-    return np.asarray(ndimage.zoom(grey, factors, order=1, mode="nearest", grid_mode=True))
-
-
-def _resized_labels(labels: np.ndarray, axis: int, count: int) -> np.ndarray:
-    """The highest id where pixels are fewer than voxels, so that no speck is lost, else the nearest."""
-    size = labels.shape[axis]
-    if count < size:
-        return np.asarray(np.maximum.reduceat(labels, np.arange(count) * size // count, axis=axis))
-    return np.asarray(np.take(labels, np.arange(count) * size // count, axis=axis))
-
-
-def _outline(mask: Bool[np.ndarray, "rows columns"]) -> Bool[np.ndarray, "rows columns"]:
-    """The pixels around a mask, so that the lesion itself stays visible."""
-    return np.asarray(ndimage.binary_dilation(mask) & ~mask)
 
 
 def write_page(path: Path, rows: Sequence[SheetRow], title: SheetTitle) -> None:
@@ -254,7 +178,7 @@ def _write_legend(figure: Figure, classes: Sequence[str]) -> None:
     """Which colour is which class."""
     # a leading space, since names that begin with _ are left out of legends
     handles = [
-        Line2D([], [], linewidth=3, color=_COLOURS[n % len(_COLOURS)], label=f" {_ascii(name)}")
+        Line2D([], [], linewidth=3, color=COLOURS[n % len(COLOURS)], label=f" {_ascii(name)}")
         for n, name in enumerate(classes)
     ]
     if not handles:

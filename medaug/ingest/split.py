@@ -48,9 +48,9 @@ def make_splits(
         ConfigError: If there are fewer labelled patients than folds.
         DataError: If the dataset is synthetic or augmented, nobody has a label, or a patient is stated to be on both sides.
     """
-    made = next((record.origin for record in manifest.cases if record.origin is not Origin.REAL), None)
-    if made is not None:
-        raise DataError(f"{made} cases are never split", where=manifest.name, hint="split the real dataset")
+    origin = next((record.origin for record in manifest.cases if record.origin is not Origin.REAL), None)
+    if origin is not None:
+        raise DataError(f"{origin} cases are never split", where=manifest.name, hint="split the real dataset")
     rng = SeedTree(seed).child("split").rng()
     patients, unlabelled = _patients(manifest.cases)
     patients = [patients[n] for n in rng.permutation(len(patients))]

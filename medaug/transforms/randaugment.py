@@ -42,6 +42,11 @@ class RandAugment:
     def __init__(self, steps: tuple[type[Step], ...], n: int, magnitude: float) -> None:
         self._steps, self._n, self._magnitude = steps, n, magnitude
 
+    @property
+    def kinds(self) -> tuple[type[Step], ...]:
+        """Every kind of step that may be drawn, each once."""
+        return tuple(dict.fromkeys(self._steps))
+
     def draw(self, facts: Facts, rng: np.random.Generator) -> Record:
         """The steps of one patch."""
         chosen = rng.permutation(len(self._steps) + 1)[: self._n]

@@ -41,6 +41,11 @@ class TrivialAugment:
     def __init__(self, steps: tuple[type[Step], ...]) -> None:
         self._steps = steps
 
+    @property
+    def kinds(self) -> tuple[type[Step], ...]:
+        """Every kind of step that may be drawn, each once."""
+        return tuple(dict.fromkeys(self._steps))
+
     def draw(self, facts: Facts, rng: np.random.Generator) -> Record:
         """The step of one patch."""
         number = int(rng.integers(len(self._steps) + 1))
