@@ -18,12 +18,13 @@ ROWS, COLUMNS, SLICES = 12, 14, 5
 def _place_mm(number: int, row: np.ndarray, column: np.ndarray, beside_mm: np.ndarray) -> np.ndarray:
     """LPS mm of pixels of a slice of the tilted series."""
     origin = ORIGIN + NORMAL * STEP_MM * number + beside_mm * number
-    return origin + np.multiply.outer(row * SPACING[0], COLUMN) + np.multiply.outer(column * SPACING[1], ROW)
+    down, right = np.multiply.outer(row * SPACING[0], COLUMN), np.multiply.outer(column * SPACING[1], ROW)
+    return np.asarray(origin + down + right)
 
 
 def _linear(place_mm: np.ndarray) -> np.ndarray:
     """A pattern that linear interpolation keeps: it changes evenly through the patient."""
-    return place_mm @ np.array([20.0, -30.0, 8.0])
+    return np.asarray(place_mm @ np.array([20.0, -30.0, 8.0]))
 
 
 def _tilted(folder: Path, beside_mm: np.ndarray) -> SeriesVolume:

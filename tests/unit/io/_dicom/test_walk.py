@@ -24,7 +24,7 @@ NAMES = (
     "MR_small.dcm",
     "MR_small_implicit.dcm",
     "rtplan.dcm",
-    "nested_priv_SQ.dcm",
+    "rtdose.dcm",
     "liver_1frame.dcm",
 )
 
