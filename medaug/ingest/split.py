@@ -4,26 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import final
-
-import numpy as np
 
 from medaug.core.case import CaseRecord, Manifest, Origin
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, Splits
-
-LESION_FREE = "(lesion-free)"
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class _Patient:
-    """A patient with what the folds are balanced by."""
-
-    patient_id: str
-    strata: frozenset[str]
+from medaug.core.strata import LESION_FREE, Patient, deal
 
 
 def make_splits(
@@ -31,9 +17,8 @@ def make_splits(
 ) -> tuple[Splits, tuple[str, ...]]:
     """Divide the patients of a dataset into folds, after a fixed test set where one is asked for or given.
 
-    Patients are dealt out class by class, the rarest first, to the part that lacks most of it (iterative stratification,
-    Sechidis et al., ECML PKDD 2011). Patients without any label can be trained on but not scored: they stand on the
-    training side of every fold.
+    Patients are dealt out class by class (:func:`medaug.core.strata.deal`). Patients without any label can be trained on
+    but not scored: they stand on the training side of every fold.
 
     Args:
         manifest: The dataset; a ``split`` that its sources state wins over ``test_share``.
@@ -65,7 +50,7 @@ def make_splits(
         )
         test = [p for p in patients if p.patient_id in stated]
     else:
-        test = _deal(patients, [1 - test_share, test_share])[1] if test_share else []
+        test = deal(patients, [1 - test_share, test_share])[1] if test_share else []
     rest = [p for p in patients if p not in test and p.patient_id not in stated]
     if len(rest) < folds:
         hint = "ask for fewer folds, or a smaller --test"
@@ -73,7 +58,7 @@ def make_splits(
     if test_share and not test:
         raise ConfigError("no patient falls into the test share", where="--test", expected="a larger share")
     notes += _rare_notes(rest, manifest.classes, folds)
-    parts = _deal(rest, [1.0] * folds)
+    parts = deal(rest, [1.0] * folds)
     everyone = {p.patient_id for p in rest} | (unlabelled - stated)
     made = tuple(_fold(index, {p.patient_id for p in part}, everyone) for index, part in enumerate(parts))
     test_ids = tuple(sorted(p.patient_id for p in test))
@@ -85,14 +70,14 @@ def _fold(index: int, held_out: set[str], everyone: set[str]) -> Fold:
     return Fold(index=index, train=tuple(sorted(everyone - held_out)), held_out=tuple(sorted(held_out)))
 
 
-def _patients(records: Sequence[CaseRecord]) -> tuple[list[_Patient], set[str]]:
+def _patients(records: Sequence[CaseRecord]) -> tuple[list[Patient], set[str]]:
     """Patients with a label, and the ids of those without."""
     strata: dict[str, set[str]] = {}
     for record in records:
         if record.label is not None:
             strata.setdefault(record.patient_id, set()).update(record.classes)
     unlabelled = {record.patient_id for record in records} - set(strata)
-    return [_Patient(key, frozenset(strata[key] or {LESION_FREE})) for key in sorted(strata)], unlabelled
+    return [Patient(key, frozenset(strata[key] or {LESION_FREE})) for key in sorted(strata)], unlabelled
 
 
 def _stated_test(records: Sequence[CaseRecord]) -> frozenset[str]:
@@ -110,34 +95,7 @@ def _stated_test(records: Sequence[CaseRecord]) -> frozenset[str]:
     return frozenset(test)
 
 
-def _deal(patients: Sequence[_Patient], shares: Sequence[float]) -> list[list[_Patient]]:
-    """Deal patients out to parts of these relative sizes, keeping each stratum's share."""
-    weights = np.array(shares) / sum(shares)
-    counts = Counter(name for patient in patients for name in patient.strata)
-    wanted = {name: weights * count for name, count in counts.items()}
-    room = weights * len(patients)
-    parts: list[list[_Patient]] = [[] for _ in shares]
-    left = list(patients)
-    while left:
-        held = Counter(name for patient in left for name in patient.strata)
-        rarest = min(held, key=lambda name: (held[name], name))
-        for patient in [p for p in left if rarest in p.strata]:
-            # most wanted first, then most room; the first part of those that tie
-            part = max(range(len(parts)), key=lambda n: (_need(wanted[rarest], n), _need(room, n), -n))
-            parts[part].append(patient)
-            room[part] -= 1
-            for name in patient.strata:
-                wanted[name][part] -= 1
-        left = [p for p in left if rarest not in p.strata]
-    return parts
-
-
-def _need(amounts: np.ndarray, part: int) -> float:
-    """What a part still lacks, rounded so that sums in another order tie."""
-    return round(float(amounts[part]), 9)
-
-
-def _rare_notes(patients: Sequence[_Patient], classes: Sequence[str], folds: int) -> list[str]:
+def _rare_notes(patients: Sequence[Patient], classes: Sequence[str], folds: int) -> list[str]:
     counts = Counter(name for patient in patients for name in patient.strata)
     return [
         f"class {name} is in {counts[name]} patients only: some of the {folds} folds hold out none"
