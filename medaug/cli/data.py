@@ -1,4 +1,4 @@
-"""Commands that bring scans in and look at them: demo, ingest, inspect, split, convert."""
+"""Commands that bring scans in, look at them and change them: demo, ingest, inspect, split, augment, convert."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(ingest)
     app.command()(inspect)
     app.command()(split)
+    app.command()(augment)
     app.command()(convert)
 
 
@@ -165,6 +166,38 @@ def split(
         workflow.SplitOptions(dataset=dataset, folds=folds, seed=seed, test=test),
         as_json=as_json,
     )
+
+
+def augment(
+    *,
+    dataset: DatasetArgument,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="YAML: kind and settings as an arm's transforms; default: classical."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="New folder to write; an interrupted run is resumed.")
+    ] = None,
+    n: Annotated[int, typer.Option("--n", min=1, max=999, help="Copies of each case.")] = 4,
+    seed: SeedOption = 0,
+    preview: Annotated[
+        Path | None, typer.Option("--preview", help="PNG that shows each step on one case, before and after.")
+    ] = None,
+    case: Annotated[
+        str | None, typer.Option("--case", help="Case of the preview; default: the first labelled.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write changed copies of every case as a dataset folder, or a sheet that shows what each step does.
+
+    Example: `medaug augment dataset --config augment.yaml --n 4 --out runs/augmented`
+    """
+    from medaug.workflows import augment as workflow
+
+    options = workflow.AugmentOptions(
+        dataset=dataset, config=config, out=out, n=n, seed=seed, preview=preview, case=case
+    )
+    call(workflow.augment, options, as_json=as_json)
 
 
 def convert(

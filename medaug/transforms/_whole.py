@@ -36,7 +36,7 @@ class _Frames:
     def __init__(self, case: Case, dims: Dims) -> None:
         volume, grid = case.volume, case.volume.grid
         self.dims, self.native, self.unit = dims, volume.image, volume.unit
-        self.scale: CaseScale = IntensityScheme.for_volume(volume).case_scale(volume)
+        self.scale: CaseScale = case.scale or IntensityScheme.for_volume(volume).case_scale(volume)
         self.labels = np.zeros(grid.shape, np.uint8) if case.label_map is None else case.label_map.labels
         self.spacing_mm = grid.spacing_mm[:dims]
 
