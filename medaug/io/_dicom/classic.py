@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Final, final
+from typing import Final, TypeVar, final
 
 from medaug.core.errors import UnreadableError
 from medaug.core.findings import Code
@@ -15,6 +16,8 @@ from medaug.io._dicom.frame import Frame, PixelFormat, Plane, Rescale, Trait, Ve
 from medaug.io._dicom.parse import PixelElement
 from medaug.io._dicom.suv import TAGS as PET_TAGS
 from medaug.io._dicom.suv import to_suv
+
+Shared = TypeVar("Shared")
 
 CLASSES: Final = {
     "1.2.840.10008.5.1.4.1.1.2": "CT",
@@ -123,15 +126,15 @@ def frame_of(
         frames_in_file=frames_in_file,
         tile=None,
         instance_uid=belonging.instance_uid,
-        patient=belonging.patient,
+        patient=_one(belonging.patient),
         frame_of_reference_uid=belonging.frame_of_reference_uid,
         modality=belonging.modality,
         plane=plane_of(
             elements.numbers(_POSITION), elements.numbers(_ORIENTATION), elements.numbers(_PIXEL_SPACING)
         ),
         thickness_mm=thickness_of(elements),
-        pixels=pixels,
-        rescale=rescale,
+        pixels=_one(pixels),
+        rescale=_one(rescale),
         is_scout="LOCALIZER" in elements.texts(_IMAGE_TYPE),
         traits=traits_of(elements),
         pixel_offset=None if elements.items(_MODALITY_LUT) else offset,
@@ -237,7 +240,7 @@ def traits_of(elements: Elements) -> tuple[Trait, ...]:
     for place, part in enumerate(elements.texts(_IMAGE_TYPE)[2:], start=3):
         found[f"type_{place}"] = part
     number = elements.text(_INSTANCE_NUMBER)
-    return tuple(Trait(name, value) for name, value in (*found.items(), ("instance", number)) if value)
+    return tuple(_one(Trait(name, value)) for name, value in (*found.items(), ("instance", number)) if value)
 
 
 def _value(elements: Elements, tag: int, kind: str) -> str:
@@ -249,3 +252,9 @@ def _value(elements: Elements, tag: int, kind: str) -> str:
         # the scanner adds flags above the b-value
         numbers = tuple(number % _GE_B_MODULUS for number in numbers[:1])
     return " ".join(f"{number:.6g}" for number in numbers)
+
+
+@lru_cache(maxsize=4096)
+def _one(value: Shared) -> Shared:
+    """The same object for equal values: thousands of frames share them in memory and on the way between processes."""
+    return value
