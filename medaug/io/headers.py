@@ -6,7 +6,7 @@ Each file is parsed once, and only for the elements that are wanted. Many files 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final, final
 
@@ -85,6 +85,13 @@ class Header:
     def is_segmentation(self) -> bool:
         """Whether the file is a DICOM SEG object."""
         return self.sop_class_uid in SEGMENTATION_CLASSES
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by position, which is several times quicker than by name."""
+        return (Header, tuple([getattr(self, name) for name in _HEADER]))
+
+
+_HEADER = tuple(field.name for field in fields(Header))
 
 
 @final

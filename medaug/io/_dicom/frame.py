@@ -7,7 +7,7 @@ it holds pixels, so that thousands of frames are cheap to keep and to send betwe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import final
 
@@ -32,6 +32,10 @@ class Plane:
     row: Vector | None
     column: Vector | None
     spacing_mm: tuple[float, float] | None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by position, which is several times quicker than by name."""
+        return (Plane, (self.position_mm, self.row, self.column, self.spacing_mm))
 
 
 @final
@@ -124,3 +128,10 @@ class Frame:
     traits: tuple[Trait, ...]
     pixel_offset: int | None
     notes: tuple[Finding, ...] = ()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by position, which is several times quicker than by name."""
+        return (Frame, tuple([getattr(self, name) for name in _FRAME]))
+
+
+_FRAME = tuple(field.name for field in fields(Frame))
