@@ -11,7 +11,7 @@ from typing import final
 
 from medaug.core.case import ID_PATTERN
 from medaug.core.errors import DataError, StorageError, UnreadableError
-from medaug.core.findings import Code
+from medaug.core.findings import Code, finding
 from medaug.core.results import Finding
 from medaug.core.wording import counted
 from medaug.ingest.bids import is_bids, read_bids
@@ -288,10 +288,10 @@ def identify(cases: Sequence[SourceCase]) -> tuple[Identified, ...]:
 def _id_findings(case: SourceCase, case_id: str, *, twice: bool) -> tuple[Finding, ...]:
     if twice:
         message = "this case id stands before, in this table or another source; the first one was kept"
-        return (Finding(code="duplicate-case-id", severity="refused", case_id=case_id, message=message),)
+        return (finding(Code.DUPLICATE_CASE_ID, "refused", message, case_id),)
     if case_id != case.case_key:
         message = "the table's id had other characters than letters, digits, _ and -"
-        return (Finding(code="id-changed", severity="fixed", case_id=case_id, message=message),)
+        return (finding(Code.ID_CHANGED, "fixed", message, case_id),)
     return ()
 
 

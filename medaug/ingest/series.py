@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -86,20 +87,25 @@ def _homeless(drawing: Drawing) -> Stray:
     return Stray(Code.IMAGE_MISSING, "refused", message, (drawing.path,))
 
 
+def _shown(modality: str) -> str:
+    """A modality code as it may be shown: what is no code could be anything."""
+    return f"modality {modality}" if re.fullmatch(r"[A-Z]{2,4}", modality) else "unknown modality"
+
+
 def _left_over(found: Scan) -> list[Stray]:
     strays = []
     if found.not_dicom:
         message = f"{counted(len(found.not_dicom), 'file')} of no format that is read left out"
-        strays.append(Stray("not-an-image", "flagged", message, found.not_dicom))
+        strays.append(Stray(Code.NOT_AN_IMAGE, "flagged", message, found.not_dicom))
     for path in found.damaged:
         message = (
             "DICOM file is cut short or damaged, or names no class or no series; copy or export it again"
         )
-        strays.append(Stray("unreadable", "refused", message, (path,)))
+        strays.append(Stray(Code.UNREADABLE, "refused", message, (path,)))
     for series in found.other_dicom:
         if any(is_structure_set(header) for header in series.headers):
             continue
-        what = series.first.modality[:16] or "unknown modality"
+        what = _shown(series.first.modality)
         strays.append(
             Stray(
                 "not-an-image", "flagged", f"DICOM objects without image ({what}) were left out", series.files
@@ -110,9 +116,10 @@ def _left_over(found: Scan) -> list[Stray]:
             message = f"{series.first.modality} objects hold no image and were left out"
             strays.append(Stray(Code.NOT_AN_IMAGE, "flagged", message, series.files))
         elif series.first.modality not in _SCANS:
-            what = series.first.modality[:16] or "unknown"
-            message = f"series of modality {what} is not supported; expected {' or '.join(_SCANS)}"
-            strays.append(Stray("unsupported-modality", "refused", message, series.files))
+            message = (
+                f"series of {_shown(series.first.modality)} is not supported; expected {' or '.join(_SCANS)}"
+            )
+            strays.append(Stray(Code.UNSUPPORTED_MODALITY, "refused", message, series.files))
     return strays
 
 

@@ -54,6 +54,7 @@ def test_mixed_modalities_name_the_rarer_ones() -> None:
     odd = [record(f"x{n}", modality="CT") for n in range(7)]
     found = cohort.check_modalities([*_records(8), *odd])
     assert found is not None
+    assert found.code == "several-modalities"
     assert found.message.endswith("8 of MR, 7 of CT; unlike most: x0, x1, x2, x3, x4 and 2 more")
 
 
