@@ -166,7 +166,7 @@ class PoissonNoise(GreyStep):
     @classmethod
     def apply(cls, images: Images, steps: Sequence[Self], facts: Sequence[Facts]) -> Images:
         """Counts in place of their expectation; the gradient is that of the identity."""
-        low, high = extremes(images)
+        low, high = extremes(images.detach())
         per_unit = column([step.counts for step in steps], images) / torch.where(
             high > low, high - low, torch.ones_like(low)
         )

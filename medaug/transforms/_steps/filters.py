@@ -108,7 +108,7 @@ def along_axes(images: Images, matrices: Sequence[Sequence[AxisMatrix | None]]) 
     return images
 
 
-def _along(images: Images, matrices: Float[Tensor, "B M N"], axis: int) -> Images:
+def _along(images: Images, matrices: Float[Tensor, "B M N"], axis: int) -> Float[Tensor, "B C *T"]:
     """One matrix product: the axis is brought next to the last, or is the last."""
     shape = (*images.shape[: axis + 2], matrices.shape[1], *images.shape[axis + 3 :])
     if axis == images.dim() - 3:
