@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 
 from medaug.core.case import Case
 from medaug.core.geometry import Box
-from medaug.core.intensity import IntensityScheme
+from medaug.core.intensity import CaseScale, IntensityScheme
 from medaug.core.seeding import SeedTree
 from medaug.core.storage import atomic_path
-from medaug.core.volume import LabelMap
+from medaug.core.volume import LabelMap, Volume
 from medaug.engine.warp import Resampling, warp_images
 from medaug.io.thumbnails import THUMB_PIXELS, draw_thumb, grey_window
 from medaug.transforms._steps.apply import compose
@@ -37,7 +37,7 @@ _NAME_LETTERS, _CAPTION_LETTERS, _CAPTION_LINES = 34, 34, 4
 # Slices on either side of the shown one that a step out of plane may bring into it
 _SLICES = 24
 # Draws of which the one that changes most at full magnitude is shown
-_TRIES = 4
+_TRIES = 3
 _GRID_CELLS = 10
 
 Picture = UInt8[np.ndarray, "rows columns 3"]
@@ -94,8 +94,9 @@ class Preview:
             pictures.append(self._grid(last))
             captions.append("a straight grid, moved as at 1")
         else:
-            pictures.append(self._difference(self._changed(last, how)))
-            captions.append("change at 1, from black (darker) to white (brighter)")
+            picture, caption = self._difference(self._changed(last, how))
+            pictures.append(picture)
+            captions.append(caption)
         meaning = " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
         name = str(kind.model_fields["kind"].default)
         return StepRow(name, meaning, tuple(pictures), tuple(captions))
@@ -127,9 +128,12 @@ class Preview:
         grey = np.clip((case.volume.image[0, :, :, self._k] - self._low) / self._size, 0, 1)
         return self._thumb(grey, _labels(case)[:, :, self._k])
 
-    def _difference(self, case: Case) -> Picture:
+    def _difference(self, case: Case) -> tuple[Picture, str]:
+        """Grey where nothing changed; the range is that of the changes, since those of HU are small in any window."""
         change = (case.volume.image - self._case.volume.image)[0, :, :, self._k]
-        return self._thumb(np.clip(0.5 + change / self._size, 0, 1), np.zeros(change.shape, np.uint8))
+        most = max(float(np.percentile(np.abs(change), 99.5)), 1e-6)
+        picture = self._thumb(np.clip(0.5 + 0.5 * change / most, 0, 1), np.zeros(change.shape, np.uint8))
+        return picture, f"change at 1: black {-most:.3g}, white {most:+.3g} {case.volume.unit}"
 
     def _grid(self, step: SpatialStep) -> Picture:
         """Lines at equal distances, moved by the step; smooth where the step is."""
@@ -158,12 +162,15 @@ def _fullest_slice(case: Case) -> int:
 
 
 def _cut(case: Case, start: int, stop: int) -> Case:
-    """Some slices of a case, which keep the scale of the whole."""
+    """Some slices of a case, its first channel alone, which keeps the scale that it has in the whole."""
     shape = case.volume.grid.shape
     box = Box((0, 0, start), (shape[0], shape[1], min(stop, shape[2])))
     labels: LabelMap | None = None if case.label_map is None else case.label_map.crop(box)
     scale = case.scale or IntensityScheme.for_volume(case.volume).case_scale(case.volume)
-    return replace(case, volume=case.volume.crop(box), label_map=labels, scale=scale)
+    first = CaseScale(scale.offset[:1], scale.factor[:1], scale.low[:1], scale.high[:1])
+    part = case.volume.crop(box)
+    volume = Volume(part.image[:1], part.grid, part.unit, part.channels[:1], part.spacing_known)
+    return replace(case, volume=volume, label_map=labels, scale=first)
 
 
 def _lines(facts: Facts) -> Float[np.ndarray, "*S"]:
@@ -171,8 +178,7 @@ def _lines(facts: Facts) -> Float[np.ndarray, "*S"]:
     extent = [n * s for n, s in zip(facts.shape[:2], facts.spacing_mm[:2], strict=True)]
     cell, width = max(extent) / _GRID_CELLS, max(2.5 * max(extent) / THUMB_PIXELS, *facts.spacing_mm[:2])
     on = [
-        np.abs(((np.arange(n) - (n - 1) / 2) * s + cell / 2) % cell - cell / 2) < width / 2
-        for n, s in zip(facts.shape[:2], facts.spacing_mm[:2], strict=True)
+        (np.arange(n) * s) % cell < width for n, s in zip(facts.shape[:2], facts.spacing_mm[:2], strict=True)
     ]
     plane = (on[0][:, None] | on[1][None, :]).astype(np.float32)
     return plane if len(facts.shape) == 2 else np.repeat(plane[..., None], facts.shape[2], axis=2)

@@ -60,13 +60,16 @@ def _told(name: str, value: object, dims: int) -> str:
     called = " ".join(words[:-1] if unit else words)
     if isinstance(value, bool):
         return called.removeprefix("is ") if value else ""
+    if name == "axis" and isinstance(value, int):
+        return f"along {_AXES[value]}"
     if isinstance(value, float | int):
         return f"{called} {_number(value)}{unit}"
     if not isinstance(value, tuple):
         return f"{called} {value}"
     if all(isinstance(one, float | int) for one in value):
         return f"{called} {_numbers(value, dims)}{unit}"
-    return f"{len(value)} {called}{unit}"
+    most = max(abs(float(number)) for one in value for number in one)
+    return f"{len(value)} {called} up to {_number(most)}{unit}"
 
 
 def _numbers(values: Sequence[float], dims: int) -> str:

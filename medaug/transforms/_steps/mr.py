@@ -173,7 +173,7 @@ class Spikes(GreyStep):
 
 @final
 class Motion(GreyStep):
-    """The patient moves while k-space is read line by line; 1 = by up to 3 mm, up to four times.
+    """The patient moves while k-space is read line by line; 1 = by up to 3 mm, up to three times.
 
     Lines after a move carry the phase of the shifted patient (Shaw et al., MIDL 2019); shown is the magnitude.
     """
@@ -186,13 +186,14 @@ class Motion(GreyStep):
 
     @classmethod
     def draw(cls, magnitude: float, rng: np.random.Generator, facts: Facts) -> Self:
-        """Moves at random moments; the lines before the first show the patient in place."""
-        count = int(rng.integers(1, 5))
-        moments = tuple(sorted(float(at) for at in rng.uniform(0, 1, count)))
-        places = rng.uniform(-3 * magnitude, 3 * magnitude, (count, 2))
+        """Moves at random moments; the middle of k-space shows the patient in place, so that labels stay where they belong."""
+        count = int(rng.integers(1, 4))
+        moments = sorted(float(at) for at in rng.uniform(0, 1, count))
+        places = rng.uniform(-1.5 * magnitude, 1.5 * magnitude, (count + 1, 2))
+        places -= places[np.searchsorted(moments, 0.5, side="right")]
         return cls(
             axis=int(rng.integers(2)),
-            moments=moments,
+            moments=(0.0, *moments),
             shifts_mm=tuple((float(a), float(b)) for a, b in places),
         )
 
