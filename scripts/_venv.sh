@@ -57,7 +57,7 @@ contains() { # contains WORD in LIST
 with_implied() {
     list="$1"
     contains dev "$list" && list="$list test docs"
-    contains test "$list" && list="$list dicom pacs sign"
+    contains test "$list" && list="$list dicom pacs policy sign"
     printf '%s' "$list"
 }
 

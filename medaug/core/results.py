@@ -154,6 +154,9 @@ class ArmCost(Frozen):
     training_cases: int = 0
     training_patients: int = 0
     seconds: float
+    search_steps: int = Field(
+        default=0, description="further steps on an inner fold, to choose the augmentation before training"
+    )
 
 
 @final

@@ -13,7 +13,7 @@ from medaug.core.gallery import GALLERY, Tile, TileFacts, cut_tile, write_tiles
 from medaug.core.results import ArmCost, DiceRow
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
-from medaug.core.splits import guard_donors, guard_evaluation, guard_training
+from medaug.core.splits import Fold, guard_donors, guard_evaluation, guard_training
 from medaug.core.volume import LabelMap, Volume
 from medaug.experiments.design import Arm, Cell, Settings, TrainingSubset
 from medaug.experiments.metrics import score_case
@@ -34,6 +34,7 @@ class Trained:
         lesion_patch_share: Share of training patches with a lesion.
         synthetic_patch_share: Share of training patches from a synthetic case.
         seconds: Of training, in this call.
+        search_steps: Steps taken before, to choose the augmentation.
     """
 
     predict: Callable[[Volume], LabelMap]
@@ -42,19 +43,30 @@ class Trained:
     lesion_patch_share: float
     synthetic_patch_share: float
     seconds: float
+    search_steps: int = 0
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """What an arm may be trained on.
+
+    Attributes:
+        fold: Its training patients are those of the subset.
+        cases: Theirs.
+        source: Streams synthetic cases; None for arms without a generator.
+    """
+
+    fold: Fold
+    cases: Sequence[Case]
+    source: CaseSource | None
 
 
 class Train(Protocol):
-    """Trains one arm on these cases; resumes what lies in the run folder."""
+    """Trains one arm on its material; resumes what lies in the run folder."""
 
     def __call__(
-        self,
-        arm: Arm,
-        cases: Sequence[Case],
-        source: CaseSource | None,
-        run: RunDir,
-        progress: Progress,
-        seed: SeedTree,
+        self, arm: Arm, material: Material, run: RunDir, progress: Progress, seed: SeedTree
     ) -> Trained:
         """Train; all randomness comes from ``seed``."""
         ...
@@ -87,15 +99,13 @@ class CellInputs:
 
     Attributes:
         subset: The training cases allowed.
-        cases: The same, in memory.
-        source: Streams synthetic cases; None for arms without a generator.
+        material: The same, in memory, and what streams synthetic ones.
         test_records: The held-out cases.
         load: Reads one case.
     """
 
     subset: TrainingSubset
-    cases: Sequence[Case]
-    source: CaseSource | None
+    material: Material
     test_records: Sequence[CaseRecord]
     load: Callable[[CaseRecord], Case]
 
@@ -107,12 +117,13 @@ def run_cell(cell: Cell, inputs: CellInputs, train: Train, run: RunDir, progress
         SplitLeakageError: If a training case, a donor or a test case stands on the wrong side of the fold.
     """
     guard_training(inputs.subset.records, cell.fold)
-    if inputs.source is not None:
-        guard_donors(inputs.source.donor_patient_ids, inputs.subset.fold, where=f"arm {cell.arm.name}")
+    source = inputs.material.source
+    if source is not None:
+        guard_donors(source.donor_patient_ids, inputs.subset.fold, where=f"arm {cell.arm.name}")
     guard_evaluation(inputs.test_records, cell.fold)
     # no arm name in the seed: arms share their first weights and the order of real patches
     seed = SeedTree(cell.seed).child("experiment", cell.scope)
-    trained = train(cell.arm, inputs.cases, inputs.source, run, progress, seed)
+    trained = train(cell.arm, inputs.material, run, progress, seed)
     rows: list[DiceRow] = []
     tiles: list[Tile] = []
     progress.start(f"scoring {cell.arm.name}", len(inputs.test_records))
@@ -200,4 +211,5 @@ def _cost(cell: Cell, inputs: CellInputs, trained: Trained) -> ArmCost:
         training_cases=len(inputs.subset.records),
         training_patients=len(inputs.subset.fold.train),
         seconds=trained.seconds,
+        search_steps=trained.search_steps,
     )

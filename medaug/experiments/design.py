@@ -76,6 +76,9 @@ class ExperimentConfig(Frozen):
         description="classes that are drawn, equally often; null: all, so that no class gets a larger share of the "
         "patches than it has without synthesis",
     )
+    record_augmentations: bool = Field(
+        default=False, description="write what was drawn for every patch to augmentations.jsonl of each cell"
+    )
 
     @field_validator("n_annotated")
     @classmethod

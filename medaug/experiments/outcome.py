@@ -54,7 +54,7 @@ def experiment_result(
         limit_class=config.limit_class,
         cells_done=len(costs),
         cells_planned=len(plan.planned),
-        notes=_notes(plan, rows),
+        notes=(*_notes(plan, rows), *_search_notes(costs)),
         licences=tuple(sorted({record.licence for record in manifest.cases if record.licence})),
     )
 
@@ -78,3 +78,16 @@ def _notes(plan: Plan, rows: Sequence[DiceRow]) -> tuple[str, ...]:
     if len(plan.config.seeds) == 1:
         notes.append("One seed: the spread between trainings is not measured.")
     return tuple(notes)
+
+
+def _search_notes(costs: Sequence[ArmCost]) -> tuple[str, ...]:
+    """Which arms had a choice that the others had not."""
+    spent: dict[str, list[int]] = {}
+    for cost in costs:
+        if cost.search_steps:
+            spent.setdefault(cost.arm, []).append(cost.search_steps)
+    return tuple(
+        f"{arm} took {sum(steps) // len(steps)} further steps a training to choose its augmentation on an inner fold of "
+        "the training patients; the other arms used theirs as set."
+        for arm, steps in spent.items()
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -17,7 +17,7 @@ from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
 from medaug.core.storage import sha256_text
 from medaug.core.volume import Mask
-from medaug.experiments.cell import ROWS, CellConfig, CellInputs, CellResult, Trained, run_cell
+from medaug.experiments.cell import ROWS, CellConfig, CellInputs, CellResult, Material, Trained, run_cell
 from medaug.experiments.design import (
     Arm,
     Cell,
@@ -79,20 +79,16 @@ class Workbench(Protocol):
         """Fit bank and generator of an arm on the subset alone, inside ``folder``; what is there is reused."""
         ...
 
-    def train(
-        self,
-        arm: Arm,
-        cases: Sequence[Case],
-        source: CaseSource | None,
-        run: RunDir,
-        progress: Progress,
-        seed: SeedTree,
-    ) -> Trained:
+    def train(self, arm: Arm, material: Material, run: RunDir, progress: Progress, seed: SeedTree) -> Trained:
         """Train one arm; see :class:`medaug.experiments.cell.Train`."""
         ...
 
     def estimate_seconds(self, cases: Sequence[Case]) -> float:
-        """Seconds that training one cell will take, from a short probe."""
+        """Seconds that one training will take, from a short probe."""
+        ...
+
+    def trainings(self, arm: Arm) -> float:
+        """How many trainings a cell of the arm amounts to, with those that choose its augmentation."""
         ...
 
 
@@ -127,9 +123,12 @@ def run_experiment(
         _subset(config, ground.manifest, cell) for cell in planned
     ]  # every error of the design before any work
     plan = Plan(config, ground.manifest, planned)
-    done = [result for cell in planned if (result := _done(config, ground, cell, run)) is not None]
-    clock = _Clock(len(planned), progress)
-    clock.announce(plan, drawn, done)
+    before = {
+        cell.name: result for cell in planned if (result := _done(config, ground, cell, run)) is not None
+    }
+    done = list(before.values())
+    clock = _Clock({cell.name: bench.trainings(cell.arm) for cell in planned}, before, progress)
+    clock.announce(plan, drawn)
     for scope, members in groupby(zip(planned, subsets, strict=True), key=lambda pair: pair[0].scope):
         pending = [(c, s) for c, s in members if _done(config, ground, c, run) is None]
         if pending:
@@ -179,30 +178,31 @@ def _done(config: ExperimentConfig, ground: Ground, cell: Cell, run: RunDir) -> 
 class _Clock:
     """Says how long the whole experiment will still take."""
 
-    def __init__(self, total: int, progress: Progress) -> None:
-        self._total, self._progress = total, progress
-        self._begun, self._now_done, self._before = time.monotonic(), 0, 0
+    def __init__(self, work: Mapping[str, float], before: Collection[str], progress: Progress) -> None:
+        self._total, self._progress = len(work), progress
+        self._left = {name: amount for name, amount in work.items() if name not in before}
+        self._begun, self._work_done = time.monotonic(), 0.0
 
-    def announce(self, plan: Plan, drawn: Sequence[str], done: Sequence[CellResult]) -> None:
+    def announce(self, plan: Plan, drawn: Sequence[str]) -> None:
         """The line before the first cell."""
-        self._before = len(done)
         shape = f"{len(plan.config.arms)} arms x {len(plan.config.n_annotated)} subset sizes x "
         shape += f"{plan.n_folds} folds x {len(plan.config.seeds)} seeds = {self._total} trainings"
-        again = f"; {self._before} are done already" if done else ""
-        self._progress.say(f"{shape}{again}; synthetic lesions of {', '.join(drawn)}")
+        before = self._total - len(self._left)
+        again = f"; {before} are done already" if before else ""
+        made = any(arm.generator is not None for arm in plan.config.arms)
+        self._progress.say(f"{shape}{again}" + (f"; synthetic lesions of {', '.join(drawn)}" if made else ""))
 
-    def estimate(self, seconds_a_cell: float) -> None:
+    def estimate(self, seconds_a_training: float) -> None:
         """The time estimate, from a probe."""
-        left = self._total - self._before
-        minutes = left * seconds_a_cell / 60
-        self._progress.say(f"about {minutes:.0f} min for {left} trainings, and the fitting of generators")
+        minutes = sum(self._left.values()) * seconds_a_training / 60
+        count = len(self._left)
+        self._progress.say(f"about {minutes:.0f} min for {count} trainings, and the fitting of generators")
 
     def tick(self, cell: Cell, seconds: float) -> None:
         """The line after each cell."""
-        self._now_done += 1
-        left = self._total - self._before - self._now_done
-        remaining = (time.monotonic() - self._begun) / self._now_done * left
-        done = self._before + self._now_done
+        self._work_done += self._left.pop(cell.name)
+        remaining = (time.monotonic() - self._begun) / self._work_done * sum(self._left.values())
+        done = self._total - len(self._left)
         self._progress.say(
             f"{done} of {self._total}: {cell.name} trained in {seconds:.0f} s; about {remaining / 60:.1f} min left"
         )
@@ -210,7 +210,7 @@ class _Clock:
     @property
     def is_fresh(self) -> bool:
         """Whether nothing has been timed yet."""
-        return self._now_done == 0
+        return self._work_done == 0
 
 
 @final
@@ -236,7 +236,8 @@ class _Bay:
         for cell, _ in pending:
             source = self._source(cell.arm, subset, cases, folder)
             records = scored_records(self._ground.manifest, cell.fold)
-            inputs = CellInputs(subset, cases, source, records, self._bench.load)
+            material = Material(subset.fold, cases, source)
+            inputs = CellInputs(subset, material, records, self._bench.load)
             asked, hashes = _cell_run(self._config, self._ground, cell)
             with open_run(self._run.path / CELLS / cell.name, CELL_STEP, asked, hashes) as cell_run:
                 result = run_cell(cell, inputs, self._bench.train, cell_run, self._progress)

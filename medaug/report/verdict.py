@@ -35,9 +35,10 @@ def signed(value: float) -> str:
 
 
 def verdict(result: ExperimentResult) -> Verdict:
-    """Judge the arms with synthetic patches against the baseline, in the class under study."""
+    """Judge the arms with synthetic patches against the baseline, in the class under study; all arms where none has any."""
     synthetic = {cost.arm for cost in result.costs if cost.synthetic_patch_share > 0}
-    studied = [c for c in result.comparisons if c.arm in synthetic]
+    only_real = result.complete and not synthetic
+    studied = [c for c in result.comparisons if only_real or c.arm in synthetic]
     primary = [c for c in studied if result.limit_class in (None, c.class_name)]
     harmed = [c for c in studied if c.verdict == "harm"]
     gained = [c for c in primary if c.verdict == "gain"]
@@ -56,9 +57,7 @@ def _sentence(result: ExperimentResult, primary: Sequence[Comparison], gained: S
     if best.verdict == "inconclusive":
         return f"Inconclusive: n = {best.n_patients} pairs are too few to judge the largest difference, {_words(best)}."
     if all(c.verdict == "harm" for c in primary):
-        return (
-            f"Harm: no arm with synthetic lesions reached {result.baseline}; the least bad: {_words(best)}."
-        )
+        return f"Harm: none of the arms under study reached {result.baseline}; the least bad: {_words(best)}."
     missed = best.mde is not None and best.mean_difference < best.mde
     seen = f" Only a difference of {best.mde:.3f} or more would likely have been seen." if missed else ""
     return f"No evidence of a gain: at best, {_words(best)}.{seen}"

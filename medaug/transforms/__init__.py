@@ -3,7 +3,7 @@
 ``Augmentd`` brings any of them into a MONAI pipeline; ``replay`` makes a training patch again from what was drawn for it.
 """
 
-from medaug.transforms._journal import Drawn, Journal, read_drawn, replay
+from medaug.transforms._journal import AUGMENTATIONS, Drawn, Journal, read_drawn, replay
 from medaug.transforms._monai import Augmentd
 
-__all__ = ["Augmentd", "Drawn", "Journal", "read_drawn", "replay"]
+__all__ = ["AUGMENTATIONS", "Augmentd", "Drawn", "Journal", "read_drawn", "replay"]

@@ -29,7 +29,7 @@ from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, Splits, read_splits
 from medaug.core.storage import require_free_space, sha256_text
 from medaug.engine.augment import BatchAugment
-from medaug.experiments.cell import Trained
+from medaug.experiments.cell import Material, Trained
 from medaug.experiments.design import (
     Arm,
     ExperimentConfig,
@@ -48,8 +48,10 @@ from medaug.report.verdict import verdict
 from medaug.synthesis.fit import fit_generator
 from medaug.synthesis.render import Order, Renderer
 from medaug.synthesis.source import StreamingSource, StreamOptions
-from medaug.tasks.base import TaskConfig, TrainingData, load_model, parse_task
+from medaug.tasks.base import TaskConfig, TrainingData, parse_task
+from medaug.transforms import AUGMENTATIONS, Journal
 from medaug.transforms.base import TransformConfig, parse_transforms
+from medaug.workflows.policy import Basis, check_packages, choose, starting, trained, trainings
 
 STEP, CONTEXT, FIT_STEP = "experiment", "context.json", "fit"
 _CELL_BYTES = 48 << 20
@@ -59,6 +61,7 @@ _CHECKS = (
     "Every training case belongs to a training patient of its outer fold.",
     "Bank and generators were fitted inside each training subset, on its patients alone.",
     "Hosts and donors of synthetic lesions belong to the training subset.",
+    "An augmentation that is learnt was learnt on an inner fold of each training subset.",
     "Only real, labelled cases of held-out patients were scored; no synthetic case was.",
 )
 
@@ -102,6 +105,7 @@ def experiment(options: ExperimentOptions, progress: Progress) -> ExperimentSumm
 
     Raises:
         ConfigError: If the configuration is wrong, or ``out`` holds another experiment.
+        DependencyError: If an arm learns its augmentation and the package for that is missing.
         DataError: If a training subset cannot be made, or there is no lesion to learn from.
         SplitLeakageError: If something would be both trained on and scored.
         TrainingError: If arms were not treated equally, or a training cannot go on.
@@ -112,6 +116,8 @@ def experiment(options: ExperimentOptions, progress: Progress) -> ExperimentSumm
     splits = read_splits(options.dataset, manifest)
     planned = cells(config, splits.outer_folds)
     drawn = classes_to_draw(config, manifest.classes)
+    for arm in config.arms:
+        check_packages(parse_transforms(arm.transforms))
     for cell in planned:  # what cannot be trained is said before a folder is made
         training_subset(manifest, cell.fold, config.limit_class, cell.n_annotated)
     inputs = {"dataset": manifest.content_sha256, "splits": sha256_text(splits.model_dump_json())}
@@ -314,27 +320,21 @@ class _Bench:
             seed = SeedTree(0).child("fit", path.parent.name)
             return fit_generator(cast(GeneratorConfig, config), bank, subset.fold, run, progress, seed)
 
-    def train(
-        self,
-        arm: Arm,
-        cases: Sequence[Case],
-        source: CaseSource | None,
-        run: RunDir,
-        progress: Progress,
-        seed: SeedTree,
-    ) -> Trained:
-        """Train the task with the arm's transforms, shares and source."""
-        task = _task_of(self._config.task, arm).build(self._options.device)
-        augment = self._augment(arm)
-        report = task.fit(self._training_data(cases, source), augment, run, progress, seed)
-        return Trained(
-            load_model(run.path, self._options.device).predict,
-            report.steps,
-            report.patch_size,
-            report.lesion_patch_share,
-            report.synthetic_patch_share,
-            report.seconds,
-        )
+    def train(self, arm: Arm, material: Material, run: RunDir, progress: Progress, seed: SeedTree) -> Trained:
+        """Train the task with the arm's transforms, shares and source; a policy is learnt before."""
+        task, device = _task_of(self._config.task, arm), self._options.device
+        data = self._training_data(material.cases, material.source)
+        basis = Basis(data, material.fold, self._manifest.modality, task, device)
+        chosen = choose(parse_transforms(arm.transforms), basis, run, progress, seed)
+        augment = chosen.augment
+        if self._config.record_augmentations:
+            augment = Journal(augment, run.path / AUGMENTATIONS)
+        report = task.build(device).fit(data, augment, run, progress, seed)
+        return trained(report, run, device, chosen.search_steps)
+
+    def trainings(self, arm: Arm) -> float:
+        """How many trainings a cell of the arm amounts to."""
+        return trainings(parse_transforms(arm.transforms))
 
     def estimate_seconds(self, cases: Sequence[Case]) -> float:
         """Seconds of one training, from a few steps of the first arm."""
@@ -355,7 +355,8 @@ class _Bench:
         return once + report.seconds / report.steps * wanted
 
     def _augment(self, arm: Arm) -> BatchAugment:
-        return parse_transforms(arm.transforms).build(self._manifest.unit, self._manifest.modality)
+        unit, modality = self._manifest.unit, self._manifest.modality
+        return starting(parse_transforms(arm.transforms), unit, modality).build(unit, modality)
 
     def _training_data(self, cases: Sequence[Case], source: CaseSource | None) -> TrainingData:
         scheme = IntensityScheme.for_volume(cases[0].volume)

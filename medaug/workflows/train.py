@@ -22,7 +22,9 @@ from medaug.core.storage import require_free_space
 from medaug.engine.stored_source import StoredSource
 from medaug.io.dataset import load_case
 from medaug.tasks.base import REPORT, FitReport, TrainingData, parse_task
+from medaug.transforms import AUGMENTATIONS, Journal
 from medaug.transforms.base import parse_transforms
+from medaug.workflows.policy import Basis, check_packages, choose
 
 STEP = "train"
 _RUN_BYTES = 256 << 20  # checkpoint with optimiser state, weights and log of the largest preset
@@ -36,6 +38,9 @@ class TrainConfig(Frozen):
     transforms: dict[str, object] = Field(
         default={"kind": "classical"}, description="kind and settings of a file in medaug/transforms"
     )
+    record_augmentations: bool = Field(
+        default=False, description="write what was drawn for every patch to augmentations.jsonl"
+    )
 
 
 @final
@@ -44,6 +49,7 @@ class TrainSettings(Frozen):
 
     task: dict[str, object]
     transforms: dict[str, object]
+    record_augmentations: bool
     fold: int
     seed: int
 
@@ -92,6 +98,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
 
     Raises:
         ConfigError: If the configuration is wrong, the fold is not there, or ``out`` holds another run.
+        DependencyError: If the augmentation is learnt and the package for that is missing.
         DataError: If no training case is labelled, there is no lesion, or a class is missing.
         SplitLeakageError: If a synthetic case has a host or donor outside the training patients.
         TrainingError: If the training diverges.
@@ -107,6 +114,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
     settings = TrainSettings(
         task=task.model_dump(mode="json"),
         transforms=transforms.model_dump(mode="json"),
+        record_augmentations=config.record_augmentations,
         fold=options.fold,
         seed=options.seed,
     )
@@ -115,11 +123,16 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
     skipped = finished(options.out, STEP, settings, inputs)
     if not skipped:
         require_free_space(options.out, _RUN_BYTES)
+        check_packages(transforms)
         built = task.build(options.device)
         data = _training_data(options, manifest, records, synthetic, progress)
+        basis = Basis(data, fold, manifest.modality, task, options.device)
         with open_run(options.out, STEP, settings, inputs) as run:
             seed = SeedTree(options.seed).child("train", options.fold)
-            built.fit(data, transforms.build(manifest.unit, manifest.modality), run, progress, seed)
+            augment = choose(transforms, basis, run, progress, seed).augment
+            if config.record_augmentations:
+                augment = Journal(augment, run.path / AUGMENTATIONS)
+            built.fit(data, augment, run, progress, seed)
     return TrainSummary(
         out=options.out,
         fold=options.fold,

@@ -14,7 +14,7 @@ from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
 from medaug.core.volume import LabelMap, Unit, Volume
-from medaug.experiments.cell import Trained
+from medaug.experiments.cell import Material, Trained
 from medaug.experiments.design import Arm, ExperimentConfig, TrainingSubset
 from medaug.experiments.run import Ground, Sample
 
@@ -120,15 +120,10 @@ class FakeBench:
     def estimate_seconds(self, cases: Sequence[Case]) -> float:
         return 1.0
 
-    def train(
-        self,
-        arm: Arm,
-        cases: Sequence[Case],
-        source: CaseSource | None,
-        run: RunDir,
-        progress: Progress,
-        seed: SeedTree,
-    ) -> Trained:
+    def trainings(self, arm: Arm) -> float:
+        return 1.0
+
+    def train(self, arm: Arm, material: Material, run: RunDir, progress: Progress, seed: SeedTree) -> Trained:
         if self.stop_after is not None and len(self.trained) >= self.stop_after:
             raise KeyboardInterrupt
         self.trained.append(run.path.name)

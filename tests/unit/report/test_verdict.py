@@ -57,6 +57,15 @@ def test_arms_without_synthetic_patches_make_no_headline() -> None:
     assert said.sentence.startswith("Nothing can be said yet")
 
 
+def test_without_any_synthetic_arm_every_arm_is_studied_once_all_are_trained() -> None:
+    made = result(comparison("real", "ground_glass", 0.08, "gain"))
+    costs = tuple(cost.model_copy(update={"synthetic_patch_share": 0.0}) for cost in made.costs)
+    only_real = made.model_copy(update={"costs": costs})
+    assert verdict(only_real).sentence.startswith("A gain: real changed")
+    running = only_real.model_copy(update={"complete": False})
+    assert verdict(running).sentence.startswith("Nothing can be said yet")
+
+
 def test_too_few_patients_are_inconclusive_and_a_running_experiment_is_preliminary() -> None:
     few = comparison("cgan", "ground_glass", 0.3, "inconclusive", n=3)
     said = verdict(result(few, complete=False))
