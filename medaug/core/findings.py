@@ -68,6 +68,7 @@ class Code(StrEnum):
     # images of a case
     NOT_FINITE = "not-finite"
     CONSTANT_IMAGE = "constant-image"
+    LABEL_LIKE = "label-like"
     CHANNEL_GRID = "channel-grid"
     SPACING_NOMINAL = "spacing-nominal"
     SPACING_SUSPECT = "spacing-suspect"

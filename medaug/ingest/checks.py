@@ -18,6 +18,8 @@ from medaug.core.wording import counted
 _SUSPECT_ANISOTROPY = 4.0
 _LONGEST_AXIS = 32_767
 _GRID_TOLERANCE = 0.05
+_HIGHEST_LABEL = 255
+_MOST_LABELS = 16
 
 
 def check_dependency(error: DependencyError, case_id: str) -> Finding:
@@ -64,6 +66,25 @@ def check_constant(volume: Volume, case_id: str, *, labelled: bool) -> Finding |
             message = f"{which} has one value everywhere; export it again"
             return _finding(Code.CONSTANT_IMAGE, "refused" if labelled else "flagged", case_id, message)
     return None
+
+
+def check_label_like(volume: Volume, case_id: str) -> Finding | None:
+    """``label-like``: an image of a few small whole numbers may be a label map that paired with nothing."""
+    image = volume.image
+    if (
+        float(image.min()) < 0
+        or float(image.max()) > _HIGHEST_LABEL
+        or not bool((image == np.rint(image)).all())
+    ):
+        return None
+    count = np.count_nonzero(np.bincount(image.astype(np.uint8).ravel()))
+    if count > _MOST_LABELS:
+        return None
+    message = (
+        f"image holds {count} different whole numbers only, as label maps do; if it is one, rename it so that it "
+        "pairs with its image"
+    )
+    return _finding(Code.LABEL_LIKE, "flagged", case_id, message)
 
 
 def same_grid(first: Grid, second: Grid) -> bool:

@@ -137,12 +137,14 @@ def _convert(
     is_dicom = any(image.kind == "dicom" for image in source.images)
     stated = is_dicom or (policy.spacing or source.stated.spacing) is not None
     spacing = checks.check_spacing(volume.grid, case_id, known=volume.spacing_known, stated=stated)
+    bare = source.label is None and constant is None and not is_dicom
+    label_like = checks.check_label_like(volume, case_id) if bare else None
     odd = [note.model_copy(update={"case_id": case_id}) for channel in channels for note in channel.findings]
     findings = (
         *found.findings,
         *odd,
         *labelled.findings,
-        *(note for note in (constant, spacing) if note is not None),
+        *(note for note in (constant, label_like, spacing) if note is not None),
     )
     facts = CaseFacts(
         modality=modality,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, final
@@ -18,10 +18,13 @@ from medaug.io.formats import FileKind, kind_of, stem
 from medaug.io.images import companion, slicer_drawing
 
 _IMAGE_FOLDER = re.compile(r"^(images?|imgs?|scans?|volumes?)(tr|ts|val)?$", re.IGNORECASE)
-_LABEL_FOLDER = re.compile(r"^(labels?|masks?|segs?|segmentations?|annotations?)(tr|ts|val)?$", re.IGNORECASE)
-_LABEL_NAME = re.compile(
-    r"^(.+?)[_\-. ](seg|segmentation|mask|label|labels|roi|gt)(?:[_\-. ]?\d{1,3})?$", re.IGNORECASE
-)
+_LABEL = r"(labels?|masks?|segs?|segmentations?|annotations?|rois?|gts?|ground[_\-. ]?truths?)"
+_LABEL_FOLDER = re.compile(rf"^{_LABEL}(tr|ts|val)?$", re.IGNORECASE)
+_LABEL_NAME = re.compile(rf"^(.+?)[_\-. ]{_LABEL}(?:[_\-. ]?\d{{1,3}})?$", re.IGNORECASE)
+# ``mask_CASE`` beside ``image_CASE``, and ``mask`` beside the only image of its folder
+_LABEL_FIRST = re.compile(rf"^{_LABEL}[_\-. ](.+)$", re.IGNORECASE)
+_IMAGE_FIRST = re.compile(r"^(images?|imgs?|scans?|vols?|volumes?)[_\-. ](.+)$", re.IGNORECASE)
+_LABEL_ALONE = re.compile(rf"^{_LABEL}(?:[_\-. ]?\d{{1,3}})?$", re.IGNORECASE)
 _IMAGE_NAME = re.compile(r"^(.+?)[_\-. ](image|img|scan|vol|volume)$", re.IGNORECASE)
 _CHANNEL = re.compile(r"^(.+)_(\d{4})$")
 # Folders that sort images and name no patient
@@ -80,7 +83,8 @@ def pair_files(
     """Pair the image files of a folder by name, never by order.
 
     Roles come from the folder (``images`` and ``labels``, ``imagesTr`` and ``labelsTr``, ...) or the end of the name
-    (``CASE_seg``, ``CASE_mask``, ``CASE_label``). ``CASE_0000``, ``CASE_0001`` are channels in ``imagesTr`` and
+    (``CASE_seg``, ``CASE_mask``, ``CASE_label``) or its beginning (``mask_CASE`` beside ``image_CASE``); ``mask`` belongs to
+    the only image of its folder. ``CASE_0000``, ``CASE_0001`` are channels in ``imagesTr`` and
     ``imagesTs``, or where the label is called ``CASE``. A ``dataset.json`` of nnU-Net or the Decathlon names channels and
     classes. Each file is one patient, unless images lie in a folder a patient.
 
@@ -141,7 +145,7 @@ def _paired(pairing: _Pairing, files: Sequence[Path]) -> Discovery:
                 case = replace(case, classes=tuple(ClassId(n, name) for n, name in enumerate(classes, 1)))
             cases.append(case)
         else:
-            message = "label file has no image of its name"
+            message = "label file has no image of its name; rename the files so that they pair, or name them in a cases.csv"
             paths = tuple(pairing.folder / p.path for p in labels)
             strays.append(Stray(Code.IMAGE_MISSING, "refused", message, paths))
     return Discovery(tuple(cases), tuple(strays))
@@ -167,7 +171,7 @@ def _place(path: Path) -> _Place:
     marked = _LABEL_NAME.match(name)
     plain = _plain(marked.group(1) if marked else name, _IMAGE_NAME)
     patient = _patient(parents, "/".join([*parents, plain]))
-    role: Literal["image", "label"] = "label" if marked else "image"
+    role: Literal["image", "label"] = "label" if _marker(name) else "image"
     return _Place(path, role, "/".join([*parents, plain]), "", patient, _marker(name))
 
 
@@ -183,8 +187,11 @@ def _plain(name: str, ending: re.Pattern[str]) -> str:
 
 
 def _marker(name: str) -> str:
-    match = _LABEL_NAME.match(name)
-    return match.group(2).lower() if match else ""
+    """The word that tells a label, or empty."""
+    if match := _LABEL_NAME.match(name):
+        return match.group(2).lower()
+    match = _LABEL_FIRST.match(name) or _LABEL_ALONE.match(name)
+    return match.group(1).lower() if match else ""
 
 
 def _split_channels(places: list[_Place]) -> list[_Place]:
@@ -205,9 +212,29 @@ def _channelled(place: _Place, labels: set[str]) -> _Place:
 
 
 def _tied(places: list[_Place]) -> list[_Place]:
-    """Give labels in folders of labels the key of their image, where it is not the one that their own name tells."""
+    """Give labels the key of their image, where it is not the one that their own name tells."""
     images = {p.key for p in places if p.role == "image"}
-    return [p if p.role == "image" or p.key in images or not p.base else _of_image(p, images) for p in places]
+    beside: dict[str, list[str]] = {}
+    for key in sorted(images):
+        beside.setdefault(key.rpartition("/")[0], []).append(key)
+    tied = [p if p.role == "image" or p.key in images or not p.base else _of_image(p, images) for p in places]
+    return [p if p.role == "image" or p.key in images else _beside(p, beside) for p in tied]
+
+
+def _beside(label: _Place, images: Mapping[str, Sequence[str]]) -> _Place:
+    """``mask_CASE`` belongs to ``CASE`` or ``image_CASE``, ``mask`` to the only image of its folder."""
+    folder, _, name = label.key.rpartition("/")
+    near, first = images.get(folder, ()), _LABEL_FIRST.match(name)
+    if first:
+        same = [key for key in near if _without_image(key.rpartition("/")[2]) == first.group(2)]
+        if same:
+            return replace(label, key=same[0]) if len(same) == 1 else label
+    return replace(label, key=near[0]) if len(near) == 1 and _LABEL_ALONE.match(name) else label
+
+
+def _without_image(name: str) -> str:
+    match = _IMAGE_FIRST.match(name)
+    return match.group(2) if match else name
 
 
 def _of_image(label: _Place, images: set[str]) -> _Place:

@@ -53,6 +53,19 @@ def test_not_finite_images_are_refused_and_constant_ones_where_something_is_to_b
     assert severities == ["refused", "flagged"]
 
 
+@pytest.mark.parametrize(
+    ("step", "told"), [(1.0, True), (255.0, True), (0.5, False), (-1.0, False), (300.0, False)]
+)
+def test_an_image_of_a_few_whole_numbers_may_be_a_label_map(step: float, told: bool) -> None:
+    values = np.zeros((1, *GRID.shape), np.float32)
+    values[0, 1:3, 1] = step
+    finding = checks.check_label_like(_volume(values), "c")
+    assert (finding is not None) == told
+    assert finding is None or "2 different whole numbers" in finding.message
+    many = np.arange(64, dtype=np.float32).reshape(1, *GRID.shape)
+    assert checks.check_label_like(_volume(many), "c") is None
+
+
 @pytest.mark.parametrize(("shift", "same"), [(0.0, True), (0.01, True), (0.5, False)])
 def test_grids_may_differ_by_rounding_only(shift: float, same: bool) -> None:
     other = Grid(GRID.shape, GRID.affine + np.eye(4, k=3) * shift)

@@ -105,6 +105,13 @@ def test_bad_voxels_are_refused(tmp_path: Path) -> None:
     assert "constant-image" in [finding.code for finding in kept.findings]
 
 
+def test_an_image_that_may_be_a_label_map_is_told_where_it_has_no_label(tmp_path: Path) -> None:
+    drawn = label_values(1, 2)
+    assert [f.code for f in _convert(_source(tmp_path, drawn)).findings] == ["label-like"]
+    labelled = _convert(_source(tmp_path, drawn, label_values(1)))
+    assert "label-like" not in [f.code for f in labelled.findings]
+
+
 def test_bad_labels_are_refused(tmp_path: Path) -> None:
     image = ct_values(1)
     assert _refusals(_convert(_source(tmp_path, image, label_values(1, 9)))) == ["label-id-unknown"]

@@ -268,3 +268,36 @@ def test_colour_channels_of_nnunet_are_one_picture(tmp_path: Path) -> None:
     files = [path for path in sorted(tmp_path.rglob("*")) if kind_of(path)]
     (case,) = pair_files(tmp_path, files, 0).cases
     assert (case.problem, case.images[0].channel) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("P{}/image", "P{}/label"),
+        ("P{}/CT", "P{}/Mask"),
+        ("P{}/scan", "P{}/ground_truth"),
+        ("image_{}", "mask_{}"),
+        ("volume-{}", "segmentation-{}"),
+        ("{}", "seg_{}"),
+        ("imgs/{}", "gt/{}"),
+        ("images/image_{}", "masks/mask_{}"),
+    ],
+)
+def test_labels_whose_name_begins_with_or_is_what_they_are(tmp_path: Path, image: str, label: str) -> None:
+    names = [f"{name.format(number)}.nii.gz" for number in (1, 2) for name in (image, label)]
+    found = _pair(tmp_path, *names)
+    pairs = {str(c.images[0].files[0].relative_to(tmp_path)): c.label for c in found.cases}
+    assert {one: str(two.files[0].relative_to(tmp_path)) for one, two in pairs.items() if two} == {
+        names[0]: names[1],
+        names[2]: names[3],
+    }
+    assert len({c.patient_key for c in found.cases}) == 2
+    assert found.strays == ()
+
+
+@pytest.mark.parametrize("names", [("T1", "FLAIR", "seg"), ("image_1", "1", "mask_1"), ("a", "mask_b")])
+def test_a_label_is_never_an_image_and_none_is_guessed(tmp_path: Path, names: tuple[str, ...]) -> None:
+    found = _pair(tmp_path, *(f"{name}.nii.gz" for name in names))
+    assert sorted(_pairs(found)) == sorted(f"{name}.nii.gz" for name in names[:-1])
+    assert {c.label for c in found.cases} == {None}
+    assert [s.code for s in found.strays] == ["image-missing"]

@@ -186,7 +186,9 @@ def test_partners_that_are_missing_are_named_by_number_only(tmp_path: Path) -> N
     summary = _ingest(tmp_path / "src", out=tmp_path / "out")
     assert (summary.cases, [f.message for f in summary.refused]) == (
         1,
-        ["source_0001: label file has no image of its name"],
+        [
+            "source_0001: label file has no image of its name; rename the files so that they pair, or name them in a cases.csv"
+        ],
     )
     others = json.loads((tmp_path / "out" / "sources.private.json").read_text())["others"]
     assert others[0]["source_id"] == "source_0001"
