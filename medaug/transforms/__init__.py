@@ -1,9 +1,87 @@
 """Augmentation: one public file each, found by its name.
 
-``Augmentd`` brings any of them into a MONAI pipeline; ``replay`` makes a training patch again from what was drawn for it.
+``Augmentd`` brings any of them into a MONAI pipeline; ``parse_transforms(...).build(...)`` gives one for batches of patches
+(``PatchBatch``) on any device; ``replay`` makes a training patch again from what was drawn for it. The steps are the single
+changes with their drawn parameters, and ``apply_records`` carries them out.
 """
 
+from medaug.engine.augment import PatchBatch
+from medaug.engine.warp import Resampling
 from medaug.transforms._journal import AUGMENTATIONS, Drawn, Journal, read_drawn, replay
 from medaug.transforms._monai import Augmentd
+from medaug.transforms._steps.apply import apply_records
+from medaug.transforms._steps.ct import LowDoseNoise, PoissonNoise, Streaks, WindowJitter
+from medaug.transforms._steps.filters import Blur, LowResolution, Sharpen
+from medaug.transforms._steps.grey import (
+    Brightness,
+    Contrast,
+    Gamma,
+    GaussianNoise,
+    HistogramWarp,
+    Invert,
+    MultiplicativeNoise,
+)
+from medaug.transforms._steps.mr import BiasField, Ghosting, Motion, RicianNoise, Spikes
+from medaug.transforms._steps.registry import PRESETS, STEPS, read_record
+from medaug.transforms._steps.spatial import (
+    Crop,
+    Elastic,
+    Flip,
+    Permute,
+    Perspective,
+    Rotate,
+    Scale,
+    Shear,
+    Translate,
+)
+from medaug.transforms._steps.step import Facts, Step
+from medaug.transforms._steps.us import Shadow, Speckle
+from medaug.transforms.base import parse_transforms
 
-__all__ = ["AUGMENTATIONS", "Augmentd", "Drawn", "Journal", "read_drawn", "replay"]
+__all__ = [
+    "AUGMENTATIONS",
+    "PRESETS",
+    "STEPS",
+    "Augmentd",
+    "BiasField",
+    "Blur",
+    "Brightness",
+    "Contrast",
+    "Crop",
+    "Drawn",
+    "Elastic",
+    "Facts",
+    "Flip",
+    "Gamma",
+    "GaussianNoise",
+    "Ghosting",
+    "HistogramWarp",
+    "Invert",
+    "Journal",
+    "LowDoseNoise",
+    "LowResolution",
+    "Motion",
+    "MultiplicativeNoise",
+    "PatchBatch",
+    "Permute",
+    "Perspective",
+    "PoissonNoise",
+    "Resampling",
+    "RicianNoise",
+    "Rotate",
+    "Scale",
+    "Shadow",
+    "Sharpen",
+    "Shear",
+    "Speckle",
+    "Spikes",
+    "Step",
+    "Streaks",
+    "Translate",
+    "WindowJitter",
+    "apply_records",
+    "parse_transforms",
+    "read_drawn",
+    "read_record",
+    "replay",
+]
