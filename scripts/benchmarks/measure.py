@@ -13,7 +13,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, final, get_args
+from typing import Annotated, Literal, final, get_args
 
 from pydantic import Field
 
@@ -22,6 +22,7 @@ from medaug.core.config import Document
 
 Peer = Literal[
     "monai",
+    "monai_fused",
     "torchio",
     "batchgenerators",
     "simpleitk",
@@ -35,6 +36,7 @@ Peer = Literal[
 ]
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _STATUS = Path("/proc/self/status")
+_SIDE = rf"^({'|'.join(get_args(Peer))})(: \w+)?$"
 
 
 @final
@@ -43,9 +45,9 @@ class BenchmarkResult(Document):
 
     name: str
     setting: str = Field(description="what was measured, in words")
-    ratios: dict[Peer, float] = Field(
+    ratios: dict[Annotated[str, Field(pattern=_SIDE)], float] = Field(
         description="time of the peer / time of medaug: above 1 = medaug is better; empty = no peer is installed. "
-        f"A peer is one of {', '.join(get_args(Peer))}"
+        f"A peer is one of {', '.join(get_args(Peer))}; where operations are timed one by one, `peer: operation`"
     )
     seconds: dict[str, float] = Field(description="median of the repeats, of medaug and of every peer")
     peaks_mb: dict[str, float] = Field(

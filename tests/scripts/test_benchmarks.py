@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scripts.benchmarks import augment
 from scripts.benchmarks.measure import BenchmarkResult, alternate, peak_mb
 
 ROOT = Path(__file__).resolve().parents[2]
+AUGMENT = ["--shape", "24", "20", "--batch", "2", "--dims", "2"]
 TOY = {
+    "augment.py": AUGMENT,
     "ingest.py": ["--shape", "48", "48", "8", "--patients", "1"],
     "train.py": ["--shape", "48", "48", "8", "--patients", "1", "--batch-size", "2", "--steps", "1"],
 }
@@ -37,7 +40,7 @@ def documented_fields() -> set[str]:
 
 def test_every_benchmark_is_tested() -> None:
     scripts = {path.name for path in (ROOT / "scripts" / "benchmarks").glob("*.py")}
-    assert scripts - {"measure.py"} == set(TOY)
+    assert scripts - {"measure.py", "augment_peers.py"} == set(TOY)
 
 
 @pytest.mark.slow  # torch is imported in three processes
@@ -51,13 +54,55 @@ def test_json_is_one_object_of_the_documented_form(name: str) -> None:
     result = BenchmarkResult.model_validate_json(done.stdout)
     readers = {"simpleitk": "SimpleITK", "dicom2nifti": "dicom2nifti"}
     there = {peer for peer, package in readers.items() if importlib.util.find_spec(package) is not None}
-    peers = {"train.py": {"bare"}, "ingest.py": there}[name]
+    v2 = {"batchgenerators"} if importlib.util.find_spec("batchgeneratorsv2") is not None else set[str]()
+    peers = {"train.py": {"bare"}, "ingest.py": there, "augment.py": {"monai"} | v2}[name]
     assert set(result.ratios) == peers
-    assert len(result.notes) == (len(readers.keys() - there) if name == "ingest.py" else 0)
-    assert set(result.seconds) == set(result.peaks_mb) == {"medaug", *peers}
+    # augment.py: what a peer lacks or that it is missing, and the memory of a batch
+    notes = {"train.py": 0, "ingest.py": len(readers.keys() - there), "augment.py": 2}[name]
+    assert len(result.notes) == notes
+    ours = {peer: f"medaug for {peer}" if peer in v2 else "medaug" for peer in peers}
+    assert set(result.seconds) == set(result.peaks_mb) == {"medaug", *peers, *ours.values()}
     for peer, ratio in result.ratios.items():
-        assert ratio == pytest.approx(result.seconds[peer] / result.seconds["medaug"], rel=0.02, abs=1e-3)
+        assert ratio == pytest.approx(result.seconds[peer] / result.seconds[ours[peer]], rel=0.02, abs=1e-3)
     assert all(peak > 10 for peak in result.peaks_mb.values())
+
+
+@pytest.mark.slow
+def test_operations_are_timed_one_by_one() -> None:
+    done = run("augment.py", "--operations", "--json", "--repeats", "1", *AUGMENT)
+    assert done.returncode == 0, done.stderr
+    result = BenchmarkResult.model_validate_json(done.stdout)
+    assert {name.partition(": ")[0] for name in result.ratios} == {"monai"}
+    assert "monai: elastic" in result.ratios
+    for name, ratio in result.ratios.items():
+        ours = result.seconds[name.replace("monai", "medaug")]
+        assert ratio == pytest.approx(result.seconds[name] / ours, rel=0.02, abs=1e-2)
+
+
+def test_a_side_that_does_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = augment.Setting((24, 24), 1, "linear", "cpu")
+    monkeypatch.setattr(augment, "DRAWS", 2)
+    with pytest.raises(SystemExit, match=r"monai: rotate changes image and labels by \(0\.0, 0\.0\)"):
+        check_idle(monkeypatch, setting)
+
+
+def check_idle(monkeypatch: pytest.MonkeyPatch, setting: augment.Setting) -> None:
+    idle = lambda *_: lambda image, labels: (image, labels)  # noqa: E731
+    monkeypatch.setattr("scripts.benchmarks.augment_peers.monai_smooth", idle)
+    augment.check(["monai"], ("rotate",), setting)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--dims", "2", "--shape", "24"], "--shape has 1 numbers, --dims is 2"),
+        (["--interpolation", "cubic"], "cubic interpolation is for 2D"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(options: list[str], said: str) -> None:
+    done = run("augment.py", *options)
+    assert done.returncode == 1
+    assert said in done.stderr
 
 
 @pytest.mark.parametrize(("what", "series"), [("headers", "3"), ("memory", "12")])
