@@ -43,11 +43,15 @@ def grey_window(volume: Volume) -> tuple[float, float, str]:
 
 
 def draw_thumb(
-    grey: Float[np.ndarray, "I J"], labels: np.ndarray, width_mm: float, height_mm: float
+    grey: Float[np.ndarray, "I J"],
+    labels: np.ndarray,
+    width_mm: float,
+    height_mm: float,
+    side: int = THUMB_PIXELS,
 ) -> UInt8[np.ndarray, "rows columns 3"]:
-    """One slice in a square of THUMB_PIXELS, proportions kept, with outlines of one pixel."""
+    """One slice in a square of ``side`` pixels, proportions kept, with outlines of one pixel."""
     size_mm = np.array([grey.shape[0] * width_mm, grey.shape[1] * height_mm])
-    room = THUMB_PIXELS - 4
+    room = side - 4
     pixels = np.maximum(1, np.round(room * size_mm / size_mm.max())).astype(int)
     shown, drawn = grey, labels
     for axis, count in enumerate(pixels.tolist()):
@@ -56,9 +60,9 @@ def draw_thumb(
     picture = np.repeat(shown[..., None], 3, axis=2)
     for number in np.unique(drawn[drawn > 0]):
         picture[_outline(drawn == number)] = COLOURS[(int(number) - 1) % len(COLOURS)]
-    square = np.full((THUMB_PIXELS, THUMB_PIXELS, 3), 255, dtype=np.uint8)
+    square = np.full((side, side, 3), 255, dtype=np.uint8)
     square[2:-2, 2:-2] = 0
-    top, left = (THUMB_PIXELS - picture.shape[0]) // 2, (THUMB_PIXELS - picture.shape[1]) // 2
+    top, left = (side - picture.shape[0]) // 2, (side - picture.shape[1]) // 2
     square[top : top + picture.shape[0], left : left + picture.shape[1]] = np.round(picture * 255)
     return square
 

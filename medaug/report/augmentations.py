@@ -69,10 +69,11 @@ class Preview:
         case: Native units.
         dims: 3 to change the volume around the slice, 2 for the slice alone.
         seed: Where parameters come from.
+        side: Pixels of a picture.
     """
 
-    def __init__(self, case: Case, dims: Dims, seed: SeedTree) -> None:
-        self._dims, self._seed = dims, seed
+    def __init__(self, case: Case, dims: Dims, seed: SeedTree, side: int = THUMB_PIXELS) -> None:
+        self._dims, self._seed, self._side = dims, seed, side
         low, high, self.window = grey_window(case.volume)
         self._low, self._size = low, max(high - low, 1e-6)
         self.slice = _fullest_slice(case)
@@ -148,7 +149,7 @@ class Preview:
 
     def _thumb(self, grey: Float[np.ndarray, "I J"], labels: np.ndarray) -> Picture:
         spacing = self._case.volume.grid.spacing_mm
-        return draw_thumb(grey, labels, spacing[0], spacing[1])
+        return draw_thumb(grey, labels, spacing[0], spacing[1], self._side)
 
 
 def _labels(case: Case) -> np.ndarray:
