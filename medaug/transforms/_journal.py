@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -20,8 +20,6 @@ from medaug.transforms._steps.apply import Record, apply_records
 from medaug.transforms._steps.policy import PolicyAugment
 from medaug.transforms._steps.registry import read_record
 from medaug.transforms.base import parse_transforms
-
-AUGMENTATIONS: Final = "augmentations.jsonl"
 
 
 @final

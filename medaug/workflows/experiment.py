@@ -11,7 +11,16 @@ from typing import Literal, cast, final
 
 from pydantic import Field, JsonValue
 
-from medaug.core.case import FINDINGS, Case, CaseRecord, CaseSource, FindingsFile, Manifest, read_manifest
+from medaug.core.case import (
+    AUGMENTATIONS,
+    FINDINGS,
+    Case,
+    CaseRecord,
+    CaseSource,
+    FindingsFile,
+    Manifest,
+    read_manifest,
+)
 from medaug.core.config import Frozen, load_yaml
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.intensity import IntensityScheme
@@ -49,7 +58,7 @@ from medaug.synthesis.fit import fit_generator
 from medaug.synthesis.render import Order, Renderer
 from medaug.synthesis.source import StreamingSource, StreamOptions
 from medaug.tasks.base import TaskConfig, TrainingData, parse_task
-from medaug.transforms import AUGMENTATIONS, Journal
+from medaug.transforms import Journal
 from medaug.transforms.base import TransformConfig, parse_transforms
 from medaug.workflows.policy import Basis, check_packages, choose, starting, trained, trainings
 

@@ -9,7 +9,16 @@ from typing import final
 
 from pydantic import Field
 
-from medaug.core.case import RECIPES, Case, CaseRecord, CaseSource, Manifest, Origin, read_manifest
+from medaug.core.case import (
+    AUGMENTATIONS,
+    RECIPES,
+    Case,
+    CaseRecord,
+    CaseSource,
+    Manifest,
+    Origin,
+    read_manifest,
+)
 from medaug.core.config import Frozen, load_yaml
 from medaug.core.errors import DataError, LabelError, SplitLeakageError
 from medaug.core.intensity import IntensityScheme
@@ -22,7 +31,7 @@ from medaug.core.storage import require_free_space
 from medaug.engine.stored_source import StoredSource
 from medaug.io.dataset import load_case
 from medaug.tasks.base import REPORT, FitReport, TrainingData, parse_task
-from medaug.transforms import AUGMENTATIONS, Journal
+from medaug.transforms import Journal
 from medaug.transforms.base import parse_transforms
 from medaug.workflows.policy import Basis, check_packages, choose
 

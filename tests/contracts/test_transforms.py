@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from medaug.core.case import AUGMENTATIONS
 from medaug.core.plugins import kinds, load_plugin
 from medaug.core.seeding import SeedTree
 from medaug.core.volume import Unit
 from medaug.engine.augment import PatchBatch
 from medaug.transforms import Journal, read_drawn, replay
-from medaug.transforms._journal import AUGMENTATIONS
 from medaug.transforms.base import LearntConfig, parse_transforms
 
 KINDS = kinds("transforms")

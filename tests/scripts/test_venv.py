@@ -24,8 +24,8 @@ def shell(code: str, place: Path) -> subprocess.CompletedProcess[str]:
     ("asked", "brought"),
     [
         ("dicom sign", {"dicom", "sign"}),
-        ("test", {"test", "dicom", "sign"}),
-        ("dev", {"dev", "docs", "test", "dicom", "sign"}),
+        ("test", {"test", "dicom", "pacs", "policy", "sign"}),
+        ("dev", {"dev", "docs", "test", "dicom", "pacs", "policy", "sign"}),
     ],
 )
 def test_extras_bring_others(tmp_path: Path, asked: str, brought: set[str]) -> None:
