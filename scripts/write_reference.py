@@ -1,4 +1,4 @@
-"""Writes the reference pages that the code already knows: exit codes, JSON files, command line.
+"""Writes what the code already knows into the documentation: exit codes, JSON files, command line, augmentation.
 
     .venv/bin/python scripts/write_reference.py            # after a change of a model, an error or an option
     .venv/bin/python scripts/write_reference.py --check    # says which page is stale (a test calls this)
@@ -32,6 +32,11 @@ DOCUMENTS: Final = (
     ("inspection.json", "medaug.core.results:Inspection", "`medaug inspect`"),
     ("splits.json", "medaug.core.splits:Splits", "`medaug split`"),
     ("plan.jsonl, one line", "medaug.core.plan:PlannedLesion", "`medaug synthesize`"),
+    (
+        "augmentations.jsonl of a set of copies, one line",
+        "medaug.core.plan:AugmentedCopy",
+        "`medaug augment`",
+    ),
     ("recipes.jsonl, one line", "medaug.core.plan:Recipe", "`medaug synthesize`"),
     ("results.json", "medaug.core.results:ExperimentResult", "`medaug experiment`"),
     ("context.json", "medaug.core.results:ExperimentContext", "`medaug experiment`"),
@@ -46,6 +51,18 @@ DOCUMENTS: Final = (
         "`scripts/benchmarks/*.py --json`",
     ),
 )
+
+
+# Steps of augmentation in the order of a scan, by rank; limits are read off draws for a patch of this many mm a side.
+FAMILIES: Final = (
+    ("Geometry", (0,)),
+    ("Contrast", (1,)),
+    ("Detail", (2,)),
+    ("What scanners do", (3, 4)),
+    ("Noise", (5,)),
+)
+PATCH: Final = 100
+DRAWS: Final = 1500
 
 
 def load(address: str) -> Any:  # noqa: ANN401
@@ -202,10 +219,68 @@ def groups(text: str) -> Iterator[tuple[str, list[str]]]:
     yield name, codes
 
 
+# Augmentation
+
+
+def augmentations() -> str:
+    """What every step does, how far it goes at magnitude 1, and which presets hold it."""
+    steps = load("medaug.transforms:STEPS")
+    presets = load("medaug.transforms:PRESETS")
+    rows = ["| preset | steps |", "|---|---|"]
+    rows += [
+        f"| `{name}` | {', '.join(kind.model_fields['kind'].default for kind in kinds)} |"
+        for name, kinds in presets.items()
+    ]
+    parts = ["\n".join(rows)]
+    for title, ranks in FAMILIES:
+        parts.append(f"### {title}")
+        for name, kind in steps.items():
+            if kind.rank in ranks:
+                parts.append(_step(name, kind))
+    return "\n\n".join(parts)
+
+
+def _step(name: str, kind: Any) -> str:  # noqa: ANN401
+    """A section: docstring, limits by unit, picture."""
+    unit = load("medaug.core.volume:Unit")
+    plain, hu = (limits(name, kind, one) for one in (unit.ARBITRARY, unit.HU))
+    told = f"At 1: {plain}." if plain == hu else f"At 1: {plain}; in Hounsfield units {hu}."
+    text = " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
+    picture = f"![{name} of a phantom: before, at magnitude 1, change](../assets/phantom/augment/{name}.png)"
+    return f"#### {name}\n\n`{kind.__name__}`: {text}\n\n{told if plain else ''}\n\n{picture}".replace(
+        "\n\n\n", "\n"
+    )
+
+
+def limits(name: str, kind: Any, unit: Any) -> str:  # noqa: ANN401
+    """The range of every parameter over many draws at magnitude 1."""
+    numpy = importlib.import_module("numpy")
+    rng, dims = numpy.random.default_rng(0), 2 if name == "perspective" else 3
+    facts = load("medaug.transforms:Facts")((PATCH,) * dims, (1.0,) * dims, unit)
+    drawn = [kind.draw(1.0, rng, facts) for _ in range(DRAWS)]
+    told = []
+    for field, value in drawn[0]:
+        if field in ("kind", "seed") or isinstance(value, bool):
+            continue
+        numbers = [number for step in drawn for number in _flat(getattr(step, field))]
+        low, high = f"{min(numbers):.2g}", f"{max(numbers):.2g}"
+        told.append(f"`{field}` {low}" + (f" to {high}" if high != low else ""))
+    return ", ".join(told)
+
+
+def _flat(value: Any) -> Iterator[float]:  # noqa: ANN401
+    if isinstance(value, tuple):
+        for one in value:
+            yield from _flat(one)
+    else:
+        yield value
+
+
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "exit-codes.md": exit_codes,
     "json-schemas.md": json_files,
     "cli.md": command_line,
+    "../how-to/augment.md": augmentations,
     "findings.md": findings,
 }
 

@@ -92,7 +92,7 @@ class Scale(SpatialStep):
 
 @final
 class Shear(SpatialStep):
-    """Slide planes along each other; 1 = by up to 0.2 mm a mm in each of the off-diagonal directions."""
+    """Slide planes along each other; 1 = by up to 0.2 mm a mm in each direction in 2D, 0.067 in 3D, where there are six."""
 
     kind: Literal["shear"] = "shear"
     amounts: tuple[float, ...] = Field(description="the off-diagonal elements, row by row: 2 in 2D, 6 in 3D")
