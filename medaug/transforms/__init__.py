@@ -7,7 +7,7 @@ changes with their drawn parameters, and ``apply_records`` carries them out.
 
 from medaug.engine.augment import PatchBatch
 from medaug.engine.warp import Resampling
-from medaug.transforms._journal import AUGMENTATIONS, Drawn, Journal, read_drawn, replay
+from medaug.transforms._journal import Drawn, Journal, read_drawn, replay
 from medaug.transforms._monai import Augmentd
 from medaug.transforms._steps.apply import apply_records
 from medaug.transforms._steps.ct import LowDoseNoise, PoissonNoise, Streaks, WindowJitter
@@ -39,7 +39,6 @@ from medaug.transforms._steps.us import Shadow, Speckle
 from medaug.transforms.base import parse_transforms
 
 __all__ = [
-    "AUGMENTATIONS",
     "PRESETS",
     "STEPS",
     "Augmentd",

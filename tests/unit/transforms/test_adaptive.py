@@ -18,7 +18,7 @@ SEED = SeedTree(3)
 
 def searched(count, seed=SEED, unit=Unit.HU, modality="CT"):
     """Trials whose score falls with the weight of geometry."""
-    tried = []
+    tried: list[Tried] = []
     for _ in range(count):
         parameters = Config().propose(tried, unit, modality, seed)
         tried.append(Tried(parameters=parameters, score=-parameters["geometry_weight"]))
@@ -63,7 +63,8 @@ def test_the_search_learns_what_scores():
 def test_weights_scale_chances_and_strengths_scale_magnitudes():
     first = Config().propose((), Unit.HU, "CT", SEED)
     changed = first | {"geometry_weight": 2.0, "geometry_strength": 0.5, "noise_weight": 0.0}
-    steps = {chance.step: chance for chance in Config().policy(changed, Unit.HU, "CT").steps}
+    policy = classical.Config.model_validate(Config().policy(changed, Unit.HU, "CT").model_dump())
+    steps = {chance.step: chance for chance in policy.steps or ()}
     assert steps["flip"].probability == 1.0
     assert steps["shear"].probability == 0.6
     assert steps["rotate"].magnitude == (0.0, 0.35)

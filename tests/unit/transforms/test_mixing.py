@@ -143,5 +143,5 @@ def test_gradients_flow_to_the_images(kind):
 
 @pytest.mark.parametrize("base", ["cutmix", "mixup", "adaptive"])
 def test_mixing_before_mixing_and_a_base_that_is_not_learnt_are_refused(base):
-    with pytest.raises(ConfigError, match="mixes patches itself|has not learnt"):
+    with pytest.raises(ConfigError, match=r"mixes patches itself|has not learnt"):
         parse_transforms({"kind": "carvemix", "base": {"kind": base}}).build(Unit.HU)
