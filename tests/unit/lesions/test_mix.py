@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from medaug.core.errors import GeometryError
-from medaug.lesions.mix import Mixture, carve_region, cut_region, join, mix_up, poisson, soft_labels
+from medaug.lesions.mix import (
+    Mixture,
+    carve_region,
+    cut_region,
+    join,
+    like_places,
+    mix_up,
+    pasted_region,
+    poisson,
+    soft_labels,
+)
 
 SHAPES = [(12, 10, 1), (9, 11, 7)]
 
@@ -132,3 +142,56 @@ def test_shapes_that_do_not_agree_are_refused():
     host, donor = pair((6, 6, 1))
     with pytest.raises(GeometryError, match="do not agree"):
         join(host, donor, np.zeros((5, 6, 1), bool))
+
+
+@pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 1.0), (0.7, 0.9, 3.0)])
+def test_carving_is_the_threshold_of_the_papers_signed_distance(spacing_mm):
+    rng = np.random.default_rng(1)
+    lesion = ndimage.gaussian_filter(rng.normal(size=(20, 18, 7)), 2) > 0.12
+    framed = np.pad(lesion, 1)
+    signed = ndimage.distance_transform_edt(~framed, sampling=spacing_mm)
+    signed -= ndimage.distance_transform_edt(framed, sampling=spacing_mm)
+    depth = -signed.min()
+    for seed in range(12):
+        draws = np.random.default_rng(seed)
+        low, high = (-depth / 2, 0.0) if draws.random() < 0.5 else (0.0, depth)
+        expected = (signed <= draws.uniform(low, high))[1:-1, 1:-1, 1:-1]
+        assert np.array_equal(carve_region(lesion, spacing_mm, np.random.default_rng(seed)), expected)
+
+
+def test_lesions_that_the_patch_cuts_off_are_not_pasted():
+    labels = np.zeros((20, 20, 1), np.uint8)
+    labels[0:4, 5:9] = 1
+    assert pasted_region(labels, np.random.default_rng(0)) is None
+    labels[10:13, 10:13] = 2
+    region = pasted_region(labels, np.random.default_rng(0))
+    assert region is not None
+    assert region[10:13, 10:13].all()
+    assert not region[:7].any()
+
+
+def test_places_lie_in_like_tissue_clear_of_lesions():
+    image, labels = np.zeros((1, 40, 40, 1), np.float32), np.zeros((40, 40, 1), np.uint8)
+    image[0, :, 20:] = 5.0
+    labels[8:12, 8:12] = 1
+    donor = Mixture(image, labels)
+    own = np.zeros_like(labels)
+    own[25:30, 6:12] = 2
+    region = pasted_region(labels, np.random.default_rng(0))
+    assert region is not None
+    shifts = like_places(Mixture(image, own), donor, region)
+    assert len(shifts) > 50
+    for i, j, _ in shifts:
+        there = np.roll(region, (i, j), (0, 1))
+        assert not there[:, 21:].any()
+        assert not (there & (own > 0)).any()
+
+
+def test_no_room_gives_no_place():
+    labels = np.zeros((16, 16, 1), np.uint8)
+    labels[6:9, 6:9] = 1
+    region = pasted_region(labels, np.random.default_rng(0))
+    assert region is not None
+    donor = Mixture(np.zeros((1, 16, 16, 1), np.float32), labels)
+    other_tissue = Mixture(np.full((1, 16, 16, 1), 9.0, np.float32), np.zeros_like(labels))
+    assert len(like_places(other_tissue, donor, region)) == 0

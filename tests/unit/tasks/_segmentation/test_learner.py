@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from medaug.tasks._segmentation.learner import learning_rate
+from medaug.engine.augment import SecondLabels
+from medaug.tasks._segmentation.learner import class_shares, learning_rate
 
 
 @pytest.mark.parametrize("schedule", ["poly", "cosine"])
@@ -20,3 +22,13 @@ def test_the_rate_rises_then_falls_to_almost_nothing(schedule):
 
 def test_a_single_step_has_a_rate():
     assert learning_rate(0, 1, 0.01, "poly") == pytest.approx(0.01)
+
+
+def test_averaged_patches_belong_to_two_classes():
+    own, other = torch.tensor([[[0, 2]], [[1, 1]]]), torch.tensor([[[1, 2]], [[0, 2]]])
+    shares = class_shares(own, SecondLabels(other, torch.tensor([0.25, 0.0])), 3)
+    assert shares.shape == (2, 3, 1, 2)
+    assert torch.allclose(shares.sum(dim=1), torch.ones(2, 1, 2))
+    assert shares[0, :, 0, 0].tolist() == [0.75, 0.25, 0.0]
+    assert shares[0, :, 0, 1].tolist() == [0.0, 0.0, 1.0]
+    assert shares[1, :, 0, 0].tolist() == [0.0, 1.0, 0.0]
