@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -231,25 +232,23 @@ def augmentations() -> str:
         f"| `{name}` | {', '.join(kind.model_fields['kind'].default for kind in kinds)} |"
         for name, kinds in presets.items()
     ]
-    parts = ["\n".join(rows)]
+    units = load("medaug.core.volume:Unit")
+    reach = ["| step | at 1 | at 1 in Hounsfield units |", "|---|---|---|"]
+    for name, kind in steps.items():
+        plain, hu = (limits(name, kind, one) for one in (units.ARBITRARY, units.HU))
+        reach.append(f"| `{name}` | {plain} | {'the same' if hu == plain else hu} |")
+    parts = ["\n".join(rows), "\n".join(reach)]
     for title, ranks in FAMILIES:
         parts.append(f"### {title}")
-        for name, kind in steps.items():
-            if kind.rank in ranks:
-                parts.append(_step(name, kind))
+        parts += [_step(name, kind) for name, kind in steps.items() if kind.rank in ranks]
     return "\n\n".join(parts)
 
 
 def _step(name: str, kind: Any) -> str:  # noqa: ANN401
-    """A section: docstring, limits by unit, picture."""
-    unit = load("medaug.core.volume:Unit")
-    plain, hu = (limits(name, kind, one) for one in (unit.ARBITRARY, unit.HU))
-    told = f"At 1: {plain}." if plain == hu else f"At 1: {plain}; in Hounsfield units {hu}."
+    """A section: what the docstring says, and the picture."""
     text = " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
     picture = f"![{name} of a phantom: before, at magnitude 1, change](../assets/phantom/augment/{name}.png)"
-    return f"#### {name}\n\n`{kind.__name__}`: {text}\n\n{told if plain else ''}\n\n{picture}".replace(
-        "\n\n\n", "\n"
-    )
+    return f"#### {name}\n\n`{kind.__name__}`: {text}\n\n{picture}"
 
 
 def limits(name: str, kind: Any, unit: Any) -> str:  # noqa: ANN401
@@ -263,9 +262,13 @@ def limits(name: str, kind: Any, unit: Any) -> str:  # noqa: ANN401
         if field in ("kind", "seed") or isinstance(value, bool):
             continue
         numbers = [number for step in drawn for number in _flat(getattr(step, field))]
-        low, high = f"{min(numbers):.2g}", f"{max(numbers):.2g}"
-        told.append(f"`{field}` {low}" + (f" to {high}" if high != low else ""))
-    return ", ".join(told)
+        low, high = min(numbers), max(numbers)
+        # to two figures of the width of the range
+        places = 1 - math.floor(math.log10(high - low)) if high > low else 0
+        told.append(
+            f"`{field}` {round(low, places):g}" + (f" to {round(high, places):g}" if high > low else "")
+        )
+    return ", ".join(told) or "always"
 
 
 def _flat(value: Any) -> Iterator[float]:  # noqa: ANN401
