@@ -16,12 +16,13 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from medaug.engine.lanes import is_watched, side_by_side
 from medaug.engine.splines import basis_like
 
 Interpolation = Literal["linear", "cubic", "nearest"]
 Padding = Literal["border", "zeros", "reflection"]
 
-# A 3D field is made slab by slab: this many voxels a thread stay within the cache of a core
+# A 3D field is made slab by slab: this many voxels at a time stay within the cache of a core
 SLAB_VOXELS = 1 << 18
 # float32 tells places on this many rows apart by a thousandth of a row
 _ROWS = 1 << 15
@@ -110,14 +111,22 @@ def sample_slabs(layers: Sequence[Layer], field: Field, padding: Padding) -> lis
     inputs = [layer.floating() for layer in layers]
     plain = padding != "border" or any(layer.tensor.dtype != torch.float32 for layer in inputs)
     inputs = [Layer(layer.tensor.contiguous(), layer.mode) for layer in inputs]
-    depth = max(1, SLAB_VOXELS * torch.get_num_threads() // (field.out[1] * field.out[2]))
-    for first in range(0, field.out[0], depth):
+    depth = max(1, SLAB_VOXELS // (field.out[1] * field.out[2]))
+
+    def read(first: int) -> None:
         last = min(first + depth, field.out[0])
         places = field.places(first, last)[0]
         span = None if plain else _span(places[-1], field.shape)
-        read = _slab(inputs, places, field.shape, padding) if span is None else _rows(inputs, places, span)
-        for one, moved in zip(into, read, strict=True):
+        found = _slab(inputs, places, field.shape, padding) if span is None else _rows(inputs, places, span)
+        for one, moved in zip(into, found, strict=True):
             one[:, :, first:last] = moved
+
+    starts = range(0, field.out[0], depth)
+    if is_watched(*(layer.tensor for layer in layers)):
+        for first in starts:
+            read(first)
+    else:
+        side_by_side(read, starts)
     return into
 
 
@@ -136,11 +145,8 @@ def _slab(
             place.mul_(2 / (size - 1)).sub_(1)
         else:
             place.zero_()
-    lanes = _lanes(places.shape[1])
-    grid = places.movedim(0, -1).contiguous().unflatten(0, (lanes, -1))
-    seen = [Layer(layer.tensor.expand(lanes, -1, -1, -1, -1), layer.mode) for layer in layers]
-    # grid_sample runs a thread a batch item: one image, seen several times, lets all cores work on it
-    return [read_places(layer, grid, padding).transpose(0, 1).flatten(1, 2) for layer in seen]
+    grid = places.movedim(0, -1)[None]
+    return [read_places(layer, grid, padding)[0] for layer in layers]
 
 
 def _rows(layers: Sequence[Layer], places: Float[Tensor, "D n J K"], span: tuple[int, int]) -> list[Tensor]:
@@ -152,7 +158,7 @@ def _rows(layers: Sequence[Layer], places: Float[Tensor, "D n J K"], span: tuple
     i.clamp_(first, last)
     j.clamp_(0, rows - 1)
     below = i.floor()
-    # where a thread of 2D reading begins, all planes must be written: a gradient keeps them
+    # all planes are written before the first is read: a gradient keeps them
     planes = torch.empty((4, *size))
     planes[0] = k
     scale = 2 / max((last - first + 1) * rows - 1, 1)
@@ -160,26 +166,14 @@ def _rows(layers: Sequence[Layer], places: Float[Tensor, "D n J K"], span: tuple
     torch.add(j.round(), i.round().sub_(first), alpha=rows, out=planes[3])
     planes[1::2].mul_(scale).sub_(1)
     torch.add(planes[1], rows * scale, out=planes[2])
-    lanes = _lanes(size[0])
-    grid = planes.view(4, lanes, -1, size[2]).permute(1, 2, 3, 0)
+    grid = planes.view(4, 1, -1, size[2]).permute(1, 2, 3, 0)
     share = i.sub_(below)
     read = []
     for layer in layers:
-        seen = layer.tensor[:, :, first : last + 1].flatten(2, 3).expand(lanes, -1, -1, -1)
-        flat = Layer(seen, layer.mode)
+        flat = Layer(layer.tensor[:, :, first : last + 1].flatten(2, 3), layer.mode)
         if layer.mode == "nearest":
-            read.append(_joined(read_places(flat, grid[..., 0::3], "border"), size))
+            read.append(read_places(flat, grid[..., 0::3], "border").view(-1, *size))
             continue
-        on, above = (_joined(read_places(flat, grid[..., 0 : n + 1 : n], "border"), size) for n in (1, 2))
+        on, above = (read_places(flat, grid[..., 0 : n + 1 : n], "border").view(-1, *size) for n in (1, 2))
         read.append(torch.lerp(on, above, share))
     return read
-
-
-def _joined(read: Float[Tensor, "lanes C H K"], size: tuple[int, ...]) -> Float[Tensor, "C n J K"]:
-    return read.transpose(0, 1).reshape(-1, *size)
-
-
-def _lanes(rows: int) -> int:
-    """Threads that read side by side."""
-    lanes = torch.get_num_threads()
-    return lanes if rows % lanes == 0 else 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Final, final
 
 import numpy as np
 import torch
@@ -13,11 +15,16 @@ from torch import Tensor
 
 from medaug.core.errors import ConfigError, DataError
 from medaug.engine.augment import PatchBatch
+from medaug.engine.lanes import is_watched, one_core, side_by_side
 from medaug.engine.warp import Resampling, Warp, in_layout_of, warp_pairs
 from medaug.transforms._steps.spatial import Crop
 from medaug.transforms._steps.step import Facts, GreyStep, SpatialStep, Step
 
 Record = tuple[Step, ...]
+
+# From so many voxels on several cores move a batch, or change its grey values
+_SHARED_MOVE: Final = 1 << 18
+_SHARED_CHANGE: Final = 1 << 22
 
 
 @final
@@ -58,18 +65,51 @@ def apply_records(
         raise ConfigError(f"{len(records)} records for {len(batch.images)} patches", expected="one a patch")
     if not batch.images.is_floating_point():
         raise DataError(f"images are {batch.images.dtype}", expected="floating point, normalised")
-    facts, size = facts_of(batch), out_shape or _size(records)
+    size = out_shape or _size(records)
+    parts = _parts(batch)
+    if len(parts) == 1:
+        return _applied(batch, records, how, size)
+    done = side_by_side(lambda part: _applied(_cut(batch, part), records[part], how, size), parts)
+    images = in_layout_of(batch.images, torch.cat([part.images for part in done]))
+    return replace(batch, images=images, labels=torch.cat([part.labels for part in done]))
+
+
+def _parts(batch: PatchBatch) -> list[slice]:
+    """The batch in as many parts as there are cores, where that pays."""
+    images, count = batch.images, len(batch.images)
+    lanes = 1 if images.is_cuda or is_watched(images) else min(torch.get_num_threads(), count)
+    if lanes == 1 or images.numel() < _SHARED_MOVE:
+        return [slice(0, count)]
+    edges = np.linspace(0, count, lanes + 1).astype(int).tolist()
+    return [slice(first, last) for first, last in itertools.pairwise(edges)]
+
+
+def _cut(batch: PatchBatch, part: slice) -> PatchBatch:
+    return PatchBatch(batch.images[part], batch.labels[part], batch.spacing_mm[part], batch.unit)
+
+
+def _applied(
+    batch: PatchBatch, records: Sequence[Record], how: Resampling, size: tuple[int, ...] | None
+) -> PatchBatch:
+    facts = facts_of(batch)
     warps = [compose(record, fact, size) for record, fact in zip(records, facts, strict=True)]
     is_half = batch.images.dtype in (torch.float16, torch.bfloat16)
-    images, labels = warp_pairs(
-        batch.images.float() if is_half else batch.images, batch.labels, warps, how, size
-    )
+    images = batch.images.float() if is_half else batch.images
+    with _on_cores(images, _SHARED_MOVE):
+        images, labels = warp_pairs(images, batch.labels, warps, how, size)
     facts = tuple(replace(fact, shape=tuple(labels.shape[1:])) for fact in facts)
-    moved = images
-    for kind, uses in _by_kind(records):
-        images = _apply_kind(images, kind, uses, facts, is_own=images is not moved)
+    is_own = False
+    with _on_cores(images, _SHARED_CHANGE):
+        for kind, uses in _by_kind(records):
+            changed = _apply_kind(images, kind, uses, facts, is_own=is_own)
+            images, is_own = changed, is_own or changed is not images
     images = in_layout_of(batch.images, images.to(batch.images.dtype))
     return PatchBatch(images, labels, batch.spacing_mm, batch.unit)
+
+
+def _on_cores(images: Tensor, shared: int) -> AbstractContextManager[None]:
+    """All cores where there is much to do, one where they would wait for each other more than they work."""
+    return nullcontext() if images.is_cuda or images.numel() >= shared else one_core()
 
 
 def _size(records: Sequence[Record]) -> tuple[int, ...] | None:

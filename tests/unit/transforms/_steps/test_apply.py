@@ -236,3 +236,24 @@ def test_the_whole_pipeline_keeps_its_format_and_passes_gradients():
     assert images.grad is not None
     assert torch.isfinite(images.grad).all()
     assert images.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("shape", [(160, 200), (66, 70, 64)])
+def test_several_cores_find_what_one_does(shape):
+    count = 9 if len(shape) == 2 else 1
+    batch = batch_of(shape, count=count)
+    names = ["rotate", "elastic", "gamma", "gaussian_noise", "bias_field", "blur"]
+    drawn = tuple(
+        tuple(STEPS[name].draw(0.7, np.random.default_rng((n, m)), facts) for m, name in enumerate(names))
+        for n, facts in enumerate(facts_of(batch))
+    )
+    before, found = torch.get_num_threads(), []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        found.append(apply_records(batch, drawn, Resampling()))
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
+    assert torch.allclose(found[0].images, found[1].images, atol=1e-4)
+    assert (found[0].labels != found[1].labels).float().mean() < 1e-4
+    with torch.inference_mode():
+        assert torch.allclose(apply_records(batch, drawn, Resampling()).images, found[0].images, atol=1e-4)
