@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from medaug.core.case import SPLITS, Case, Manifest, read_manifest
+from medaug.core.case import AUGMENTATIONS, SPLITS, Case, Manifest, read_manifest
 from medaug.core.config import load_yaml
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.gallery import GALLERY, read_tiles
@@ -19,8 +19,10 @@ from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, Splits
 from medaug.core.volume import LabelMap, Unit, Volume
 from medaug.experiments.design import ExperimentConfig
+from medaug.experiments.policy import POLICY, PolicyReport
 from medaug.experiments.run import RESULTS
 from medaug.io.dataset import CaseFacts, finish_dataset, write_case
+from medaug.transforms import read_drawn
 from medaug.workflows.experiment import CONTEXT, ExperimentOptions, experiment, resolved
 
 GRID = Grid((32, 32, 3), np.diag([1.0, 1.0, 2.0, 1.0]))
@@ -136,3 +138,43 @@ def test_wrong_settings_are_found_before_any_work(
 def test_a_subset_larger_than_the_fold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="2 training patients with ground_glass, not 3"):
         experiment(options(tmp_path, n_annotated=[3]), NoProgress())
+
+
+KINDS = (
+    "classical",
+    "randaugment",
+    "trivialaugment",
+    "adaptive",
+    "cutmix",
+    "carvemix",
+    "mixup",
+    "copy_paste",
+)
+
+
+def test_every_kind_of_augmentation_is_an_arm(tmp_path: Path) -> None:
+    arms: list[dict[str, object]] = [{"name": kind, "transforms": {"kind": kind}} for kind in KINDS]
+    arms[3]["transforms"] = {"kind": "adaptive", "trials": 2, "steps_share": 0.5}
+    asked = options(
+        tmp_path,
+        arms=arms,
+        baseline="classical",
+        limit_class=None,
+        n_annotated=[None],
+        record_augmentations=True,
+    )
+    summary = experiment(asked, NoProgress())
+    result = ExperimentResult.read(tmp_path / "run" / RESULTS)
+    assert result.complete
+    assert {row.arm for row in result.rows} == set(KINDS)
+    costs = {cost.arm: cost for cost in result.costs}
+    assert {cost.optimiser_steps for cost in costs.values()} == {3}
+    assert {arm: cost.search_steps for arm, cost in costs.items() if cost.search_steps} == {"adaptive": 4}
+    assert any("adaptive took 4 further steps a training" in note for note in result.notes)
+    assert "no arm with synthetic" not in summary.verdict
+    cells = tmp_path / "run/cells"
+    learnt = PolicyReport.read(cells / "adaptive_nall_fold0_seed0" / POLICY)
+    # the five training patients of the fold, of whom some were held out inside
+    assert learnt.inner_training_patients + learnt.inner_held_out_patients == 5
+    for kind in KINDS:
+        assert len(read_drawn(cells / f"{kind}_nall_fold0_seed0" / AUGMENTATIONS)) == 12

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
+import torch
+import yaml
 
-from medaug.core.case import RECIPES, Origin
-from medaug.core.errors import ConfigError, DataError, LabelError, SplitLeakageError
+from medaug.core.case import AUGMENTATIONS, RECIPES, Origin
+from medaug.core.errors import ConfigError, DataError, DependencyError, LabelError, SplitLeakageError
 from medaug.core.plan import Recipe, write_lines
 from medaug.core.runs import NoProgress, RunRecord
 from medaug.core.splits import Fold, read_splits
+from medaug.engine.checkpoint import load_checkpoint
+from medaug.experiments.policy import POLICY, POLICY_YAML, PolicyReport
 from medaug.tasks._segmentation.planning import TrainingPlan
 from medaug.tasks.base import PLAN
+from medaug.transforms import read_drawn
+from medaug.transforms.base import parse_transforms
 from medaug.workflows.train import train
 from tests.unit.tasks.cases import make_case
 from tests.unit.workflows.trained import CONFIG, PATIENTS, options, some_cases, trained, write_dataset
@@ -141,3 +148,42 @@ def test_a_synthetic_set_of_another_fold_is_a_leak(tmp_path, patient, donor, sam
     write_synthetic(tmp_path / "syn", patient, donor, scope)
     with pytest.raises(SplitLeakageError, match=line):
         train(options(tmp_path, synthetic=tmp_path / "syn"), NoProgress())
+
+
+ADAPTIVE = CONFIG.replace("{kind: none}", "{kind: adaptive, trials: 2, steps_share: 0.5, inner_share: 0.5}")
+
+
+def test_a_policy_is_learnt_inside_the_training_patients_before_the_training(tmp_path):
+    summary = trained(tmp_path, config=ADAPTIVE)
+    report = PolicyReport.read(tmp_path / "run" / POLICY)
+    assert (len(report.trials), report.steps) == (2, 2)
+    assert report.inner_training_patients + report.inner_held_out_patients == 4
+    assert summary.report.steps == 2
+    policy = yaml.safe_load((tmp_path / "run" / POLICY_YAML).read_text())
+    assert parse_transforms(policy).kind == "classical"
+    pasted = trained(
+        tmp_path / "again",
+        config=CONFIG.replace("{kind: none}", yaml.safe_dump(policy, default_flow_style=True)),
+    )
+    first, second = (load_checkpoint(tmp_path / place / "model.pt") for place in ("run", "again/run"))
+    assert pasted.report.steps == 2
+    assert all(torch.equal(torch.as_tensor(first[name]), torch.as_tensor(second[name])) for name in first)
+
+
+def test_a_missing_package_is_told_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(DependencyError, match="needs optuna"):
+        trained(tmp_path, config=ADAPTIVE)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_was_drawn_is_written_down_on_request(tmp_path):
+    recorded = CONFIG.replace("{kind: none}", "{kind: carvemix}\nrecord_augmentations: true")
+    trained(tmp_path, config=recorded)
+    lines = read_drawn(tmp_path / "run" / AUGMENTATIONS)
+    assert sorted(lines) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    plain = tmp_path / "plain"
+    trained(plain, config=CONFIG.replace("{kind: none}", "{kind: carvemix}"))
+    assert not (plain / "run" / AUGMENTATIONS).exists()
+    first, second = (load_checkpoint(folder / "run/model.pt") for folder in (tmp_path, plain))
+    assert all(torch.equal(torch.as_tensor(first[name]), torch.as_tensor(second[name])) for name in first)

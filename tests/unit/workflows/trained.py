@@ -51,6 +51,7 @@ def trained(folder: Path, *, unit: Unit = Unit.ARBITRARY, config: str = CONFIG) 
 
 def options(folder: Path, config: str = CONFIG, **changes: Path | int) -> TrainOptions:
     """Options of the tiny training."""
+    folder.mkdir(exist_ok=True)
     (folder / "config.yaml").write_text(config)
     asked = {
         "dataset": folder / "set",
