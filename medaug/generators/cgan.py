@@ -1,14 +1,13 @@
 """``cgan``: a conditional GAN that draws a lesion of a class, in a mask, into the context of its host.
 
 Coarse to fine: the zone of the lesion is emptied and filled from the tissue around it, a coarse lesion with the
-figures of a real one of the class is drawn into the mask (see :mod:`medaug.generators._cgan.coarse`), and a small
+figures of a real one of the class is drawn into the mask (see :mod:`medaug.generators._patches.coarse`), and a small
 U-Net with a SPADE decoder adds what is missing. One definition serves 2D and 3D. A lesion too large for the
 network's patch is shrunk to fit, and the change is brought back to the host's voxels, which keep their grain.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +28,12 @@ from medaug.core.volume import Unit
 from medaug.engine.checkpoint import State, load_checkpoint, save_checkpoint
 from medaug.engine.launch import memory_format, pick_device
 from medaug.engine.loop import fit_loop
-from medaug.generators._cgan.batches import TrainingSet, gather
-from medaug.generators._cgan.coarse import (
+from medaug.generators._cgan.learner import CganLearner
+from medaug.generators._cgan.networks import LesionNet
+from medaug.generators._cgan.noise import Noise
+from medaug.generators._cgan.settings import Config, LossWeights
+from medaug.generators._patches.batches import TrainingSet, gather
+from medaug.generators._patches.coarse import (
     Anchor,
     CoarseInput,
     at_noise,
@@ -39,12 +42,10 @@ from medaug.generators._cgan.coarse import (
     scan_noise,
     zone_of,
 )
-from medaug.generators._cgan.learner import CganLearner
-from medaug.generators._cgan.networks import Conditions, LesionNet
-from medaug.generators._cgan.noise import Noise
-from medaug.generators._cgan.pictures import write_sheet
-from medaug.generators._cgan.settings import Config, LossWeights
-from medaug.generators._cgan.window import Window
+from medaug.generators._patches.layers import Conditions
+from medaug.generators._patches.pictures import Watched
+from medaug.generators._patches.weights import state_sha256
+from medaug.generators._patches.window import Window
 from medaug.generators.base import (
     CARD,
     WEIGHTS,
@@ -55,7 +56,6 @@ from medaug.generators.base import (
     training_scope,
 )
 
-SAMPLES = "samples.png"
 _FRAMES_AT_ONCE = 32
 _SIZE_SPREAD = 0.5  # of the logarithm of the voxels
 _HINT = "train again with `medaug fit`"
@@ -69,7 +69,7 @@ class FigureTable:
     """What the coarse lesions are drawn from: figures of the training lesions, no voxels.
 
     Attributes:
-        figures: (N, C, 7) see :func:`~medaug.generators._cgan.coarse.lesion_figures`.
+        figures: (N, C, 7) see :func:`~medaug.generators._patches.coarse.lesion_figures`.
         class_index: (N,) index into the class table.
         shares: (N,) weight within the class; each patient weighs the same, faint end slices nothing.
         voxels: (N,) size of the lesion in its frame.
@@ -250,7 +250,7 @@ def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, se
     training = gather(bank, config, progress)
     anchor = _anchor(bank.index.scheme)
     learner = CganLearner(config, training, anchor, seed)
-    watched = _Watched(learner, run, seed, config.samples_every)
+    watched = Watched(learner, run, seed, config.samples_every)
     fit_loop(watched, steps=config.steps, run=run, progress=progress, label="cgan")
     watched.picture()
     weights = learner.averaged.state_dict()
@@ -265,7 +265,7 @@ def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, se
         dataset_sha256=bank.index.dataset_sha256,
         fold=bank.index.fold,
         steps=config.steps,
-        weights_sha256=_hash_state(weights),
+        weights_sha256=state_sha256(weights),
     )
     table = FigureTable.of(training)
     state: State = {
@@ -302,49 +302,12 @@ def load(run_path: Path) -> CGAN:
     except (RuntimeError, KeyError) as error:
         message = f"{WEIGHTS} belongs to another class table, channels or size than {CARD}"
         raise CheckpointError(message, hint=_HINT) from error
-    if _hash_state(weights) != card.weights_sha256:
+    if state_sha256(weights) != card.weights_sha256:
         raise CheckpointError(f"{WEIGHTS} is not the one that {CARD} names", hint=_HINT)
     figures, class_index, shares, voxels = (cast(Tensor, column) for column in table)
     return CGAN(config, card, net, FigureTable(figures, class_index, shares, voxels))
 
 
-@final
-class _Watched:
-    """A learner that draws a picture of samples from time to time."""
-
-    def __init__(self, learner: CganLearner, run: RunDir, seed: SeedTree, every: int) -> None:
-        self._learner, self._run, self._seed, self._every = learner, run, seed.child("samples"), every
-
-    def train_step(self, step: int) -> dict[str, float]:
-        """One step, and a picture now and then."""
-        figures = self._learner.train_step(step)
-        if (step + 1) % self._every == 0:
-            self.picture()
-        return figures
-
-    def picture(self) -> None:
-        """Write the samples of the kept weights."""
-        write_sheet(self._run.path / SAMPLES, self._learner.samples(self._seed), self._learner.shown)
-
-    def state(self) -> State:
-        """The learner's."""
-        return self._learner.state()
-
-    def restore(self, state: State) -> None:
-        """The learner's."""
-        self._learner.restore(state)
-
-
 def _anchor(scheme: IntensityScheme) -> Anchor:
     """Absolute levels where units mean the same in every scan, else contrast to the surroundings."""
     return "contrast" if scheme.unit is Unit.ARBITRARY else "level"
-
-
-def _hash_state(weights: State) -> str:
-    """Hash of the values of all tensors, whatever the file they came from."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        value = weights[name]
-        if isinstance(value, Tensor):
-            digest.update(name.encode("utf-8") + value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -16,8 +16,11 @@ from medaug.engine.checkpoint import State
 from medaug.engine.launch import memory_format, mixed_precision, pick_device
 from medaug.generators._cgan import losses
 from medaug.generators._cgan.augment import Distortion
-from medaug.generators._cgan.batches import Batch, TrainingSet
-from medaug.generators._cgan.coarse import (
+from medaug.generators._cgan.networks import Critic, LesionNet
+from medaug.generators._cgan.noise import Noise
+from medaug.generators._cgan.settings import Config
+from medaug.generators._patches.batches import Batch, TrainingSet
+from medaug.generators._patches.coarse import (
     NOISE,
     SPREAD,
     Anchor,
@@ -26,10 +29,9 @@ from medaug.generators._cgan.coarse import (
     draw_coarse,
     energies,
     feather,
+    soft_cumulative,
 )
-from medaug.generators._cgan.networks import Conditions, Critic, LesionNet, initialise
-from medaug.generators._cgan.noise import Noise, normal
-from medaug.generators._cgan.settings import Config
+from medaug.generators._patches.layers import Conditions, initialise, normal
 
 _BETAS = (0.5, 0.99)
 _SCORE_DECAY = 0.99
@@ -254,7 +256,7 @@ class CganLearner:
         statistics = losses.feature_statistics(features, distortion.maps(zone))
         stays = (partner == torch.arange(len(partner), device=partner.device)).to(made.dtype)
         rebuilt = losses.blurred_l1(made, batch.image, zone)
-        cumulative = losses.soft_cumulative(made, mask, self._edges)
+        cumulative = soft_cumulative(made, mask, self._edges)
         lively = energies(made, batch.distance) - scene.figures[..., SPREAD:NOISE]
         return {
             "adversarial": -scores.float().mean(),

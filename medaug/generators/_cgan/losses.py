@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from medaug.generators._cgan.coarse import smooth
-from medaug.generators._cgan.networks import zone_mean
+from medaug.generators._patches.coarse import smooth
+from medaug.generators._patches.layers import zone_mean
 
 
 def critic_hinge(real: Float[Tensor, " B"], made: Float[Tensor, " B"]) -> Tensor:
@@ -49,20 +49,6 @@ def feature_distance(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
         for m, r in zip(made, real, strict=True)
     ]
     return torch.stack(terms).mean()
-
-
-def soft_cumulative(
-    image: Float[Tensor, "B C *S"], mask: Float[Tensor, "B 1 *S"], edges: Float[Tensor, "C E"]
-) -> Float[Tensor, "B C E"]:
-    """Share of the mask's voxels below each edge, with soft steps so that gradients flow.
-
-    Two of them are compared by :func:`histogram_distance`, the earth mover's distance in units of the edges' range.
-    """
-    width = (edges[:, 1:] - edges[:, :-1]).mean(dim=1).reshape(1, -1, *(1,) * (image.ndim - 2))
-    levels = [edge.reshape(1, -1, *(1,) * (image.ndim - 2)) for edge in edges.unbind(1)]
-    return torch.stack(
-        [zone_mean(torch.sigmoid(2 * (level - image) / width), mask) for level in levels], dim=-1
-    )
 
 
 def histogram_distance(made: Float[Tensor, "B C E"], real: Float[Tensor, "B C E"]) -> Tensor:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medaug.generators._cgan.networks import LesionNet
+from medaug.generators._patches.layers import normal
 
 _KEPT = 0.8  # correlation of the noise of neighbouring slices of one lesion
 
@@ -70,11 +71,6 @@ class Noise:
         """The noise on a device."""
         fields = tuple(field.to(device) for field in self.fields)
         return Noise(self.z.to(device), fields, self.fine.to(device), self.broad.to(device))
-
-
-def normal(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
-    """Standard normal float32."""
-    return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
 
 
 def _broad_size(size: tuple[int, ...]) -> tuple[int, ...]:

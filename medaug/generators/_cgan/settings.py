@@ -11,7 +11,8 @@ from medaug.core.errors import ConfigError
 from medaug.core.lesion import Generator
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
-from medaug.generators._cgan.networks import Dims, NetSpec
+from medaug.generators._cgan.networks import NetSpec
+from medaug.generators._patches.layers import Dims
 from medaug.generators.base import LesionLibrary
 
 

@@ -14,8 +14,9 @@ from medaug.core.errors import CheckpointError, ConfigError, DataError
 from medaug.core.runs import NoProgress, Progress, open_run
 from medaug.core.seeding import SeedTree
 from medaug.core.volume import Unit
+from medaug.generators._patches.pictures import SAMPLES
 from medaug.generators.base import CARD, WEIGHTS, read_card
-from medaug.generators.cgan import CGAN, SAMPLES, Config, fit, load
+from medaug.generators.cgan import CGAN, Config, fit, load
 from medaug.lesions.bank import Bank
 from tests import made_lesions
 

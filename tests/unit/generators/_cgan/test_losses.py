@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from medaug.generators._cgan import losses
+from medaug.generators._patches.coarse import soft_cumulative
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -48,10 +49,10 @@ def test_feature_distance_ignores_where_things_are() -> None:
 
 def test_histogram_distance_grows_with_the_shift_and_has_a_gradient() -> None:
     image, edges = normal(4, 1, 8, 8), torch.linspace(-3, 3, 24)[None]
-    real = losses.soft_cumulative(image, ONES, edges)
+    real = soft_cumulative(image, ONES, edges)
     moved = [image + step for step in (0.0, 0.5, 1.0)]
     moved[2].requires_grad_()
-    found = [losses.histogram_distance(losses.soft_cumulative(m, ONES, edges), real) for m in moved]
+    found = [losses.histogram_distance(soft_cumulative(m, ONES, edges), real) for m in moved]
     assert float(found[0]) == 0
     assert found[0] < found[1] < found[2]
     found[2].backward()

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from medaug.generators._cgan.networks import Conditions, Critic, LesionNet, NetSpec, initialise
+from medaug.generators._cgan.networks import Critic, LesionNet, NetSpec
+from medaug.generators._patches.layers import Conditions, initialise
 
 SPECS = [NetSpec(2, 1, 3, (16, 24), 4, 4, 5), NetSpec(3, 2, 3, (16, 16, 4), 4, 4, 5)]
 

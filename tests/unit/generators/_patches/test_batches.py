@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from medaug.core.runs import NoProgress
-from medaug.generators._cgan.batches import TrainingSet, gather
 from medaug.generators._cgan.settings import Config
+from medaug.generators._patches.batches import TrainingSet, gather
 from tests import made_lesions
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from medaug.generators._cgan.networks import zone_mean
+from medaug.generators._patches.layers import zone_mean
 
 LEVEL, CONTRAST, EDGE, SPREAD, KNOT, GRAIN, NOISE = range(7)
 
@@ -120,6 +120,20 @@ def at_noise(figures: Float[Tensor, "B C 7"], noise: Float[Tensor, "B C"]) -> Fl
     ratio = (noise / figures[..., NOISE]).clamp(1 / _NOISE_LIMIT, _NOISE_LIMIT)
     scaled = [figures[..., KNOT] * ratio.sqrt(), figures[..., GRAIN] * ratio, noise]
     return torch.cat([figures[..., :KNOT], torch.stack(scaled, dim=-1)], dim=-1)
+
+
+def soft_cumulative(
+    image: Float[Tensor, "B C *S"], mask: Float[Tensor, "B 1 *S"], edges: Float[Tensor, "C E"]
+) -> Float[Tensor, "B C E"]:
+    """Share of the mask's voxels below each edge, with soft steps so that gradients flow.
+
+    The mean absolute difference of two is the earth mover's distance in units of the edges' range.
+    """
+    width = (edges[:, 1:] - edges[:, :-1]).mean(dim=1).reshape(1, -1, *(1,) * (image.ndim - 2))
+    levels = [edge.reshape(1, -1, *(1,) * (image.ndim - 2)) for edge in edges.unbind(1)]
+    return torch.stack(
+        [zone_mean(torch.sigmoid(2 * (level - image) / width), mask) for level in levels], dim=-1
+    )
 
 
 def profile(distance: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B 1 *S"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import final
+from typing import Protocol, final
 
 import numpy as np
 import torch
@@ -14,14 +14,26 @@ from torch import Tensor
 from medaug.core.errors import DataError
 from medaug.core.lesion import LesionCrop
 from medaug.core.runs import Progress
-from medaug.generators._cgan.coarse import fill, lesion_figures, zone_of
-from medaug.generators._cgan.losses import soft_cumulative
-from medaug.generators._cgan.settings import Config
-from medaug.generators._cgan.window import Window
+from medaug.generators._patches.coarse import fill, lesion_figures, soft_cumulative, zone_of
+from medaug.generators._patches.window import Window
 from medaug.generators.base import FEW_LESIONS, LesionLibrary
 
 _CENTRAL = 0.7
 _SMALLEST_VOXELS = 4  # of the network's patch; a lesion or slice below shows nothing to learn
+
+
+class PatchChoice(Protocol):
+    """The part of a generator's configuration that says what its patches are."""
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Voxels along each axis; two axes cut slices, three a volume."""
+        ...
+
+    @property
+    def slices_per_lesion(self) -> int:
+        """2D: at most so many slices of one lesion."""
+        ...
 
 
 @final
@@ -34,7 +46,7 @@ class Batch:
         filled: (B, C, *S) the same without the lesion.
         distance: (B, 1, *S) signed distance to the lesion's edge.
         class_index: (B,) index into the class table.
-        figures: (B, C, 7) see :func:`~medaug.generators._cgan.coarse.lesion_figures`.
+        figures: (B, C, 7) see :func:`~medaug.generators._patches.coarse.lesion_figures`.
         cumulative: (B, C, E) soft histogram of the lesion's voxels.
     """
 
@@ -124,7 +136,7 @@ class TrainingSet:
         return Batch(image, filled, distance, taken.class_index, taken.figures, taken.cumulative)
 
 
-def gather(bank: LesionLibrary, config: Config, progress: Progress) -> TrainingSet:
+def gather(bank: LesionLibrary, choice: PatchChoice, progress: Progress) -> TrainingSet:
     """Cut the patches of all lesions of a bank.
 
     Raises:
@@ -136,7 +148,7 @@ def gather(bank: LesionLibrary, config: Config, progress: Progress) -> TrainingS
         if 0 < len(entries) < FEW_LESIONS:
             progress.say(f"class {class_name} has only {len(entries)} lesions: expect little variety")
         found = [
-            (number, entry.patient_id, *_patches(bank.crop(entry.lesion_id), config)) for entry in entries
+            (number, entry.patient_id, *_patches(bank.crop(entry.lesion_id), choice)) for entry in entries
         ]
         found = [part for part in found if len(part[2])]
         if not found:
@@ -149,14 +161,14 @@ def gather(bank: LesionLibrary, config: Config, progress: Progress) -> TrainingS
     return _joined(parts, len(bank.index.classes))
 
 
-def _patches(crop: LesionCrop, config: Config) -> tuple[Tensor, Tensor]:
+def _patches(crop: LesionCrop, choice: PatchChoice) -> tuple[Tensor, Tensor]:
     """Images and distances of one lesion: its slices with enough lesion in 2D, one patch in 3D."""
-    window = Window.around(crop.mask, config.size, crop.entry.spacing_mm)
+    window = Window.around(crop.mask, choice.size, crop.entry.spacing_mm)
     images, distances = window.frames(crop.scale.normalise(crop.image)), window.distances(crop.mask)
     areas = (distances > 0).flatten(1).sum(1).numpy()
     keep = np.flatnonzero(areas >= max(_SMALLEST_VOXELS, 0.2 * areas.max()))
-    if len(keep) > config.slices_per_lesion:
-        keep = keep[np.linspace(0, len(keep) - 1, config.slices_per_lesion).round().astype(int)]
+    if len(keep) > choice.slices_per_lesion:
+        keep = keep[np.linspace(0, len(keep) - 1, choice.slices_per_lesion).round().astype(int)]
     return images[keep], distances[keep]
 
 

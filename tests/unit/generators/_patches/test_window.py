@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from medaug.generators._cgan.window import Window, signed_distance
+from medaug.generators._patches.window import Window, signed_distance
 from tests.made_lesions import ball
 
 SPACING = (0.7, 0.7, 2.1)

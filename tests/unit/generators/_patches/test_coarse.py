@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from medaug.generators._cgan.coarse import (
+from medaug.generators._patches.coarse import (
     CONTRAST,
     EDGE,
     GRAIN,
@@ -23,7 +23,7 @@ from medaug.generators._cgan.coarse import (
     scan_noise,
     zone_of,
 )
-from medaug.generators._cgan.window import signed_distance
+from medaug.generators._patches.window import signed_distance
 from medaug.lesions import blend
 from tests.made_lesions import ball
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from medaug.core.geometry import Box
 from medaug.core.volume import Image, Mask
-from medaug.generators._cgan.networks import Dims
+from medaug.generators._patches.layers import Dims
 
 _ROOM = 1.6  # the window is at least so many times as wide as the lesion
 
