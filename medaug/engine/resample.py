@@ -23,7 +23,7 @@ Interpolation = Literal["linear", "cubic", "nearest"]
 Padding = Literal["border", "zeros", "reflection"]
 
 # A 3D field is made slab by slab: this many voxels at a time stay within the cache of a core
-SLAB_VOXELS = 1 << 18
+SLAB_VOXELS = 1 << 17
 # float32 tells places on this many rows apart by a thousandth of a row
 _ROWS = 1 << 15
 _MODES = {"linear": "bilinear", "cubic": "bicubic", "nearest": "nearest"}

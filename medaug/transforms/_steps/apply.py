@@ -25,6 +25,8 @@ Record = tuple[Step, ...]
 # From so many voxels on several cores move a batch, or change its grey values
 _SHARED_MOVE: Final = 1 << 18
 _SHARED_CHANGE: Final = 1 << 22
+# Values at most in each part of a batch, if it has several images
+_PART: Final = 1 << 19
 
 
 @final
@@ -69,18 +71,25 @@ def apply_records(
     parts = _parts(batch)
     if len(parts) == 1:
         return _applied(batch, records, how, size)
-    done = side_by_side(lambda part: _applied(_cut(batch, part), records[part], how, size), parts)
-    images = in_layout_of(batch.images, torch.cat([part.images for part in done]))
-    return replace(batch, images=images, labels=torch.cat([part.labels for part in done]))
+    shape = size or tuple(batch.labels.shape[1:])
+    images = in_layout_of(batch.images, batch.images.new_empty((*batch.images.shape[:2], *shape)))
+    labels = batch.labels.new_empty((len(batch.labels), *shape))
+
+    def change(part: slice) -> None:
+        done = _applied(_cut(batch, part), records[part], how, size)
+        images[part], labels[part] = done.images, done.labels
+
+    side_by_side(change, parts)
+    return replace(batch, images=images, labels=labels)
 
 
 def _parts(batch: PatchBatch) -> list[slice]:
-    """The batch in as many parts as there are cores, where that pays."""
+    """The batch in parts for several cores and their caches, where that pays; what is made on the way takes little memory."""
     images, count = batch.images, len(batch.images)
-    lanes = 1 if images.is_cuda or is_watched(images) else min(torch.get_num_threads(), count)
-    if lanes == 1 or images.numel() < _SHARED_MOVE:
+    if images.is_cuda or is_watched(images) or images.numel() < _SHARED_MOVE:
         return [slice(0, count)]
-    edges = np.linspace(0, count, lanes + 1).astype(int).tolist()
+    parts = min(count, max(torch.get_num_threads(), -(-images.numel() // _PART)))
+    edges = np.linspace(0, count, parts + 1).astype(int).tolist()
     return [slice(first, last) for first, last in itertools.pairwise(edges)]
 
 
