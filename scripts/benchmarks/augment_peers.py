@@ -160,6 +160,12 @@ def _monai_blur(_dims: int) -> object:
     return _monai_class("RandGaussianSmoothd")(["image"], prob=1.0, **ranges)
 
 
+def _monai_low_resolution(dims: int) -> object:
+    drawn = {2: "bilinear", 3: "trilinear"}[dims]
+    lose = _monai_class("RandSimulateLowResolutiond")
+    return lose(["image"], prob=1.0, zoom_range=(0.4, 1.0), upsample_mode=drawn)
+
+
 # In the order of a scan. The second half stands in no pipeline here: single operations alone are compared.
 MONAI_GREY: Final[dict[str, Callable[[int], object]]] = {
     "gamma": _monai_grey("RandAdjustContrastd", gamma=GAMMAS),
@@ -170,7 +176,7 @@ MONAI_GREY: Final[dict[str, Callable[[int], object]]] = {
     "contrast": _monai_grey("RandScaleIntensityFixedMeand", factors=0.3),
     "histogram_warp": _monai_grey("RandHistogramShiftd", num_control_points=6),
     "sharpen": _monai_grey("RandGaussianSharpend", alpha=(0.0, 1.0)),
-    "low_resolution": _monai_grey("RandSimulateLowResolutiond", zoom_range=(0.4, 1.0)),
+    "low_resolution": _monai_low_resolution,
     "rician_noise": _monai_grey("RandRicianNoised", std=NOISE, sample_std=True),
     "spikes": _monai_grey("RandKSpaceSpikeNoised"),
 }
