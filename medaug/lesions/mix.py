@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 import numpy as np
-from jaxtyping import Float, Float32, Integer
-from scipy import ndimage, signal, sparse
+from jaxtyping import Float, Float32, Float64
+from scipy import ndimage, sparse
 from scipy.sparse import linalg
 
 from medaug.core.errors import GeometryError
@@ -21,6 +21,7 @@ from medaug.core.volume import Image, Labels, Mask
 from medaug.lesions.blend import Feather, blend
 
 Joint = Literal["hard", "feather", "poisson"]
+Channels = Float64[np.ndarray, "C 1 1 1"]
 
 _SOLVER_TOLERANCE = 1e-5
 _DIRECT_UNKNOWNS = 4000
@@ -28,6 +29,7 @@ _IN_PLANE = ndimage.generate_binary_structure(3, 1) & np.array([False, True, Fal
 _PASTE_MARGIN = 2  # voxels in plane that come with a lesion, and that are left around the host's own
 _RING = 4
 _LIKE_SHARE = 0.85
+_TRIES = 24
 
 
 @final
@@ -108,46 +110,88 @@ def pasted_region(labels: Labels, rng: np.random.Generator) -> Mask | None:
         labels: (I, J, K) ids of the donor.
         rng: Chooses the lesion.
     """
-    parts, _ = ndimage.label(labels > 0, structure=np.ones((3, 3, 3)))
+    if not labels.any():
+        return None
+    near = _grown(Box.around(labels > 0), (_PASTE_MARGIN, _PASTE_MARGIN, 0), labels.shape)
+    parts, _ = ndimage.label(labels[near] > 0, structure=np.ones((3, 3, 3)))
     whole = []
     for number, spans in enumerate(ndimage.find_objects(parts), start=1):
-        room = [n == 1 or (s.start > 0 and s.stop < n) for s, n in zip(spans, labels.shape, strict=True)]
+        places = zip(spans, near, labels.shape, strict=True)
+        room = [n == 1 or (s.start + at.start > 0 and s.stop + at.start < n) for s, at, n in places]
         whole += [number] if all(room) else []
     if not whole:
         return None
     lesion = parts == whole[int(rng.integers(len(whole)))]
-    return np.asarray(ndimage.binary_dilation(lesion, _IN_PLANE, iterations=_PASTE_MARGIN))
+    region = np.zeros(labels.shape, dtype=bool)
+    region[near] = ndimage.binary_dilation(lesion, _IN_PLANE, iterations=_PASTE_MARGIN)
+    return region
 
 
-def like_places(host: Mixture, donor: Mixture, region: Mask) -> Integer[np.ndarray, "N 3"]:
-    """By how many voxels a region of the donor can be moved to lie in like tissue of the host, clear of its lesions.
+def like_place(
+    host: Mixture, donor: Mixture, region: Mask, rng: np.random.Generator
+) -> tuple[int, int, int] | None:
+    """By how many voxels to move a region of the donor so that it lies in like tissue of the host, clear of its lesions.
 
     Tissue is alike where the smoothed grey values are those of the ring around the region; nearly all of the region has to
-    lie in such tissue.
+    lie in such tissue. A random few of the places whose middle is alike are looked at.
 
     Args:
         host: Where it is to go.
         donor: Where it comes from; on a grid of the same shape.
-        region: (I, J, K) bool.
+        region: (I, J, K) bool, not empty.
+        rng: Chooses the place.
 
     Returns:
-        All shifts along I, J, K; none where there is no room.
+        The shift along I, J, K; None where no place was found.
     """
-    outer = ndimage.binary_dilation(region, _IN_PLANE, iterations=_RING)
-    ring = outer & ~region & (donor.labels == 0)
-    if not ring.any():
-        return np.empty((0, 3), dtype=np.int64)
-    is_taken = ndimage.binary_dilation(host.labels > 0, _IN_PLANE, iterations=_PASTE_MARGIN)
-    alike = ~is_taken
-    for here, there in zip(_smoothed(host.image), _smoothed(donor.image), strict=True):
-        low, high = np.percentile(there[ring], (10, 90))
-        slack = max(float(high - low), 1e-3) / 2
-        alike &= (here >= low - slack) & (here <= high + slack)
     box = Box.around(region)
-    kernel = region[box.slices].astype(np.float64)[::-1, ::-1, ::-1]
-    share = signal.fftconvolve(alike.astype(np.float64), kernel, "valid") / kernel.sum()
-    overlap = signal.fftconvolve(is_taken.astype(np.float64), kernel, "valid")
-    return np.asarray(np.argwhere((share >= _LIKE_SHARE) & (overlap < 0.5)) - np.array(box.start))
+    limits = _ring_limits(donor, region, box)
+    if limits is None:
+        return None
+    low, high = limits
+    middle = tuple(n // 2 for n in box.shape)
+    room = tuple(n - size + 1 for n, size in zip(region.shape, box.shape, strict=True))
+    middles = tuple(slice(m, m + n) for m, n in zip(middle, room, strict=True))
+    is_alike = (
+        (host.image[(slice(None), *middles)] >= low) & (host.image[(slice(None), *middles)] <= high)
+    ).all(axis=0)
+    starts = np.flatnonzero(is_alike & (host.labels[middles] == 0))
+    kernel = region[box.slices]
+    for chosen in rng.permutation(len(starts))[:_TRIES]:
+        start = np.unravel_index(int(starts[chosen]), room)
+        i, j, k = (int(place) for place in start)
+        there = Box((i, j, k), (i + box.shape[0], j + box.shape[1], k + box.shape[2]))
+        if _fits(host, there, kernel, (low, high)):
+            return i - box.start[0], j - box.start[1], k - box.start[2]
+    return None
+
+
+def _ring_limits(donor: Mixture, region: Mask, box: Box) -> tuple[Channels, Channels] | None:
+    """Smallest and largest smoothed value of the tissue around a region, a channel each; None where nothing is around."""
+    near = _grown(box, (_RING, _RING, 0), region.shape)
+    outer = ndimage.binary_dilation(region[near], _IN_PLANE, iterations=_RING)
+    ring = outer & ~region[near] & (donor.labels[near] == 0)
+    if not ring.any():
+        return None
+    values = _smoothed(donor.image[(slice(None), *near)])[:, ring]
+    low, high = np.percentile(values, (10, 90), axis=1).reshape(2, -1, 1, 1, 1)
+    slack = np.maximum(high - low, 1e-3) / 2
+    return low - slack, high + slack
+
+
+def _fits(host: Mixture, there: Box, kernel: Mask, limits: tuple[Channels, Channels]) -> bool:
+    """Whether a region of that form lies in like tissue there, and clear of the host's lesions."""
+    near = _grown(there, (_PASTE_MARGIN, _PASTE_MARGIN, 0), host.labels.shape)
+    inside = tuple(
+        slice(s - n.start, e - n.start) for s, e, n in zip(there.start, there.stop, near, strict=True)
+    )
+    form = np.zeros(host.labels[near].shape, dtype=bool)
+    form[inside] = kernel
+    if host.labels[near][ndimage.binary_dilation(form, _IN_PLANE, iterations=_PASTE_MARGIN)].any():
+        return False
+    smooth = _smoothed(host.image[(slice(None), *near)])
+    alike = np.asarray(((smooth >= limits[0]) & (smooth <= limits[1])).all(axis=0))
+    return bool(alike[form].mean() >= _LIKE_SHARE)
 
 
 def _smoothed(image: Image) -> Image:

@@ -7,7 +7,7 @@ from typing import Literal, final
 import numpy as np
 from pydantic import Field
 
-from medaug.lesions.mix import Joint, Mixture, like_places, pasted_region
+from medaug.lesions.mix import Joint, Mixture, like_place, pasted_region
 from medaug.transforms._mixing import Part, PartConfig, Spacing
 
 
@@ -30,8 +30,5 @@ class Config(PartConfig):
         region = pasted_region(donor.labels, rng)
         if region is None:
             return None
-        shifts = like_places(host, donor, region)
-        if not len(shifts):
-            return None
-        i, j, k = (int(step) for step in shifts[rng.integers(len(shifts))])
-        return Part(np.roll(region, (i, j, k), (0, 1, 2)), (i, j, k))
+        shift = like_place(host, donor, region, rng)
+        return None if shift is None else Part(np.roll(region, shift, (0, 1, 2)), shift)

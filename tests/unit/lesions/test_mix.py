@@ -14,7 +14,7 @@ from medaug.lesions.mix import (
     carve_region,
     cut_region,
     join,
-    like_places,
+    like_place,
     mix_up,
     pasted_region,
     poisson,
@@ -179,12 +179,16 @@ def test_places_lie_in_like_tissue_clear_of_lesions():
     own[25:30, 6:12] = 2
     region = pasted_region(labels, np.random.default_rng(0))
     assert region is not None
-    shifts = like_places(Mixture(image, own), donor, region)
-    assert len(shifts) > 50
-    for i, j, _ in shifts:
-        there = np.roll(region, (i, j), (0, 1))
+    found = set()
+    for seed in range(40):
+        shift = like_place(Mixture(image, own), donor, region, np.random.default_rng(seed))
+        assert shift is not None
+        there = np.roll(region, shift, (0, 1, 2))
         assert not there[:, 21:].any()
         assert not (there & (own > 0)).any()
+        assert there.sum() == region.sum()
+        found.add(shift)
+    assert len(found) > 20
 
 
 def test_no_room_gives_no_place():
@@ -194,4 +198,4 @@ def test_no_room_gives_no_place():
     assert region is not None
     donor = Mixture(np.zeros((1, 16, 16, 1), np.float32), labels)
     other_tissue = Mixture(np.full((1, 16, 16, 1), 9.0, np.float32), np.zeros_like(labels))
-    assert len(like_places(other_tissue, donor, region)) == 0
+    assert like_place(other_tissue, donor, region, np.random.default_rng(0)) is None
