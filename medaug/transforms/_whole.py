@@ -8,7 +8,7 @@ from typing import Literal, final
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Shaped
 from torch import Tensor
 
 from medaug.core.case import Case
@@ -51,7 +51,7 @@ class _Frames:
         frames = image[None] if self.dims == 3 else np.moveaxis(image, -1, 0)
         return torch.from_numpy(np.ascontiguousarray(frames, dtype=np.float32))
 
-    def stacked(self, batch: Tensor) -> Image:
+    def stacked(self, batch: Tensor) -> Shaped[np.ndarray, "C I J k"]:
         """A batch as (C, I, J, k)."""
         array = batch.numpy()
         return np.asarray(array[0] if self.dims == 3 else np.moveaxis(array, 0, -1))

@@ -186,9 +186,10 @@ class Motion(GreyStep):
 
     @classmethod
     def draw(cls, magnitude: float, rng: np.random.Generator, facts: Facts) -> Self:
-        """Moves at random moments; the middle of k-space shows the patient in place, so that labels stay where they belong."""
+        """Moves at random moments; the middle fifth of k-space shows the patient in place, so that labels stay true."""
         count = int(rng.integers(1, 4))
-        moments = sorted(float(at) for at in rng.uniform(0, 1, count))
+        at = np.sort(rng.uniform(0, 0.8, count))
+        moments = [float(one) for one in np.where(at > 0.4, at + 0.2, at)]
         places = rng.uniform(-1.5 * magnitude, 1.5 * magnitude, (count + 1, 2))
         places -= places[np.searchsorted(moments, 0.5, side="right")]
         return cls(

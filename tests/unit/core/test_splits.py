@@ -58,7 +58,8 @@ def test_guard_donors() -> None:
 
 def test_guard_evaluation() -> None:
     guard_evaluation([record("p3")], FOLD)
-    with pytest.raises(SplitLeakageError, match="synthetic"):
-        guard_evaluation([record("p3", Origin.SYNTHETIC)], FOLD)
+    for origin in (Origin.SYNTHETIC, Origin.AUGMENTED):
+        with pytest.raises(SplitLeakageError, match=f"{origin} case is about to be scored"):
+            guard_evaluation([record("p3", origin)], FOLD)
     with pytest.raises(SplitLeakageError, match="trained on"):
         guard_evaluation([record("p1")], FOLD)

@@ -173,6 +173,11 @@ def test_ct_and_synthetic_images_say_so(tmp_path: Path) -> None:
     assert (case.stated.modality, case.stated.origin, case.channels) == ("CT", Origin.SYNTHETIC, ("CT",))
 
 
+def test_changed_copies_say_so(tmp_path: Path) -> None:
+    (case,) = _read(tmp_path, "sub-1/anat/sub-1_desc-augmented_T1w").cases
+    assert case.stated.origin is Origin.AUGMENTED
+
+
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [

@@ -99,9 +99,10 @@ def test_too_few_patients_is_an_error_and_a_rare_class_a_note() -> None:
     assert notes == ("class rare is in 2 patients only: some of the 5 folds hold out none",)
 
 
-def test_a_synthetic_set_is_never_split() -> None:
-    with pytest.raises(DataError, match="never split"):
-        make_splits(_manifest([record("a", origin=Origin.SYNTHETIC), *_cohort()]), folds=2, seed=0)
+@pytest.mark.parametrize("origin", [Origin.SYNTHETIC, Origin.AUGMENTED])
+def test_a_set_of_other_than_scans_is_never_split(origin: Origin) -> None:
+    with pytest.raises(DataError, match=f"{origin} cases are never split"):
+        make_splits(_manifest([record("a", origin=origin), *_cohort()]), folds=2, seed=0)
 
 
 def test_lesion_free_patients_are_spread_too() -> None:

@@ -189,9 +189,10 @@ def test_manifest_that_points_outside(material: Material, path: str) -> None:
     assert "no release may hold" in reason(request(material))
 
 
-def test_real_case_is_no_synthetic_release(material: Material) -> None:
+@pytest.mark.parametrize("origin", [Origin.REAL, Origin.AUGMENTED])
+def test_what_is_not_synthetic_is_no_release(material: Material, origin: Origin) -> None:
     first, second = material.manifest.cases
-    change_manifest(material, first.model_copy(update={"origin": Origin.REAL}), second)
+    change_manifest(material, first.model_copy(update={"origin": origin}), second)
     assert "not synthetic" in reason(request(material))
 
 
