@@ -29,6 +29,7 @@ _IN_PLANE = ndimage.generate_binary_structure(3, 1) & np.array([False, True, Fal
 _PASTE_MARGIN = 2  # voxels in plane that come with a lesion, and that are left around the host's own
 _RING = 4
 _LIKE_SHARE = 0.85
+_SLACK = 0.5
 _TRIES = 24
 
 
@@ -174,9 +175,9 @@ def _ring_limits(donor: Mixture, region: Mask, box: Box) -> tuple[Channels, Chan
     if not ring.any():
         return None
     values = _smoothed(donor.image[(slice(None), *near)])[:, ring]
-    low, high = np.percentile(values, (10, 90), axis=1).reshape(2, -1, 1, 1, 1)
-    slack = np.maximum(high - low, 1e-3) / 2
-    return low - slack, high + slack
+    low, middle, high = np.percentile(values, (10, 50, 90), axis=1).reshape(3, -1, 1, 1, 1)
+    # each side opens by its own spread: bright vessels beside a lesion in the lung do not open it to the air outside
+    return low - _SLACK * (middle - low) - 1e-3, high + _SLACK * (high - middle) + 1e-3
 
 
 def _fits(host: Mixture, there: Box, kernel: Mask, limits: tuple[Channels, Channels]) -> bool:
