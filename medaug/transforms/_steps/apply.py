@@ -27,6 +27,8 @@ _SHARED_MOVE: Final = 1 << 18
 _SHARED_CHANGE: Final = 1 << 22
 # Values at most in each part of a batch, if it has several images
 _PART: Final = 1 << 19
+# Parts that are changed at a time are smaller, but not ever smaller
+_SHARES: Final = 4
 
 
 @final
@@ -88,7 +90,8 @@ def _parts(batch: PatchBatch) -> list[slice]:
     images, count = batch.images, len(batch.images)
     if images.is_cuda or is_watched(images) or images.numel() < _SHARED_MOVE:
         return [slice(0, count)]
-    parts = min(count, max(torch.get_num_threads(), -(-images.numel() // _PART)))
+    lanes = torch.get_num_threads()
+    parts = min(count, max(lanes, -(-images.numel() * min(lanes, _SHARES) // _PART)))
     edges = np.linspace(0, count, parts + 1).astype(int).tolist()
     return [slice(first, last) for first, last in itertools.pairwise(edges)]
 
