@@ -81,6 +81,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "cgan.yaml").write_text(CGAN)
     (folder / "train.yaml").write_text(f"task: {TASK}\ntransforms: {{kind: none}}\n")
     (folder / "experiment.yaml").write_text(EXPERIMENT)
+    (folder / "augment.yaml").write_text("kind: trivialaugment\ndims: 2\n")
     (folder / "passphrase").write_text("correct horse battery\n")
     for name, station in STATIONS.items():
         out = folder / name
@@ -101,6 +102,7 @@ STATIONS: dict[str, Station] = {
     "ingest": lambda p, out: ("ingest", p / "cohort/dicom", p / "cohort/nifti", "--out", out, "--licence", "CC0-1.0"),
     "split": lambda _, out: ("split", out, "--folds", 2),
     "inspect": lambda _, out: ("inspect", out),
+    "augment": lambda p, out: ("augment", dataset(p), "--config", p / "augment.yaml", "--n", 2, "--out", out),
     "convert": lambda p, out: ("convert", dataset(p), "--to", "bids", "--out", out),
     "bank": lambda p, out: ("bank", dataset(p), "--out", out),
     "fit": lambda p, out: ("fit", dataset(p), "--bank", p / "bank", "--config", p / "cgan.yaml", "--out", out),
@@ -289,6 +291,9 @@ def test_stations_that_can_go_on_name_the_damaged_case(
     refused = [one["case_id"] for one in made["findings"] if one["severity"] == "refused"]  # type: ignore[attr-defined]
     assert refused == [train]
     assert made["classes"] == [{"class_name": "solid", "wanted": 8, "made": 8}]
+    copied = ask("augment", folder, "--n", 1, "--out", tmp_path / "augmented").said
+    assert sorted(one["case_id"] for one in copied["findings"]) == sorted([train, held_out])  # type: ignore[attr-defined]
+    assert copied["copies"] == len(read_manifest(folder).cases) - 2
     labelled = ask("predict", place / "train", folder, "--out", tmp_path / "predictions")
     assert labelled.said["n_refused"] == 1
     assert f"refused: {held_out}: " in labelled.line
@@ -509,7 +514,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(
-    "name", ["ingest", "split", "inspect", "convert", "synthesize", "evaluate", "keygen", "release"]
+    "name", ["ingest", "split", "inspect", "augment", "convert", "synthesize", "evaluate", "keygen", "release"]
 )
 def test_after_a_kill_nothing_half_written_stays(
     name: str, place: Path, tmp_path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
@@ -610,6 +615,23 @@ WRONG: dict[str, tuple[Callable[[Path], tuple[object, ...]], int, str]] = {
                 "no healthy tissue has room"),
     "device": (lambda p: ("predict", p / "train", dataset(p), "--device", "gpu", "--out", "x"), 2,
                "--device: unknown device 'gpu'"),
+    "nothing to write": (lambda p: ("augment", dataset(p)), 2, "--out: nothing to write"),
+    "case without sheet": (lambda p: ("augment", dataset(p), "--case", "x", "--out", "x"), 2, "--case: is for --preview"),
+    "sheet of no case": (lambda p: ("augment", dataset(p), "--case", "x", "--preview", "x.png"), 3, "x: no such case"),
+    "sheet in words": (lambda p: ("augment", dataset(p), "--preview", "x.txt"), 2, "--preview: x.txt is no PNG"),
+    "nothing to copy": (lambda p: ("augment", p / "nowhere", "--out", "x"), 3, "nowhere does not exist"),
+    "copies into a dataset": (lambda p: ("augment", dataset(p), "--out", p / "cohort"), 2, "--out: cohort exists and is"),
+    "other copies": (lambda p: ("augment", dataset(p), "--n", 3, "--config", p / "augment.yaml", "--out", p / "augment"),
+                     2, "--out: augment holds an augment run with another n"),
+    "copies of what was made": (lambda p: ("augment", p / "synthesize", "--out", "x"), 3, "case is synthetic"),
+    "copies of copies": (lambda p: ("augment", p / "augment", "--out", "x"), 3, "case is augmented"),
+    "copies to score": (lambda p: ("evaluate", p / "predict", p / "augment", "--out", "x"), 3,
+                        "augmented case is about to be scored"),
+    "copies to split": (lambda p: ("split", p / "augment"), 3, "augmented cases are never split"),
+    "copies to learn from": (lambda p: ("train", dataset(p), "--config", p / "train.yaml", "--synthetic", p / "augment",
+                                        "--out", "x"), 3, "holds augmented cases"),
+    "copies to assess": (lambda p: ("assess", p / "augment", "--against", dataset(p), "--out", "x"), 3,
+                         "case is augmented; expected synthetic"),
     "format": (lambda p: ("predict", p / "train", dataset(p), "--format", "zip", "--out", "x"), 2, "--format: "),
     "synthetic to label": (lambda p: ("predict", p / "train", p / "synthesize", "--out", "x"), 3, "no real case"),
     "synthetic to score": (lambda p: ("evaluate", p / "predict", p / "synthesize", "--out", "x"), 3,
@@ -650,6 +672,19 @@ CONFIGURATIONS = {
         "task: {kind: segmentation, dims: 2, patch_size: [9]}": "patch_size needs 2 sizes",
         "task: [": "train.yaml is not valid YAML",
         "- task": "train.yaml: not a mapping",
+    },
+    "augment": {
+        "kind: randaugmnt": "did you mean randaugment?",
+        "kind: randaugment\npreset: mri": "transforms: randaugment: preset: input should be",
+        "kind: randaugment\nonly: [rotat]": "did you mean rotate?",
+        "kind: classical\nsteps: [{step: gama}]": "did you mean gamma?",
+        "kind: classical\nstep: []": "unknown key step, did you mean steps?",
+        "kind: classical\ndims: 4": "--config: dims: 4; expected 2 (slices) or 3 (volumes)",
+        "kind: classical\nsize: [8, 8, 8]": "--config: size: copies keep the grid of their scan",
+        "kind: cutmix": "--config: cutmix mixes patients",
+        "kind: adaptive": "adaptive has not learnt a policy yet",
+        "kind: none": "--config: none changes nothing",
+        "dims: 2": "transforms: key kind is missing",
     },
     "fit": {
         "kind: cgn": "did you mean cgan?",

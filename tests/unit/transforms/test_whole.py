@@ -55,7 +55,8 @@ def test_a_flip_is_exact_beyond_the_window_too(dims):
     assert np.array_equal(flipped.volume.image, before[:, ::-1])
     assert np.array_equal(labels_of(flipped), labels_of(case)[::-1])
     assert np.array_equal(case.volume.image, before)
-    assert (labels_of(flipped).dtype, flipped.volume.image.dtype) == (labels_of(case).dtype, np.float32)
+    assert labels_of(flipped).dtype == labels_of(case).dtype
+    assert flipped.volume.image.dtype == np.dtype(np.float32)
 
 
 def test_metal_moves_with_the_image():
@@ -119,8 +120,8 @@ def test_draws_follow_the_seed_alone(dims):
     assert len(first) == (SLICES if dims == 2 else 1)
     if dims == 2:
         assert len(set(map(str, first))) > 1
-    images = [change_case(case, first, augment.how, dims).volume.image for _ in range(2)]
-    assert np.array_equal(*images)
+    once, again = (change_case(case, first, augment.how, dims).volume.image for _ in range(2))
+    assert np.array_equal(once, again)
 
 
 def test_one_record_a_slice_or_one_in_3d():
