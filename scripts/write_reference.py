@@ -38,6 +38,16 @@ DOCUMENTS: Final = (
         "medaug.core.plan:AugmentedCopy",
         "`medaug augment`",
     ),
+    (
+        "augmentations.jsonl of a training, one line",
+        "medaug.transforms:Drawn",
+        "`medaug train`, `medaug experiment` (`record_augmentations`)",
+    ),
+    (
+        "policy.json",
+        "medaug.experiments.policy:PolicyReport",
+        "`medaug train`, `medaug experiment` (`adaptive`)",
+    ),
     ("recipes.jsonl, one line", "medaug.core.plan:Recipe", "`medaug synthesize`"),
     ("results.json", "medaug.core.results:ExperimentResult", "`medaug experiment`"),
     ("context.json", "medaug.core.results:ExperimentContext", "`medaug experiment`"),
