@@ -256,7 +256,7 @@ def test_several_cores_find_what_one_does(shape):
     # slabs of another depth round places otherwise, by a thousandth of a voxel at most
     off = (found[0].images - found[1].images).abs() / batch.images.std()
     assert off.max() < 5e-3
-    assert off.mean() < 5e-5
+    assert off.mean() < 3e-4
     assert (found[0].labels != found[1].labels).float().mean() < 1e-4
     with torch.inference_mode():
         assert torch.allclose(apply_records(batch, drawn, Resampling()).images, found[0].images, atol=1e-2)
