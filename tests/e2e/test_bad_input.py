@@ -186,9 +186,9 @@ def spoil(folder: Path, how: str) -> None:
 
 
 BAD_SOURCES = {
-    "unreadable image": "image: file is no single-file NIfTI image; copy or export it again",
-    "image cut short": "image: file is cut short or damaged; copy or export it again",
-    "unreadable label": "label: file is no single-file NIfTI image; copy or export it again",
+    "unreadable image": "image: file is no NIfTI image; copy or export it again",
+    "image cut short": "image: file is cut short; copy or export it again",
+    "unreadable label": "label: file is no NIfTI image; copy or export it again",
     "image without label": "image has no label and labels are required",
     "label on another grid": "label map lies on another grid than its image (another affine); resample it onto the image first",
     "label id not in the table": "label id 7 is not in the class table; name it in lesion_classes and label_ids, or with --class-map",
@@ -265,7 +265,7 @@ def test_a_station_that_needs_every_case_names_the_damaged_one(
     answer = ask(*call)
     assert answer.code == 3
     assert answer.line.startswith(f"{held_out if name == 'evaluate' else train}: ")
-    assert "file is no single-file NIfTI image" in answer.line
+    assert "file is no NIfTI image" in answer.line
     assert not (tmp_path / "out/scores.json").exists()
 
 
