@@ -26,10 +26,7 @@ from medaug.core.storage import atomic_path
 from medaug.core.volume import LabelMap, Volume
 from medaug.engine.warp import Resampling, warp_images
 from medaug.io.thumbnails import THUMB_PIXELS, draw_thumb, grey_window
-from medaug.transforms._steps.apply import compose
-from medaug.transforms._steps.step import Facts, SpatialStep, Step
-from medaug.transforms._whole import Dims, change_case
-from medaug.transforms._words import in_words
+from medaug.transforms import Dims, Facts, SpatialStep, Step, change_case, compose, in_words
 
 MAGNITUDES: Final = (0.3, 0.6, 1.0)
 _DPI, _NAME_INCHES, _CAPTION_INCHES, _HEAD_INCHES = 120, 2.0, 0.42, 0.55

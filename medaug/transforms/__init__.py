@@ -9,7 +9,7 @@ from medaug.engine.augment import PatchBatch
 from medaug.engine.warp import Resampling
 from medaug.transforms._journal import Drawn, Journal, read_drawn, replay
 from medaug.transforms._monai import Augmentd
-from medaug.transforms._steps.apply import apply_records
+from medaug.transforms._steps.apply import apply_records, compose
 from medaug.transforms._steps.ct import LowDoseNoise, PoissonNoise, Streaks, WindowJitter
 from medaug.transforms._steps.filters import Blur, LowResolution, Sharpen
 from medaug.transforms._steps.grey import (
@@ -22,6 +22,7 @@ from medaug.transforms._steps.grey import (
     MultiplicativeNoise,
 )
 from medaug.transforms._steps.mr import BiasField, Ghosting, Motion, RicianNoise, Spikes
+from medaug.transforms._steps.policy import PolicyAugment
 from medaug.transforms._steps.registry import PRESETS, STEPS, read_record
 from medaug.transforms._steps.spatial import (
     Crop,
@@ -34,8 +35,10 @@ from medaug.transforms._steps.spatial import (
     Shear,
     Translate,
 )
-from medaug.transforms._steps.step import Facts, Step
+from medaug.transforms._steps.step import Facts, SpatialStep, Step
 from medaug.transforms._steps.us import Shadow, Speckle
+from medaug.transforms._whole import Dims, change_case, draw_case
+from medaug.transforms._words import in_words
 from medaug.transforms.base import parse_transforms
 
 __all__ = [
@@ -47,6 +50,7 @@ __all__ = [
     "Brightness",
     "Contrast",
     "Crop",
+    "Dims",
     "Drawn",
     "Elastic",
     "Facts",
@@ -65,6 +69,7 @@ __all__ = [
     "Permute",
     "Perspective",
     "PoissonNoise",
+    "PolicyAugment",
     "Resampling",
     "RicianNoise",
     "Rotate",
@@ -72,6 +77,7 @@ __all__ = [
     "Shadow",
     "Sharpen",
     "Shear",
+    "SpatialStep",
     "Speckle",
     "Spikes",
     "Step",
@@ -79,6 +85,10 @@ __all__ = [
     "Translate",
     "WindowJitter",
     "apply_records",
+    "change_case",
+    "compose",
+    "draw_case",
+    "in_words",
     "parse_transforms",
     "read_drawn",
     "read_record",

@@ -32,9 +32,7 @@ from medaug.engine.warp import Resampling
 from medaug.ingest.checks import check_readable
 from medaug.io.dataset import CaseFacts, finish_dataset, load_case, write_case
 from medaug.report.augmentations import Preview, write_preview
-from medaug.transforms._steps.policy import PolicyAugment
-from medaug.transforms._steps.registry import read_record
-from medaug.transforms._whole import Dims, change_case, draw_case
+from medaug.transforms import Dims, PolicyAugment, change_case, draw_case, read_record
 from medaug.transforms.base import TransformConfig, parse_transforms
 
 _WRITTEN = "written"

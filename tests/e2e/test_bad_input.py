@@ -340,7 +340,7 @@ def test_scans_from_elsewhere_are_refused_by_name_at_prediction(
     values[1, 1, 1] = np.nan
     save(odd, values)
     answer = ask("predict", place / "train", scans, "--out", tmp_path / "out")
-    for path, words in ((torn, "no single-file"), (odd, "not finite"), (flat, "one value everywhere")):
+    for path, words in ((torn, "no NIfTI image"), (odd, "not finite"), (flat, "one value everywhere")):
         assert re.search(f"refused: {path.name.split('.')[0]}: .*{words}", answer.line)
     strict = ask("predict", place / "train", scans, "--out", tmp_path / "strict", "--strict")
     assert (strict.code, strict.line.split(",")[0]) == (3, "3 refusals under --strict")
