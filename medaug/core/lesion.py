@@ -14,6 +14,8 @@ from medaug.core.geometry import Box
 from medaug.core.intensity import CaseScale, IntensityScheme
 from medaug.core.volume import Image, Mask
 
+Blending = Literal["feather", "poisson"]
+
 
 @final
 class LesionEntry(Frozen):
@@ -116,11 +118,15 @@ class Lesion:
         image: (C, I, J, K) native units; only voxels near the mask will be blended into the host.
         mask: (I, J, K) what is to be labelled.
         class_name: Class of the lesion.
+        region: (I, J, K) where the image goes into the host; None = the mask.
+        blending: How.
     """
 
     image: Image
     mask: Mask
     class_name: str
+    region: Mask | None = None
+    blending: Blending = "feather"
 
 
 class Generator(Protocol):

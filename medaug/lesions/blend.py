@@ -1,4 +1,4 @@
-"""Blending a drawn lesion into its host: feathered, and bit-identical outside the edit mask."""
+"""Blending a drawn lesion into its host, feathered or by Poisson's equation; bit-identical outside the edit mask."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from scipy import ndimage
 
 from medaug.core.errors import GeometryError
 from medaug.core.geometry import Box
+from medaug.core.lesion import Blending
 from medaug.core.volume import Image, Mask
+from medaug.lesions.poisson import poisson
 
 
 @final
@@ -52,14 +54,18 @@ def feather(mask: Mask, edge: Feather) -> Float[np.ndarray, "I J K"]:
     return np.asarray(np.clip(ramp, 0.0, 1.0), dtype=np.float32)
 
 
-def blend(host: Image, lesion: Image, mask: Mask, edge: Feather) -> tuple[Image, Mask]:
+def blend(
+    host: Image, lesion: Image, mask: Mask, edge: Feather, how: Blending = "feather"
+) -> tuple[Image, Mask]:
     """Blend a lesion into a host patch.
 
     Args:
         host: (C, I, J, K) float32, native units; not changed.
         lesion: (C, I, J, K) the drawn patch, native units.
         mask: (I, J, K) the lesion.
-        edge: How it fades into the host.
+        edge: How it fades into the host; a Poisson blend ends where the ramp does.
+        how: ``feather`` mixes both over the ramp; ``poisson`` continues the lesion's gradients from the host's values
+            around it (Perez et al., SIGGRAPH 2003), so that it takes on the host's brightness.
 
     Returns:
         The blended patch, and the edit mask: every voxel that may differ from the host. Outside it the patch
@@ -77,6 +83,9 @@ def blend(host: Image, lesion: Image, mask: Mask, edge: Feather) -> tuple[Image,
     alpha[near] = feather(mask[near], edge)
     edit = alpha > 0.0
     blended = host.copy()
+    if how == "poisson":
+        blended[:, edit] = poisson(host, lesion, edit)[:, edit]
+        return blended, edit
     blended[:, edit] += alpha[edit] * (lesion[:, edit] - host[:, edit])
     return blended, edit
 

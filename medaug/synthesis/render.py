@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 from jaxtyping import Float
@@ -14,10 +14,11 @@ from medaug.core.case import Case, Origin
 from medaug.core.errors import ConfigError, DataError, LabelError, SplitLeakageError
 from medaug.core.geometry import Box
 from medaug.core.intensity import CaseScale
-from medaug.core.lesion import Generator, Lesion, LesionEntry, LesionRequest
+from medaug.core.lesion import Blending, Generator, Lesion, LesionEntry, LesionRequest
 from medaug.core.volume import Image, LabelMap, Mask, Unit, Volume
 from medaug.lesions.bank import Bank
 from medaug.lesions.blend import Feather, blend
+from medaug.lesions.harmonise import match_noise
 from medaug.lesions.place import Body, HostTissue, TissuePrior, find_site, map_tissue, require_room
 from medaug.lesions.shape import (
     DrawnShape,
@@ -36,6 +37,8 @@ _DISC = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])
 _RING = (2, 5)  # voxels off the outline whose tissue is compared between donor and host
 _MOST_OFFSET = 0.75  # normalised units
 
+Use = Literal["new", "in place", "null"]
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -46,11 +49,14 @@ class Order:
         class_name: Its class.
         diameter_mm: Allowed range; None = as in the bank.
         in_place: Render a lesion of another class that the host has as this class, instead of a new one.
+        null: Paste healthy tissue of the host where the lesion would go, blended like one and labelled as what it is, so
+            that a seam tells nothing.
     """
 
     class_name: str
     diameter_mm: tuple[float, float] | None = None
     in_place: bool = False
+    null: bool = False
 
 
 @final
@@ -72,11 +78,12 @@ class HostView:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """A lesion with its place, not yet drawn."""
+    """A lesion with its place, not yet drawn; of a null paste, the texture is the healthy tissue."""
 
     host: Case
     request: LesionRequest
     edge: Feather
+    use: Use = "new"
 
 
 @final
@@ -102,6 +109,20 @@ class Rendered:
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How lesions are put into their hosts.
+
+    Attributes:
+        blending: ``poisson`` blends every lesion so; ``feather`` leaves it to the generator.
+        match_noise: Add the noise that the host has more than the drawn patch.
+    """
+
+    blending: Blending = "feather"
+    match_noise: bool = False
+
+
+@final
 class Renderer:
     """Draws lesions of a bank into hosts with one generator.
 
@@ -110,12 +131,19 @@ class Renderer:
         generator: Draws the lesions.
         feather_voxels: Width of the blend outside a lesion's outline, in-plane voxels.
         patch_voxels: Smallest in-plane size of the patch a generator sees.
+        finish: How lesions are put into their hosts.
     """
 
     def __init__(
-        self, bank: Bank, generator: Generator, *, feather_voxels: float = 2.0, patch_voxels: int = 48
+        self,
+        bank: Bank,
+        generator: Generator,
+        *,
+        feather_voxels: float = 2.0,
+        patch_voxels: int = 48,
+        finish: Finish | None = None,
     ) -> None:
-        self._bank, self._generator = bank, generator
+        self._bank, self._generator, self._finish = bank, generator, finish or Finish()
         self._feather, self._patch = feather_voxels, patch_voxels
         self._training = frozenset(bank.index.training_patients)
         self._donors = {name: _by_size(bank, name) for name in bank.classes}
@@ -207,13 +235,16 @@ class Renderer:
             except DataError as error:
                 failure = error
                 continue
+            if order.null:
+                return self._null(host, order, outline.mask, (site, find_site(tissue, outline.mask, rng)))
             return self._request(host, order, entry, outline.fill(), site)
         raise failure or DataError("no lesion could be placed", where=host.case.case_id)
 
     def complete(self, prepared: Sequence[Prepared], rngs: Sequence[np.random.Generator]) -> list[Rendered]:
         """Draw the prepared lesions in one generator call and blend them into their hosts."""
-        lesions = self._generator.generate([p.request for p in prepared], rngs)
-        return [self._insert(p, lesion) for p, lesion in zip(prepared, lesions, strict=True)]
+        asked = [(p.request, rng) for p, rng in zip(prepared, rngs, strict=True) if p.use != "null"]
+        lesions = iter(self._generator.generate([request for request, _ in asked], [rng for _, rng in asked]))
+        return [self._insert(p, _healthy(p.request) if p.use == "null" else next(lesions)) for p in prepared]
 
     def render(
         self, hosts: Sequence[Case], orders: Sequence[Order], rngs: Sequence[np.random.Generator]
@@ -278,7 +309,30 @@ class Renderer:
             box=box,
             donor_patient_ids=(entry.patient_id,),
         )
-        return Prepared(host.case, request, self._edge(host.case.volume, in_place=order.in_place))
+        edge = self._edge(host.case.volume, in_place=order.in_place)
+        return Prepared(host.case, request, edge, "in place" if order.in_place else "new")
+
+    def _null(
+        self,
+        host: HostView,
+        order: Order,
+        mask: Mask,
+        sites: tuple[tuple[int, int, int], tuple[int, int, int]],
+    ) -> Prepared:
+        """Healthy tissue of the second site for the first."""
+        box, other = (Box.centred(site, _triple(mask.shape)) for site in sites)
+        volume = host.case.volume
+        request = LesionRequest(
+            class_name=order.class_name,
+            mask=mask,
+            host=box.cut(volume.image),
+            texture=other.cut(volume.image),
+            scale=host.scale,
+            spacing_mm=volume.grid.spacing_mm,
+            box=box,
+            donor_patient_ids=(host.case.patient_id,),
+        )
+        return Prepared(host.case, request, self._edge(volume, in_place=False), "null")
 
     def _offset(
         self, host: HostView, entry: LesionEntry, mask: Mask, box: Box
@@ -330,20 +384,28 @@ class Renderer:
         labels = host.label_map
         if labels is None:
             raise LabelError("host has no label map", where=host.case_id)
+        replaced = prepared.request.mask if prepared.use == "in place" else None
         drawn = _within_range(lesion.image, prepared.request.scale)
-        patch, edited = blend(prepared.request.host, drawn, lesion.mask, prepared.edge)
+        if self._finish.match_noise:
+            drawn = match_noise(prepared.request.host, drawn, lesion.mask)
+        whole = lesion.mask if replaced is None or lesion.region is None else replaced
+        how = "poisson" if self._finish.blending == "poisson" else lesion.blending
+        region = _blended_region(lesion, labels.crop(box).labels > 0, replaced)
+        patch, edited = blend(prepared.request.host, drawn, region, prepared.edge, how)
         patch = _like_host(patch, prepared.request.host)
         inner, outer = _overlap(box, host.volume.grid.shape)
         image, new_labels = host.volume.image.copy(), labels.labels.copy()
         edit_mask = np.zeros(host.volume.grid.shape, dtype=bool)
         image[(slice(None), *outer)] = patch[(slice(None), *inner)]
         edit_mask[outer] = edited[inner]
-        region = new_labels[outer]
-        region[lesion.mask[inner]] = labels.class_names.index(lesion.class_name) + 1
+        if replaced is not None:
+            new_labels[outer][replaced[inner]] = 0
+        if prepared.use != "null":
+            new_labels[outer][whole[inner]] = labels.class_names.index(lesion.class_name) + 1
         volume = Volume(
             image, host.volume.grid, host.volume.unit, host.volume.channels, host.volume.spacing_known
         )
-        middle = host.volume.grid.to_mm(np.argwhere(lesion.mask).mean(axis=0) + np.array(box.start))
+        middle = host.volume.grid.to_mm(np.argwhere(whole).mean(axis=0) + np.array(box.start))
         centre = (float(middle[0]), float(middle[1]), float(middle[2]))
         case = Case(
             host.case_id,
@@ -358,7 +420,7 @@ class Renderer:
             case,
             edit_mask,
             centre,
-            _diameter_mm(lesion.mask, host.volume),
+            _diameter_mm(whole, host.volume),
             prepared.request.donor_patient_ids,
             lesion.class_name,
         )
@@ -389,6 +451,17 @@ def _within_range(drawn: Image, scale: CaseScale) -> Image:
     tail = (-1, 1, 1, 1)
     low, high = (np.asarray(v, np.float32).reshape(tail) for v in (scale.low, scale.high))
     return np.asarray(np.clip(drawn, low, high))
+
+
+def _healthy(request: LesionRequest) -> Lesion:
+    """A null paste: the tissue that the request brings."""
+    return Lesion(request.texture, request.mask, request.class_name)
+
+
+def _blended_region(lesion: Lesion, labelled: Mask, replaced: Mask | None) -> Mask:
+    """Where a lesion's image goes: over all that it replaces, and over no other lesion of the host."""
+    region = lesion.mask if lesion.region is None else (lesion.region & ~labelled) | lesion.mask
+    return np.asarray(region if replaced is None else region | replaced)
 
 
 def _like_host(patch: Image, host: Image) -> Image:

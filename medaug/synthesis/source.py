@@ -30,11 +30,13 @@ class StreamOptions:
         dims: 2 draws one-slice slabs of the whole in-plane extent, 3 whole hosts.
         class_weights: Share of each class in the order of ``Renderer.classes``; None = all alike.
         swap_share: Share of draws that turn an existing lesion into the drawn class instead of adding one.
+        null_share: Share of the other draws that paste healthy tissue in the same way and label no lesion.
     """
 
     dims: Literal[2, 3]
     class_weights: tuple[float, ...] | None = None
     swap_share: float = 0.0
+    null_share: float = 0.0
 
 
 @final
@@ -57,8 +59,9 @@ class StreamingSource:
             raise DataError(
                 "no labelled host to draw lesions into", hint="check the fold's training patients"
             )
-        if not 0.0 <= options.swap_share <= 1.0:
-            raise ConfigError(f"is {options.swap_share}", where="swap_share", expected="0 to 1")
+        for name, share in (("swap_share", options.swap_share), ("null_share", options.null_share)):
+            if not 0.0 <= share <= 1.0:
+                raise ConfigError(f"is {share}", where=name, expected="0 to 1")
         self._renderer, self._options = renderer, options
         self._weights = _weights(renderer.classes, options.class_weights)
         self._views: dict[int, HostView] = {}
@@ -86,13 +89,14 @@ class StreamingSource:
         classes = self._renderer.classes
         class_name = classes[int(rng.choice(len(classes), p=self._weights))]
         swap = bool(rng.random() < self._options.swap_share) and bool(self._swappable[class_name])
+        null = not swap and self._options.null_share > 0 and bool(rng.random() < self._options.null_share)
         failure: DataError | None = None
         for _ in range(_TRIES):
             number, k = self._place(class_name, rng, swap=swap)
             view = self._view(number, k)
             tissue = None if swap else self._tissue(number, k, view, class_name)
             try:
-                return self._renderer.prepare(view, Order(class_name, in_place=swap), rng, tissue)
+                return self._renderer.prepare(view, Order(class_name, in_place=swap, null=null), rng, tissue)
             except DataError as error:
                 failure = error
         raise failure or DataError(f"no host takes a lesion of class {class_name}")

@@ -10,7 +10,8 @@ from scipy import ndimage
 
 from medaug.core.volume import Image, Mask
 from medaug.generators._procedural.figures import CORE, HALO, LEVEL, PROFILE, RIM, depth_profile
-from medaug.generators._procedural.region import REACH, Region, fine_part, robust_deviation
+from medaug.generators._procedural.region import REACH, Region
+from medaug.lesions.harmonise import fine_part, robust_deviation
 
 _CONNECTED = np.ones((3, 3, 3), dtype=bool)
 _DISC = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])

@@ -20,7 +20,8 @@ import numpy as np
 from jaxtyping import Float
 
 from medaug.core.volume import Image, Mask
-from medaug.generators._procedural.region import Region, fine_part, robust_deviation
+from medaug.generators._procedural.region import Region
+from medaug.lesions.harmonise import fine_part, robust_deviation
 
 LEVEL, PROFILE, HALO, RIM, CORE, GRAIN = 0, slice(1, 5), 5, 6, 7, 8
 COUNT: Final = 9

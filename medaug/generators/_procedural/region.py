@@ -69,13 +69,3 @@ def _window(mask: Mask, through: int) -> tuple[slice, slice, slice]:
     (a, b, c), (d, e, f) = box.start, box.stop
     grown = Box((a - _MARGIN, b - _MARGIN, c - through), (d + _MARGIN, e + _MARGIN, f + through))
     return grown.clipped((mask.shape[0], mask.shape[1], mask.shape[2])).slices
-
-
-def fine_part(image: Image) -> Image:
-    """What a mean over 3 x 3 voxels of a slice takes away: the grain of the scan, and thin structures."""
-    return np.asarray(image - ndimage.uniform_filter(image, (1, 3, 3, 1)))
-
-
-def robust_deviation(values: Float[np.ndarray, "C N"]) -> Float[np.ndarray, " C"]:
-    """Deviation that a few vessels among the values do not change: 1.4826 times the median of their size."""
-    return np.asarray(1.4826 * np.median(np.abs(values), axis=1))

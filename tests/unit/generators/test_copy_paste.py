@@ -10,6 +10,8 @@ from medaug.core.intensity import CaseScale
 from medaug.core.lesion import LesionRequest
 from medaug.generators.base import load_generator
 from medaug.generators.copy_paste import Config
+from medaug.lesions.harmonise import ring_around
+from tests import made_lesions
 
 
 def request(value: float) -> LesionRequest:
@@ -39,3 +41,16 @@ def test_is_known_by_its_kind():
     loaded = load_generator("copy_paste")
     assert loaded.kind == "copy_paste"
     assert loaded.sha256 == Config().build().sha256
+
+
+def test_options_fit_the_donor_to_the_host():
+    asked = made_lesions.request("faint")
+    plain, fitted, noisy = (
+        Config(**options).build().generate([asked], [np.random.default_rng(0)])[0]
+        for options in ({}, {"match_tissue": True, "blending": "poisson"}, {"match_noise": True})
+    )
+    assert plain.image is asked.texture
+    assert (plain.blending, fitted.blending) == ("feather", "poisson")
+    ring = ring_around(asked.mask)
+    assert np.median(fitted.image[:, ring]) == pytest.approx(np.median(asked.host[:, ring]), abs=1.0)
+    assert noisy.image[:, ring].mean() == pytest.approx(asked.texture[:, ring].mean(), abs=5.0)

@@ -57,3 +57,14 @@ def test_empty_mask_changes_nothing():
     blended, edited = blend(host, host + 1, np.zeros((20, 20, 1), dtype=bool), Feather())
     np.testing.assert_array_equal(blended, host)
     assert not edited.any()
+
+
+def test_poisson_takes_on_the_brightness_of_the_host():
+    host = np.zeros((1, 20, 20, 1), dtype=np.float32)
+    lesion = host + 100
+    lesion[0, 9:11, 9:11] += 50
+    blended, edited = blend(host, lesion, square(), Feather(), "poisson")
+    peak = blended[0, 9:11, 9:11].mean() - blended[0, 7, 7, 0]
+    assert peak == pytest.approx(50, abs=15)
+    assert abs(blended[0, 6, 6, 0]) < 20
+    np.testing.assert_array_equal(blended[:, ~edited], host[:, ~edited])

@@ -17,9 +17,9 @@ from medaug.lesions.mix import (
     like_place,
     mix_up,
     pasted_region,
-    poisson,
     soft_labels,
 )
+from medaug.lesions.poisson import poisson
 
 SHAPES = [(12, 10, 1), (9, 11, 7)]
 
@@ -123,7 +123,7 @@ def test_large_and_small_regions_are_solved_alike(monkeypatch):
     region = np.zeros((14, 14, 6), bool)
     region[2:12, 2:12, 1:5] = True
     direct = poisson(host.image, donor.image, region)
-    monkeypatch.setattr("medaug.lesions.mix._DIRECT_UNKNOWNS", 0)
+    monkeypatch.setattr("medaug.lesions.poisson._DIRECT_UNKNOWNS", 0)
     assert np.allclose(poisson(host.image, donor.image, region), direct, atol=1e-3)
 
 

@@ -10,11 +10,12 @@ import pytest
 
 from medaug.core.case import Case, Origin
 from medaug.core.errors import ConfigError, DataError, LabelError, SplitLeakageError
+from medaug.generators.carvemix import Config as CarveMixConfig
 from medaug.generators.copy_paste import Config
 from medaug.lesions.bank import bank_of_cases
-from medaug.synthesis.render import Order, Renderer
+from medaug.synthesis.render import Finish, Order, Renderer
 from medaug.synthesis.source import slab_of
-from tests.small_cases import CLASSES, chest, fold_of, head
+from tests.small_cases import CLASSES, chest, fold_of, head, labels_of
 
 
 def renderer(cases: Sequence[Case]) -> Renderer:
@@ -146,3 +147,50 @@ def test_a_lesion_too_large_for_the_tissue_is_refused():
     cases = chests()
     with pytest.raises(DataError, match=r"no healthy tissue has room|larger than the image"):
         renderer(cases).render([cases[0]], [Order("solid", (45.0, 50.0))], rngs(0))
+
+
+@pytest.mark.parametrize("how", ["generator", "renderer"])
+def test_poisson_by_option_leaves_the_rest_alone(how):
+    cases = chests()
+    bank = bank_of_cases(cases, fold_of(cases))
+    machine = (
+        Renderer(bank, Config(blending="poisson").build())
+        if how == "generator"
+        else Renderer(bank, Config().build(), finish=Finish(blending="poisson", match_noise=True))
+    )
+    feathered = renderer(cases).render([cases[0]], [Order("solid")], rngs(1))[0]
+    drawn = machine.render([cases[0]], [Order("solid")], rngs(1))[0]
+    new, old = drawn.case.volume.image, cases[0].volume.image
+    assert new[:, ~drawn.edit_mask].tobytes() == old[:, ~drawn.edit_mask].tobytes()
+    assert (new != feathered.case.volume.image).any()
+    assert new[0][labels_of(drawn.case) != labels_of(cases[0])].mean() == pytest.approx(20, abs=120)
+
+
+def test_carved_surroundings_come_along_and_spare_other_lesions():
+    cases = chests()
+    machine = Renderer(bank_of_cases(cases, fold_of(cases)), CarveMixConfig().build())
+    for seed in range(6):
+        drawn = machine.render([cases[0]], [Order("solid")], rngs(seed))[0]
+        old, new = labels_of(cases[0]), labels_of(drawn.case)
+        np.testing.assert_array_equal(new[old > 0], old[old > 0])
+        own = (new != old) & drawn.edit_mask
+        assert own.any()
+        image, before = drawn.case.volume.image, cases[0].volume.image
+        assert image[:, ~drawn.edit_mask].tobytes() == before[:, ~drawn.edit_mask].tobytes()
+
+
+def test_carvemix_swaps_the_whole_lesion():
+    cases = chests()
+    machine = Renderer(bank_of_cases(cases, fold_of(cases)), CarveMixConfig().build())
+    drawn = machine.render([cases[0]], [Order("ground_glass", in_place=True)], rngs(0))[0]
+    np.testing.assert_array_equal(labels_of(drawn.case) == 2, labels_of(cases[0]) == 1)
+
+
+def test_null_paste_is_healthy_tissue_without_a_label():
+    cases = chests()
+    drawn = renderer(cases).render([cases[0]], [Order("solid", null=True)], rngs(4))[0]
+    np.testing.assert_array_equal(labels_of(drawn.case), labels_of(cases[0]))
+    new, old = drawn.case.volume.image[0], cases[0].volume.image[0]
+    assert (new[drawn.edit_mask] != old[drawn.edit_mask]).mean() > 0.8
+    assert new[drawn.edit_mask].mean() == pytest.approx(-820, abs=20)
+    assert drawn.donor_patient_ids == (cases[0].patient_id,)

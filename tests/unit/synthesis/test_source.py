@@ -70,6 +70,22 @@ def test_swaps_keep_the_outline():
         np.testing.assert_array_equal(changed, labels_of(host)[..., k] == 1)
 
 
+def test_null_pastes_change_the_image_and_no_label():
+    drawn = source(StreamOptions(dims=2, null_share=1.0)).draw(rngs(*range(4)))
+    for case in drawn:
+        changed, k = added(case)
+        host = next(c for c in CASES if c.case_id == case.case_id)
+        assert not changed.any()
+        different = case.volume.image[0, ..., 0] != host.volume.image[0, ..., k]
+        assert 4 < different.sum() < 600
+        assert case.volume.image[0, ..., 0][different].mean() == pytest.approx(-820, abs=60)
+
+
+def test_null_pastes_are_a_share_of_the_draws():
+    drawn = source(StreamOptions(dims=2, null_share=0.5)).draw(rngs(*range(12)))
+    assert 2 <= sum(added(case)[0].any() for case in drawn) <= 10
+
+
 def test_donors_are_bank_and_hosts():
     assert source().donor_patient_ids == {f"patient_{n:03d}" for n in range(4)}
 
@@ -79,6 +95,8 @@ def test_bad_options_and_hosts_are_refused():
         source(StreamOptions(dims=2, class_weights=(1.0,)))
     with pytest.raises(ConfigError, match="swap_share"):
         source(StreamOptions(dims=2, swap_share=1.5))
+    with pytest.raises(ConfigError, match="null_share"):
+        source(StreamOptions(dims=2, null_share=-0.5))
     machine = Renderer(bank_of_cases(CASES, fold_of(CASES)), Config().build())
     with pytest.raises(DataError, match="no labelled host"):
         StreamingSource([replace(CASES[0], label_map=None)], machine, StreamOptions(dims=2))

@@ -9,7 +9,8 @@ from scipy import ndimage
 from medaug.core.errors import GeometryError
 from medaug.generators._procedural.figures import CORE, GRAIN, HALO, LEVEL, PROFILE, RIM, measure
 from medaug.generators._procedural.laws import Laws, Sample, fit_laws
-from medaug.generators._procedural.region import Region, fine_part, robust_deviation
+from medaug.generators._procedural.region import Region
+from medaug.lesions.harmonise import fine_part, robust_deviation
 from tests.made_lesions import ball
 
 SHAPE = (64, 64, 1)
