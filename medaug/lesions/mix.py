@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float64
 from scipy import ndimage
 
 from medaug.core.errors import GeometryError
@@ -231,20 +231,7 @@ def join(
     return Mixture(np.where(region, source, host.image), labels)
 
 
-def mix_up(host: Image, donor: Image, share: float) -> Image:
-    """``share * host + (1 - share) * donor``: MixUp's image; :func:`soft_labels` gives its labels."""
-    return np.asarray(np.float32(share) * host + np.float32(1 - share) * donor)
-
-
-def soft_labels(host: Labels, donor: Labels, share: float, classes: int) -> Float32[np.ndarray, "N I J K"]:
-    """The share of each class at each voxel under MixUp, background first; sums to 1.
-
-    Args:
-        host: Ids 0 to ``classes``.
-        donor: Ids 0 to ``classes``.
-        share: Weight of the host.
-        classes: Number of classes beside the background.
-    """
-    ids = np.arange(classes + 1).reshape(-1, 1, 1, 1)
-    shares = np.float32(share) * (host == ids) + np.float32(1 - share) * (donor == ids)
-    return np.asarray(shares, dtype=np.float32)
+def mix_share(alpha: float, rng: np.random.Generator) -> float:
+    """The host's share under MixUp: Beta distributed, and the larger of the two, so that the host stays what it is."""
+    share = float(rng.beta(alpha, alpha))
+    return max(share, 1 - share)

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 
 from medaug.engine.augment import PatchBatch, SecondLabels
+from medaug.lesions.mix import mix_share
 from medaug.transforms._mixing import MixConfig, Mixing
 
 
@@ -28,13 +29,10 @@ class Config(MixConfig):
         if not any(mixings):
             return batch
         partners = [number if one is None else one.partner for number, one in enumerate(mixings)]
-        shares = torch.tensor([self._share(one) for one in mixings]).to(batch.images)
+        drawn = [
+            1.0 if one is None else mix_share(self.alpha, np.random.default_rng(one.seed)) for one in mixings
+        ]
+        shares = torch.tensor(drawn).to(batch.images)
         weight = shares.view(-1, *([1] * (batch.images.dim() - 1)))
         images = torch.lerp(batch.images[partners], batch.images, weight)
         return replace(batch, images=images, second=SecondLabels(batch.labels[partners], 1 - shares))
-
-    def _share(self, mixing: Mixing | None) -> float:
-        if mixing is None:
-            return 1.0
-        share = float(np.random.default_rng(mixing.seed).beta(self.alpha, self.alpha))
-        return max(share, 1 - share)
