@@ -102,6 +102,8 @@ def change_case(case: Case, records: Sequence[Record], how: Resampling, dims: Di
         image[..., part], labels[..., part] = _changed(frames, part, own, how)
     if min(frames.scale.factor) >= _LEAST_FACTOR and np.array_equal(frames.native, np.rint(frames.native)):
         np.rint(image, out=image)
+        # what was rounded to -0.0 would keep a file from being stored as integers
+        image += 0.0
     source = case.volume
     volume = Volume(image, source.grid, source.unit, source.channels, source.spacing_known)
     label_map = None

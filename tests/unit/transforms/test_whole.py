@@ -78,6 +78,7 @@ def test_whole_numbers_stay_whole_where_that_is_fine_enough():
     blur = records(Blur(sigma_mm=(1.0, 1.0, 1.0)))
     whole = change_case(chest(0), blur, HOW, 3).volume.image
     assert np.array_equal(whole, np.rint(whole))
+    assert not np.signbit(whole[whole == 0]).any()
     case = chest(0)
     coarse = replace(case.volume, image=np.rint(case.volume.image / 500.0 + 2.0), unit=Unit.ARBITRARY)
     changed = change_case(replace(case, volume=coarse), blur, HOW, 3).volume.image
