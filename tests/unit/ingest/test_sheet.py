@@ -12,7 +12,8 @@ from medaug.core.case import Case
 from medaug.core.findings import Code, finding
 from medaug.core.geometry import Grid
 from medaug.core.volume import LabelMap, Unit, Volume
-from medaug.ingest.sheet import COLUMNS, THUMB_PIXELS, SheetTitle, sheet_row, write_index, write_page
+from medaug.ingest.sheet import COLUMNS, SheetTitle, sheet_row, write_index, write_page
+from medaug.io.thumbnails import THUMB_PIXELS
 
 CLASSES = ("solid", "gg")
 
