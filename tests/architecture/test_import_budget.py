@@ -59,7 +59,7 @@ def test_importing_medaug_is_cheap() -> None:
     check(loaded_modules("import medaug\n"), "import medaug")
 
 
-@pytest.mark.parametrize("command", [[], ["ingest"], ["synthesize"], ["experiment"], ["demo"]])
+@pytest.mark.parametrize("command", [[], ["ingest"], ["synthesize"], ["experiment"], ["demo"], ["augment"]])
 def test_help_is_cheap(command: list[str]) -> None:
     argv = ["medaug", *command, "--help"]
     check(loaded_modules(HELP.format(argv=argv)), " ".join(argv))
