@@ -292,9 +292,11 @@ def _cost_row(arm: str, costs: Sequence[ArmCost]) -> CostRow:
         texts = [format(low, form), format(high, form)]
         return texts[0] if texts[0] == texts[1] else f"{texts[0]}\N{EN DASH}{texts[1]}"
 
+    search = span([c.search_steps for c in costs], "d")
+    searched = "" if search == "0" else f" + {search} to choose the augmentation"
     return CostRow(
         arm=arm,
-        steps=span([c.optimiser_steps for c in costs], "d"),
+        steps=span([c.optimiser_steps for c in costs], "d") + searched,
         patch=" \N{MULTIPLICATION SIGN} ".join(str(n) for n in costs[0].patch_size),
         lesion_share=span([c.lesion_patch_share for c in costs], ".0%"),
         synthetic_share=span([c.synthetic_patch_share for c in costs], ".0%"),

@@ -17,7 +17,7 @@ from medaug.workflows.experiment import resolved
 from medaug.workflows.train import TrainConfig
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted([*(ROOT / "configs").glob("**/*.yaml"), *(ROOT / "medaug").glob("**/*.yaml")])
+CONFIGS = sorted([*(ROOT / "configs").glob("**/*.yaml"), *(ROOT / "medaug/phantom").glob("*.yaml")])
 
 
 def test_there_are_configurations() -> None:

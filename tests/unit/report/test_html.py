@@ -120,5 +120,14 @@ def test_assessment_and_missing_tiles() -> None:
     assert "keep it where" not in text
 
 
+def test_steps_that_chose_an_augmentation_stand_beside_those_of_the_training() -> None:
+    made = result()
+    costs = tuple(
+        cost.model_copy(update={"search_steps": 600 if cost.arm == "cgan" else 0}) for cost in made.costs
+    )
+    text = page(result=made.model_copy(update={"costs": costs}))
+    assert text.count("1200 + 600 to choose the augmentation") == 1
+
+
 def test_a_running_experiment_is_called_preliminary() -> None:
     assert "preliminary" in page(result=result(complete=False))
