@@ -18,12 +18,29 @@ Blending = Literal["feather", "poisson"]
 
 
 @final
+class Texture(Frozen):
+    """What the voxels of a lesion look like in one channel; figures in the channel's unit unless said otherwise."""
+
+    mean: float
+    std: float
+    skew: float = Field(description="third standardised moment; 0 where nothing varies")
+    gradient_per_mm: float = Field(
+        ge=0, description="mean size of the gradient inside the lesion, unit per mm"
+    )
+    glcm_contrast: float = Field(
+        ge=0, description="mean squared difference of neighbours in plane, binned, unit squared"
+    )
+    glcm_entropy: float = Field(ge=0, description="of the joint histogram of neighbours in plane, bits")
+
+
+@final
 class LesionEntry(Frozen):
     """The bank's index line for one lesion (a 26-connected component of one class)."""
 
     lesion_id: str
     case_id: str
     patient_id: str
+    fold: int = Field(ge=0, description="whose training part the patient is in")
     class_name: str
     crop_path: str = Field(description="npz beside the index: image (C,I,J,K) native units, mask (I,J,K)")
     spacing_mm: tuple[float, float, float]
@@ -33,6 +50,9 @@ class LesionEntry(Frozen):
     diameter_mm: float = Field(gt=0, description="of the ball of equal volume, from the affine")
     centre_index: tuple[float, float, float]
     centre_relative: tuple[float, float, float] = Field(description="centre over image shape, 0..1")
+    centre_in_body: tuple[float, float, float] | None = Field(
+        description="centre over the box around the body, 0..1; null where no body was found"
+    )
     slices_relative: tuple[float, float] = Field(
         description="first and past-the-last slice over image slices"
     )
@@ -49,6 +69,8 @@ class LesionEntry(Frozen):
     ring_low: tuple[float, ...] = Field(description="25th percentile of that tissue")
     ring_median: tuple[float, ...] = Field(description="robust where the ring touches an organ's border")
     ring_high: tuple[float, ...] = Field(description="75th percentile of that tissue")
+    texture: tuple[Texture, ...] = Field(description="normalised units, a channel each")
+    texture_native: tuple[Texture, ...] = Field(description="native units: HU, SUV or those of the scan")
 
 
 @final

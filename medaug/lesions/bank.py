@@ -24,6 +24,7 @@ from medaug.core.volume import Mask
 from medaug.io.dataset import load_case
 from medaug.lesions.place import Body
 from medaug.lesions.shape import ball_diameter_mm
+from medaug.lesions.texture import describe_texture
 
 INDEX = "bank.json"
 _CROPS = "crops"
@@ -80,17 +81,35 @@ class Bank:
         """The class table of the dataset; a class may have no lesion here."""
         return self._index.classes
 
-    def entries(self, class_name: str | None = None) -> tuple[LesionEntry, ...]:
-        """The lesions of a class, or all.
+    def entries(
+        self,
+        class_name: str | None = None,
+        *,
+        diameter_mm: tuple[float, float] | None = None,
+        patient: str | None = None,
+    ) -> tuple[LesionEntry, ...]:
+        """The lesions that meet every condition; all without any.
+
+        Args:
+            class_name: Of this class.
+            diameter_mm: Of at least and at most this diameter.
+            patient: Of the patient of this id.
 
         Raises:
-            DataError: If the class table has no such class.
+            DataError: If the class table has no such class, or the bank was made without such a patient.
         """
-        if class_name is None:
-            return self._index.entries
-        if class_name not in self.classes:
+        if class_name is not None and class_name not in self.classes:
             raise DataError(f"no class is called {class_name!r}", expected=", ".join(self.classes))
-        return tuple(entry for entry in self._index.entries if entry.class_name == class_name)
+        if patient is not None and patient not in self._index.training_patients:
+            raise DataError("no such patient among those of the bank", where=patient)
+        low, high = diameter_mm or (0.0, np.inf)
+        return tuple(
+            entry
+            for entry in self._index.entries
+            if class_name in (None, entry.class_name)
+            and patient in (None, entry.patient_id)
+            and low <= entry.diameter_mm <= high
+        )
 
     def crop(self, lesion_id: str) -> LesionCrop:
         """One lesion with its context; recently used ones are kept in memory, up to 384 MiB.
@@ -154,7 +173,7 @@ def build_bank(
     for record in records:
         case = load_case(dataset, record, manifest.classes)
         scheme = scheme or IntensityScheme.for_volume(case.volume)
-        for crop in cut_lesions(case, scheme):
+        for crop in cut_lesions(case, scheme, fold.index):
             _write_crop(out, crop)
             entries.append(crop.entry)
         progress.advance(1, f"{len(entries)} lesions")
@@ -177,7 +196,7 @@ def bank_of_cases(cases: Iterable[Case], fold: Fold, dataset_sha256: str = "") -
         _guard(case, fold)
         scheme = scheme or IntensityScheme.for_volume(case.volume)
         classes = classes or (case.label_map.class_names if case.label_map is not None else ())
-        crops += cut_lesions(case, scheme)
+        crops += cut_lesions(case, scheme, fold.index)
     return Bank(_index([c.entry for c in crops], scheme, fold, classes, dataset_sha256), None, crops)
 
 
@@ -229,8 +248,13 @@ def _index(
     )
 
 
-def cut_lesions(case: Case, scheme: IntensityScheme) -> Iterator[LesionCrop]:
+def cut_lesions(case: Case, scheme: IntensityScheme, fold: int = 0) -> Iterator[LesionCrop]:
     """Every lesion of a case: 26-connected components of one class, of at least three voxels.
+
+    Args:
+        case: A labelled case.
+        scheme: How it is normalised.
+        fold: Index of the fold in whose training part the patient is.
 
     Raises:
         DataError: If the case has another unit or other channels than the scheme.
@@ -245,7 +269,7 @@ def cut_lesions(case: Case, scheme: IntensityScheme) -> Iterator[LesionCrop]:
     if case.label_map is None or not case.label_map.labels.any():
         return
     scale = scheme.case_scale(case.volume)
-    body = Body.of(case.volume)
+    cutter = _Cutter(case, scale, Body.of(case.volume), fold)
     present = set(np.unique(case.label_map.labels).tolist())
     for number, class_name in enumerate(case.label_map.class_names, start=1):
         if number not in present:
@@ -255,15 +279,16 @@ def cut_lesions(case: Case, scheme: IntensityScheme) -> Iterator[LesionCrop]:
         for part, found in enumerate(ndimage.find_objects(components), start=1):
             if sizes[part] >= _SMALLEST_VOXELS:
                 name = f"{case.case_id}_{number}_{part:03d}"
-                yield _Cutter(case, scale, body).cut(components, part, found, class_name, name)
+                yield cutter.cut(components, part, found, class_name, name)
 
 
 @final
 class _Cutter:
     """Cuts lesions out of one case."""
 
-    def __init__(self, case: Case, scale: CaseScale, body: Body) -> None:
-        self._case, self._scale, self._body = case, scale, body
+    def __init__(self, case: Case, scale: CaseScale, body: Body, fold: int) -> None:
+        self._case, self._scale, self._body, self._fold = case, scale, body, fold
+        self._frame = Box.around(body.edge > 0) if body.edge.any() else None
 
     def cut(
         self,
@@ -313,6 +338,7 @@ class _Cutter:
             lesion_id=names[0],
             case_id=self._case.case_id,
             patient_id=self._case.patient_id,
+            fold=self._fold,
             class_name=names[1],
             crop_path=f"{_CROPS}/{names[0]}.npz",
             spacing_mm=grid.spacing_mm,
@@ -322,6 +348,7 @@ class _Cutter:
             diameter_mm=ball_diameter_mm(volume),
             centre_index=_triple(centre),
             centre_relative=_triple((centre + 0.5) / np.array(grid.shape)),
+            centre_in_body=self._in_body(centre),
             slices_relative=self._slices(box, mask),
             boundary_distance_mm=self._depth_mm(centre),
             edge_margin_mm=self._margin_mm(box, mask),
@@ -332,6 +359,13 @@ class _Cutter:
             ring_low=_figures(low),
             ring_median=_figures(median),
             ring_high=_figures(high),
+            texture=tuple(
+                describe_texture(channel, mask, grid.spacing_mm) for channel in self._scale.normalise(image)
+            ),
+            texture_native=tuple(
+                describe_texture(channel, mask, grid.spacing_mm, unit)
+                for channel, unit in zip(image, self._scale.factor, strict=True)
+            ),
         )
 
     def _ring(self, box: Box, mask: Mask, others: Mask) -> Mask:
@@ -343,6 +377,12 @@ class _Cutter:
             if ring.any():
                 return np.asarray(ring)
         return mask
+
+    def _in_body(self, centre: np.ndarray) -> tuple[float, float, float] | None:
+        """Where the lesion's centre is in the box around the body."""
+        if self._frame is None:
+            return None
+        return _triple((centre + 0.5 - np.array(self._frame.start)) / np.array(self._frame.shape))
 
     def _slices(self, box: Box, mask: Mask) -> tuple[float, float]:
         """Where the lesion begins and ends along K, as shares of the image."""

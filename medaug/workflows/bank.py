@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import final
 
+import numpy as np
 from pydantic import Field
 
 from medaug.core.case import CaseRecord, read_manifest
@@ -18,8 +20,11 @@ from medaug.core.splits import read_splits
 from medaug.core.storage import require_free_space
 from medaug.core.wording import counted
 from medaug.lesions.bank import Bank, bank_records, build_bank
+from medaug.lesions.sheet import write_sheet
 
+SHEET = "contact_sheet.png"
 _CROP_VOXELS = 128 * 128 * 32
+_SIZE_EDGES = (3.0, 6.0, 10.0, 20.0, 30.0, 50.0)
 
 
 @final
@@ -29,6 +34,7 @@ class BankOptions(Frozen):
     dataset: Path
     out: Path
     fold: int = Field(default=0, ge=0)
+    describe: bool = Field(default=False, description="counts by size, and a private contact sheet")
 
 
 @final
@@ -39,6 +45,9 @@ class ClassLesions(Frozen):
     lesions: int
     patients: int
     diameter_mm: tuple[float, float, float] | None = Field(description="smallest, median, largest")
+    by_size: tuple[int, ...] = Field(
+        description="below 3, 3 to 6, 6 to 10, 10 to 20, 20 to 30, 30 to 50, 50 and above"
+    )
 
 
 @final
@@ -51,6 +60,7 @@ class BankSummary(Summary):
     nominal_spacing: bool
     classes: tuple[ClassLesions, ...]
     notes: tuple[str, ...]
+    sheet: str | None = Field(default=None, description="picture of the lesions; it shows patients")
 
     def lines(self) -> tuple[str, ...]:
         """One line a class, then what to beware of."""
@@ -67,7 +77,18 @@ class BankSummary(Summary):
         head = (
             f"bank of fold {self.fold}: {counted(self.training_patients, 'training patient')}, in {self.out}"
         )
-        return (head, *rows, *self.notes)
+        return (head, *rows, *self._sizes(unit), *self.notes)
+
+    def _sizes(self, unit: str) -> tuple[str, ...]:
+        """A table of counts by class and size, where it was asked for, and where the picture is."""
+        if self.sheet is None:
+            return ()
+        edges = [f"{edge:g}" for edge in _SIZE_EDGES]
+        names = [f"<{edges[0]}", *(f"{a}-{b}" for a, b in pairwise(edges)), f">={edges[-1]}"]
+        width = max(len(unit) + 10, *(len(c.class_name) for c in self.classes))
+        table = [f"{f'diameter, {unit}':{width}}" + "".join(f"{name:>7}" for name in names)]
+        table += [f"{c.class_name:{width}}" + "".join(f"{n:>7}" for n in c.by_size) for c in self.classes]
+        return (*table, f"contact sheet (it shows patients): {self.sheet}")
 
 
 @final
@@ -90,12 +111,21 @@ def bank(options: BankOptions, progress: Progress) -> BankSummary:
     settings = _Settings(fold=options.fold)
     inputs = {"dataset": manifest.content_sha256, "training_scope": fold.scope_sha256}
     if finished(options.out, "bank", settings, inputs):
-        return summarise(Bank.open(options.out).index, options.out)
+        return _report(Bank.open(options.out), options)
     require_free_space(options.out, _needed_bytes(bank_records(manifest, fold)))
     with open_run(options.out, "bank", settings, inputs) as run:
         index = build_bank(options.dataset, manifest, fold, options.out, progress)
         run.log("bank", lesions=len(index.entries), patients=len({e.patient_id for e in index.entries}))
-    return summarise(index, options.out)
+    return _report(Bank(index, options.out), options)
+
+
+def _report(bank: Bank, options: BankOptions) -> BankSummary:
+    """What the bank holds, with a picture of it where one is asked for."""
+    summary = summarise(bank.index, options.out)
+    if not options.describe:
+        return summary
+    write_sheet(bank, options.out / SHEET)
+    return summary.model_copy(update={"sheet": str(options.out / SHEET)})
 
 
 def _needed_bytes(records: Sequence[CaseRecord]) -> int:
@@ -140,4 +170,9 @@ def _describe(class_name: str, entries: Sequence[LesionEntry]) -> ClassLesions:
         lesions=len(entries),
         patients=len({entry.patient_id for entry in entries}),
         diameter_mm=spread,
+        by_size=tuple(
+            np.bincount(
+                np.searchsorted(_SIZE_EDGES, sizes, side="right"), minlength=len(_SIZE_EDGES) + 1
+            ).tolist()
+        ),
     )

@@ -46,6 +46,35 @@ def test_entry_describes_lesion_and_ring():
     assert 0.0 < entry.slices_relative[0] < entry.slices_relative[1] < 1.0
 
 
+def test_entry_describes_place_texture_and_fold():
+    cases = [chest(1, ("ground_glass",))]
+    entry = bank_of_cases(cases, fold_of(cases).model_copy(update={"index": 3})).entries()[0]
+    assert entry.fold == 3
+    assert entry.centre_in_body is not None
+    # the body is 66 x 56 voxels around (36, 32)
+    expected = (np.array(entry.centre_index[:2]) + 0.5 - (3, 4)) / (67, 57)
+    np.testing.assert_allclose(entry.centre_in_body[:2], expected, atol=0.03)
+    native, normalised = entry.texture_native[0], entry.texture[0]
+    assert native.mean == pytest.approx(-520, abs=15)
+    assert native.std == pytest.approx(15, rel=0.3)
+    assert native.std == pytest.approx(500 * normalised.std, rel=1e-3)
+    assert native.gradient_per_mm == pytest.approx(500 * normalised.gradient_per_mm, rel=1e-2)
+    assert native.glcm_contrast == pytest.approx(500**2 * normalised.glcm_contrast, rel=0.05)
+    assert normalised.mean == pytest.approx(entry.mean[0], abs=1e-4)
+
+
+def test_entries_are_found_by_class_size_and_patient():
+    cases = [chest(1, ("solid", "ground_glass")), chest(2, ("solid", "solid"))]
+    bank = bank_of_cases(cases, fold_of(cases))
+    sizes = sorted(entry.diameter_mm for entry in bank.entries())
+    assert len(bank.entries(diameter_mm=(sizes[1], sizes[2]))) == 2
+    assert [e.patient_id for e in bank.entries("solid", patient="patient_001")] == ["patient_001"]
+    assert bank.entries("ground_glass", patient="patient_002") == ()
+    assert bank.entries(class_name="solid", diameter_mm=(50.0, 90.0)) == ()
+    with pytest.raises(DataError, match="no such patient"):
+        bank.entries(patient="patient_077")
+
+
 def test_crop_holds_context_and_other_lesions():
     case = chest(2, ("solid", "ground_glass"))
     scheme = IntensityScheme.for_volume(case.volume)

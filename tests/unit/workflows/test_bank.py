@@ -10,7 +10,7 @@ from medaug.core.runs import NoProgress
 from medaug.core.splits import Fold, Splits
 from medaug.io.dataset import CaseFacts, finish_dataset, write_case
 from medaug.lesions.bank import Bank
-from medaug.workflows.bank import BankOptions, bank
+from medaug.workflows.bank import SHEET, BankOptions, bank
 from tests.small_cases import CLASSES, chest
 
 
@@ -42,6 +42,24 @@ def test_counts_by_class_and_size(options):
     text = "\n".join(summary.lines())
     assert "solid: 3 lesions of 2 patients" in text
     assert "ground_glass has no lesion here" in text
+
+
+def test_description_counts_by_size_and_draws_a_sheet(options):
+    plain = bank(options, NoProgress())
+    assert plain.sheet is None
+    assert not (options.out / SHEET).exists()
+    summary = bank(options.model_copy(update={"describe": True}), NoProgress())  # of the finished bank
+    assert (options.out / SHEET).is_file()
+    solid, glass = summary.classes
+    assert sum(solid.by_size) == solid.lesions
+    assert solid.by_size[0] == solid.by_size[4] == 0
+    assert set(glass.by_size) == {0}
+    lines = summary.lines()
+    assert any(line.split()[:4] == ["diameter,", "mm", "<3", "3-6"] for line in lines)
+    assert any(
+        line.startswith("solid") and line.split()[1:] == [str(n) for n in solid.by_size] for line in lines
+    )
+    assert str(options.out / SHEET) in lines[-2]
 
 
 def test_one_lesion_only_is_said(tmp_path):
