@@ -47,15 +47,20 @@ def bank(
     dataset: DatasetArgument,
     out: OutOption,
     fold: FoldOption = 0,
+    describe: Annotated[
+        bool,
+        typer.Option("--describe", help="Count by class and size, and draw a contact sheet of patients."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Cut every lesion out of a fold's training patients.
 
-    Example: `medaug bank dataset --fold 0 --out runs/bank`
+    Example: `medaug bank dataset --fold 0 --out runs/bank --describe`
     """
     from medaug.workflows import bank as workflow
 
-    call(workflow.bank, workflow.BankOptions(dataset=dataset, fold=fold, out=out), as_json=as_json)
+    options = workflow.BankOptions(dataset=dataset, fold=fold, out=out, describe=describe)
+    call(workflow.bank, options, as_json=as_json)
 
 
 def fit(
