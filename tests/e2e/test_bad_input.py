@@ -190,7 +190,7 @@ BAD_SOURCES = {
     "image cut short": "image: file is cut short; copy or export it again",
     "unreadable label": "label: file is no NIfTI image; copy or export it again",
     "image without label": "image has no label and labels are required",
-    "label on another grid": "label map lies on another grid than its image (another affine); resample it onto the image first",
+    "label on another grid": "label map lies on another grid than its image (another affine); say --resample-labels, or resample it onto the image first",
     "label id not in the table": "label id 7 is not in the class table; name it in lesion_classes and label_ids, or with --class-map",
     "NaN": "image holds 1 value that is not finite; replace at the source",
     "empty image": "image has one value everywhere; export it again",
@@ -514,7 +514,8 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(
-    "name", ["ingest", "split", "inspect", "augment", "convert", "synthesize", "evaluate", "keygen", "release"]
+    "name",
+    ["ingest", "split", "inspect", "augment", "convert", "synthesize", "evaluate", "keygen", "release"],
 )
 def test_after_a_kill_nothing_half_written_stays(
     name: str, place: Path, tmp_path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
