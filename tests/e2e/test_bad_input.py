@@ -721,9 +721,16 @@ def test_a_wrong_configuration_is_one_line(
     ("package", "extra", "arguments"),
     [
         ("cryptography", "sign", ("keygen", "--passphrase-file", "cohort/nifti/cases.csv", "--out", "keys")),
-        ("highdicom", "dicom", ("ingest", "cohort/dicom", "--out", "no_dicom")),
+        (
+            "highdicom",
+            "dicom",
+            (
+                "release", "synthesize", "--assessment", "assess", "--key", "keygen/signing.key", "--out", "no_dicom",
+                "--passphrase-file", "passphrase", "--accept-inconclusive", "--format", "dicom",
+            ),
+        ),
     ],
-)
+)  # fmt: skip
 def test_a_missing_extra_is_named(package: str, extra: str, arguments: tuple[str, ...], place: Path) -> None:
     code = f"import sys; sys.modules[{package!r}] = None; from medaug.cli.main import main; sys.exit(main(sys.argv[1:]))"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}

@@ -40,7 +40,15 @@ def documented_fields() -> set[str]:
 
 def test_every_benchmark_is_tested() -> None:
     scripts = {path.name for path in (ROOT / "scripts" / "benchmarks").glob("*.py")}
-    assert scripts - {"measure.py", "augment_peers.py"} == set(TOY)
+    assert scripts - {"measure.py", "augment_peers.py", "ingest_scale.py"} == set(TOY)
+
+
+def test_the_cost_of_many_files_is_measured() -> None:
+    done = run("ingest_scale.py", "--files", "40", "--json")
+    assert done.returncode == 0, done.stderr
+    result = BenchmarkResult.model_validate_json(done.stdout)
+    assert set(result.seconds) == set(result.peaks_mb) == {"4 files", "40 files"}
+    assert "times as much among ten times as many" in result.notes[0]
 
 
 @pytest.mark.slow  # torch is imported in three processes
