@@ -7,7 +7,8 @@ in 2D and 3D and all channels together:
 1. The outline is the one asked for, or an ellipsoid of its place, axes and volume with an elastic boundary.
 2. Nine figures a channel (level, radial profile, halo, texture of rim and core, grain) are drawn from the class's law,
    given the lesion's diameter and the tissue around it: see :mod:`medaug.generators._procedural.laws`.
-3. Texture is Gaussian noise with the class's power, grain in mm, and correlation between channels.
+3. Texture is Gaussian noise with the class's power, grain in mm, and correlation between channels; on two scales where the
+   lesion is large.
 4. The host's own fine noise stays, so that the lesion is as noisy as its scan.
 
 Fitting takes a second and leaves ``laws.json``, which holds statistics and no voxels. Sizes beyond the learnt ones are

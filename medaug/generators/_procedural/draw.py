@@ -20,6 +20,7 @@ _BUMP: Final = 0.2  # of the diameter: how long the waves of an elastic outline 
 _HALVES = (0.25, 0.75)  # middles of rim and core
 _MOST_HALO = 0.8
 _SOFT_HALO = 0.25  # what a point spread leaves one voxel outside
+_BROAD = 3.0
 _POINT_SPREAD = 0.7  # in-plane voxels
 _NOISE_LIMIT = 2.5
 _OCCUPIED = 3.0  # deviations from the tissue around from which on a zone is emptied first
@@ -112,15 +113,28 @@ def texture_field(
     spacing_mm: tuple[float, float, float],
     white: Float[np.ndarray, "C I J K"],
 ) -> Float[np.ndarray, "C I J K"]:
-    """White noise brought to a grain in mm, and to zero mean and unit deviation over the lesion, a channel each."""
+    """White noise brought to a grain in mm, and to zero mean and unit deviation over the lesion, a channel each.
+
+    Half of the variance has three times the grain where the lesion is wide enough for it: large lesions are mottled on
+    more than one scale.
+    """
     field = np.empty_like(white)
+    wide_mm = 2.0 * float(region.inside_mm)
     for channel, grain, noise in zip(field, grain_mm, white, strict=True):
-        sigma = [0.0 if n == 1 else grain / mm for n, mm in zip(noise.shape, spacing_mm, strict=True)]
-        ndimage.gaussian_filter(noise, sigma, output=channel, truncate=3.0)
+        ndimage.gaussian_filter(noise, _sigma(noise, grain, spacing_mm), output=channel, truncate=3.0)
+        if 2.0 * _BROAD * grain <= wide_mm:
+            broad = ndimage.gaussian_filter(
+                noise[::-1, ::-1], _sigma(noise, _BROAD * grain, spacing_mm), truncate=3.0
+            )
+            channel[:] = channel / (channel.std() + 1e-9) + broad / (broad.std() + 1e-9)
     inside = field[:, region.mask]
     if inside.shape[1] < 3:
         return np.zeros_like(field)
     return np.asarray((field - _flat(inside.mean(axis=1))) / _flat(inside.std(axis=1) + 1e-9))
+
+
+def _sigma(noise: np.ndarray, grain_mm: float, spacing_mm: tuple[float, float, float]) -> list[float]:
+    return [0.0 if n == 1 else grain_mm / mm for n, mm in zip(noise.shape, spacing_mm, strict=True)]
 
 
 def _grain(host: Image, region: Region) -> Image:

@@ -29,6 +29,7 @@ class Region:
         depth: (I, J, K) 0 at the outline to 1 at the deepest voxel; 0 outside.
         outside: (I, J, K) distance to the lesion in in-plane voxels; 0 inside.
         ring: (I, J, K) 2 to 6 in-plane voxels off the lesion.
+        inside_mm: Distance of the deepest voxel to the outline.
     """
 
     window: tuple[slice, slice, slice]
@@ -36,6 +37,7 @@ class Region:
     depth: Float[np.ndarray, "I J K"]
     outside: Float[np.ndarray, "I J K"]
     ring: Mask
+    inside_mm: float
 
     @staticmethod
     def around(mask: Mask, spacing_mm: tuple[float, float, float]) -> Region:
@@ -57,7 +59,7 @@ class Region:
         ring = (outside >= _RING[0]) & (outside <= _RING[1])
         if int(ring.sum()) < _FEW:
             ring = ~part if not part.all() else part
-        return Region(window, part, depth, outside, ring)
+        return Region(window, part, depth, outside, ring, deepest * min(spacing_mm[:2]))
 
     def cut(self, image: Image) -> Float[np.ndarray, "C P Q R"]:
         """The part of a (C, I, J, K) patch that the region covers."""
