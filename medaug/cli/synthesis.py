@@ -1,4 +1,4 @@
-"""Commands that make lesions and judge them: bank, fit, synthesize, assess."""
+"""Commands that make lesions and judge them: bank, fit, explore, synthesize, assess."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BankOption = Annotated[
 
 def add_commands(app: typer.Typer) -> None:
     """Register this file's commands."""
-    for command in (bank, fit, synthesize, assess):
+    for command in (bank, fit, explore, synthesize, assess):
         app.command()(command)
 
 
@@ -86,6 +86,33 @@ def fit(
         dataset=dataset, bank=bank, config=config, fold=fold, out=out, seed=seed, device=device
     )
     call(workflow.fit, options, as_json=as_json)
+
+
+def explore(
+    *,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `medaug fit` with a vae.")],
+    bank: BankOption,
+    out: Annotated[Path, typer.Option("--out", help="PNG file to write; it shows training patients.")],
+    interpolate: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--interpolate", metavar="A B", help="From one lesion of the bank to another, by id."),
+    ] = None,
+    direction: Annotated[
+        str | None, typer.Option("--direction", help="Walk along size, contrast or sharpness.")
+    ] = None,
+    steps: Annotated[int, typer.Option("--steps", min=2, max=40, help="Lesions a row.")] = 7,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a vae has learnt: samples, the way between two lesions, or a named direction.
+
+    Example: `medaug explore runs/vae --bank runs/bank --direction contrast --out contrast.png`
+    """
+    from medaug.workflows import explore as workflow
+
+    asked = {"interpolate": interpolate, "direction": direction, "steps": steps, "seed": seed}
+    options = workflow.ExploreOptions.model_validate({"run": run, "bank": bank, "out": out, **asked})
+    call(workflow.explore, options, as_json=as_json)
 
 
 def synthesize(

@@ -1,0 +1,1 @@
+"""Parts of the variational autoencoder; see :mod:`medaug.generators.vae`."""

@@ -1,0 +1,86 @@
+"""The configuration of the variational autoencoder."""
+
+from __future__ import annotations
+
+from typing import Literal, Self, final
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from medaug.core.config import Frozen
+from medaug.core.errors import ConfigError
+from medaug.core.lesion import Generator
+from medaug.core.runs import Progress, RunDir
+from medaug.core.seeding import SeedTree
+from medaug.generators._patches.layers import Dims
+from medaug.generators._vae.networks import VaeSpec
+from medaug.generators.base import LesionLibrary
+
+
+@final
+class Config(Frozen):
+    """``kind: vae``: a variational autoencoder of lesions, given class, mask and host; defaults: the 2D toy preset."""
+
+    kind: Literal["vae"] = "vae"
+    dims: Dims = 2
+    size: tuple[int, ...] = Field(default=(48, 48), description="network patch in voxels, one number an axis")
+    base: int = Field(default=16, ge=4, le=128, description="channels of the first level")
+    z_size: int = Field(default=16, ge=1, le=128, description="length of a latent code")
+    steps: PositiveInt = 1200
+    batch_size: int = Field(default=16, ge=2)
+    learning_rate: PositiveFloat = 1e-3
+    beta: float = Field(
+        default=0.001,
+        ge=0,
+        description="price of a nat of KL divergence in mean absolute error, normalised units, after the warm-up",
+    )
+    warm_up: float = Field(
+        default=0.3, ge=0, le=1, description="share of the steps over which beta rises from 0, linearly"
+    )
+    free_bits: float = Field(
+        default=0.05, ge=0, description="nats a latent dimension may hold at no price, averaged over a batch"
+    )
+    gradient: float = Field(
+        default=1.0, ge=0, description="weight of the error of differences between neighbours; edges"
+    )
+    grain: float = Field(
+        default=1.0,
+        ge=0,
+        description="fine noise added to a drawn lesion, 1 = as in real ones at the host's noise; 0 = smooth",
+    )
+    ema: float = Field(default=0.995, ge=0, lt=1, description="decay of the averaged weights that are kept")
+    samples_every: PositiveInt = Field(default=500, description="steps between pictures of samples")
+    slices_per_lesion: PositiveInt = Field(default=12, description="2D: at most so many slices of one lesion")
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        if len(self.size) != self.dims:
+            raise ValueError(f"size has {len(self.size)} numbers for {self.dims} dims")
+        if min(self.size[:2]) < 16 or max(self.size) > 256 or self.size[-1] < 4:
+            raise ValueError("size must be 16 to 256 in plane, and at least 4 along the slices")
+        if any(n % 4 for n in self.size[:2]):
+            raise ValueError("size must be a multiple of 4 in plane")
+        return self
+
+    def beta_at(self, step: int) -> float:
+        """The price of KL divergence at a step: 0 at first, ``beta`` from the end of the warm-up on."""
+        rising = self.warm_up * self.steps
+        return self.beta if step >= rising else self.beta * step / rising
+
+    def build(self) -> Generator:
+        """Refuse: a vae has no class table before it is trained.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError("vae has to be trained first", hint="run `medaug fit` and name its folder")
+
+    def fit(self, bank: LesionLibrary, run: RunDir, progress: Progress, seed: SeedTree) -> Generator:
+        """Train on the lesions of a bank; see :func:`medaug.generators.vae.fit`."""
+        from medaug.generators.vae import fit
+
+        return fit(self, bank, run, progress, seed)
+
+    def net_spec(self, channels: int, classes: int) -> VaeSpec:
+        """What the network is built from, for images of so many channels and a table of so many classes."""
+        return VaeSpec(self.dims, channels, classes, self.size, self.base, self.z_size)

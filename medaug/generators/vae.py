@@ -1,0 +1,342 @@
+"""``vae``: a class-conditional variational autoencoder of lesions inside the context of their hosts.
+
+The zone of the lesion is emptied and filled from the tissue around it; the decoder draws a lesion of a class, in a
+mask, for a latent code, into what is left. Codes come from the standard normal (new lesions), from the encoder (a
+lesion denoised, two lesions with all that lies between them), or from a walk along a named direction (size,
+contrast, sharpness). One definition serves 2D and 3D; all channels share one code.
+
+Beta, the price of the Kullback-Leibler divergence, rises linearly from 0 over the first ``warm_up`` of the steps,
+so that the decoder learns to listen to the code before silence is cheaper; ``free_bits`` of each dimension cost
+nothing. What a code cannot hold, the fine grain, is added as noise: as much as real lesions of the class have at
+the noise of the host's own scan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast, final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import ValidationError
+from torch import Tensor
+
+from medaug.core.errors import CheckpointError, ConfigError
+from medaug.core.lesion import Lesion, LesionCrop, LesionRequest
+from medaug.core.runs import Progress, RunDir
+from medaug.core.seeding import SeedTree
+from medaug.core.volume import Image
+from medaug.engine.checkpoint import State, load_checkpoint, save_checkpoint
+from medaug.engine.launch import memory_format, pick_device
+from medaug.engine.loop import fit_loop
+from medaug.generators._patches.batches import TrainingSet, gather
+from medaug.generators._patches.coarse import GRAIN, NOISE, bands, scan_noise, zone_of
+from medaug.generators._patches.layers import normal
+from medaug.generators._patches.pictures import Watched, write_sheet
+from medaug.generators._patches.weights import state_sha256
+from medaug.generators._patches.window import Window
+from medaug.generators._vae.directions import ATTRIBUTES, Attribute, Directions, attributes, regress
+from medaug.generators._vae.learner import VaeLearner
+from medaug.generators._vae.networks import LesionVae, Place
+from medaug.generators._vae.scenes import Scene, Walk, resized_scene
+from medaug.generators._vae.settings import Config
+from medaug.generators.base import (
+    CARD,
+    FEW_LESIONS,
+    WEIGHTS,
+    GeneratorCard,
+    LesionLibrary,
+    generator_sha256,
+    read_card,
+    training_scope,
+)
+
+_FRAMES_AT_ONCE = 32
+_HINT = "train again with `medaug fit`"
+
+__all__ = ["ATTRIBUTES", "VAE", "Attribute", "Config", "Scene", "Walk", "fit", "load", "write_sheet"]
+
+
+@final
+class VAE:
+    """A trained variational autoencoder; answers requests for any class of its table."""
+
+    kind: str = "vae"
+
+    def __init__(
+        self, config: Config, card: GeneratorCard, net: LesionVae, learnt: tuple[Directions, Tensor]
+    ) -> None:
+        self._config, self._card = config, card
+        self._directions, self._grain = learnt
+        self._device, self._layout = pick_device("auto"), memory_format(config.dims)
+        self._net = net.eval().to(device=self._device, memory_format=self._layout)  # type: ignore[call-overload]
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the configuration and the weights."""
+        return generator_sha256(self._config, self._card.weights_sha256)
+
+    @property
+    def card(self) -> GeneratorCard:
+        """What it is and what it has seen."""
+        return self._card
+
+    @property
+    def directions(self) -> Directions:
+        """The named directions, and how much of each attribute the codes explain."""
+        return self._directions
+
+    def generate(
+        self, requests: Sequence[LesionRequest], rngs: Sequence[np.random.Generator]
+    ) -> list[Lesion]:
+        """Answer every request with a code from the prior; each depends on its request and ``rng`` alone.
+
+        All slices of a lesion share one code.
+
+        Raises:
+            ConfigError: If a class is not in the generator's table.
+            CheckpointError: If a host has another number of channels than the training images.
+        """
+        if not requests:
+            return []
+        windows = [Window.around(r.mask, self._config.size, r.spacing_mm) for r in requests]
+        scenes, codes, grains = [], [], []
+        for request, window, rng in zip(requests, windows, rngs, strict=True):
+            scene = self._scene(window, request.scale.normalise(request.host), request)
+            scenes.append(scene)
+            codes.append(normal((1, self._config.z_size), rng).expand(len(scene.image), -1))
+            grains.append(normal(tuple(scene.image.shape), rng))
+        change = self._change(Scene.joined(scenes), torch.cat(codes), torch.cat(grains))
+        parts = change.split([len(scene.image) for scene in scenes])
+        return [
+            Lesion(_answer(r, r.host, w, part), r.mask, r.class_name)
+            for r, w, part in zip(requests, windows, parts, strict=True)
+        ]
+
+    def denoise(self, crops: Sequence[LesionCrop]) -> list[Lesion]:
+        """Each lesion encoded and decoded at the mean of its code: what the code holds of it, without the grain.
+
+        Raises:
+            ConfigError: If a class is not in the generator's table.
+            CheckpointError: If a crop has another number of channels than the training images.
+        """
+        lesions = []
+        for crop in crops:
+            window = Window.around(crop.mask, self._config.size, crop.entry.spacing_mm)
+            scene = self._scene(window, crop.scale.normalise(crop.image), crop)
+            change = self._change(scene, self._encode(scene), None)
+            image = _answer(crop, crop.image, window, change)
+            lesions.append(Lesion(image, crop.mask, crop.entry.class_name))
+        return lesions
+
+    def scene(self, crop: LesionCrop, class_name: str | None = None) -> Scene:
+        """The place of a bank's lesion, to be drawn as its own or another class; in 2D its largest slice."""
+        window = Window.around(crop.mask, self._config.size, crop.entry.spacing_mm)
+        found = self._scene(window, crop.scale.normalise(crop.image), crop).largest
+        number = self._number(class_name or crop.entry.class_name)
+        return Scene(found.image, found.filled, found.distance, torch.full((1,), number))
+
+    def sample(self, scene: Scene, rngs: Sequence[np.random.Generator]) -> Walk:
+        """Lesions of one place with codes from the prior, one for each ``rng``."""
+        codes = torch.cat([normal((1, self._config.z_size), rng) for rng in rngs])
+        return self._walk(Scene.joined([scene] * len(codes)), codes)
+
+    def interpolate(self, first: Scene, second: Scene, steps: int) -> Walk:
+        """From one lesion to another: code, class, outline and host change together, linearly.
+
+        The ends are the lesions as decoded at the mean of their codes.
+        """
+        share = torch.linspace(0, 1, steps)
+        codes = torch.lerp(self._encode(first), self._encode(second), share[:, None])
+        wide = share.reshape(-1, *(1,) * (first.image.ndim - 1))
+        columns = [
+            torch.lerp(a, b, wide)
+            for a, b in zip(
+                (first.image, first.filled, first.distance),
+                (second.image, second.filled, second.distance),
+                strict=True,
+            )
+        ]
+        with torch.inference_mode():
+            ends = [self._net.embed(s.class_index.to(self._device)) for s in (first, second)]
+            embedded = torch.lerp(ends[0], ends[1], share[:, None].to(self._device))
+        places = Scene(columns[0], columns[1], columns[2], first.class_index.expand(steps))
+        return self._walk(places, codes, embedded)
+
+    def along(self, scene: Scene, name: Attribute, steps: int, reach: float = 2.0) -> Walk:
+        """A lesion changed by -reach to +reach deviations of an attribute, about the mean of its own code.
+
+        Size is first of all a matter of the outline, which grows and shrinks with it; the code adds what larger
+        lesions look like inside.
+        """
+        amounts = [float(v) for v in np.linspace(-reach, reach, steps)]
+        codes = torch.cat([self._encode(scene) + self._directions.shift(name, v) for v in amounts])
+        scenes = [scene] * steps
+        if name == "size":
+            deviation = float(self._directions.deviations[ATTRIBUTES.index("size")])
+            scenes = [resized_scene(scene, v * deviation / self._config.dims) for v in amounts]
+        return self._walk(Scene.joined(scenes), codes)
+
+    def _number(self, class_name: str) -> int:
+        if class_name not in self._card.classes:
+            known = ", ".join(self._card.classes)
+            raise ConfigError(f"the generator knows no class {class_name!r}", expected=known)
+        return self._card.classes.index(class_name)
+
+    def _scene(self, window: Window, image: Image, source: LesionRequest | LesionCrop) -> Scene:
+        class_name = source.class_name if isinstance(source, LesionRequest) else source.entry.class_name
+        number = self._number(class_name)
+        channels = len(self._card.scheme.channels)
+        if image.shape[0] != channels:
+            message = f"the host has {image.shape[0]} channels"
+            raise CheckpointError(message, expected=f"{channels} channels", hint=_HINT)
+        return Scene.of(window.frames(image), window.distances(source.mask), number)
+
+    def _encode(self, scene: Scene) -> Float[Tensor, "B Z"]:
+        """Mean codes of the lesions that the frames show."""
+        with torch.inference_mode():
+            mean, _ = self._net.encode(self._there(scene.image), self._place(scene))
+        codes: Tensor = mean.float().cpu().clone()
+        return codes
+
+    def _change(self, scene: Scene, codes: Tensor, grain: Tensor | None) -> Float[Tensor, "B C *S"]:
+        """What the lesions change in their frames: whole in the zone, nothing beyond a voxel outside it."""
+        done = []
+        for start in range(0, len(codes), _FRAMES_AT_ONCE):
+            some = slice(start, start + _FRAMES_AT_ONCE)
+            part = scene.at(some)
+            drawn = self._drawn(part, codes[some], None)
+            if grain is not None:
+                drawn = drawn + self._grainy(part, grain[some])
+            done.append((part.distance + 4).clamp(0, 1) * (drawn - part.image))
+        return torch.cat(done)
+
+    def _drawn(self, scene: Scene, codes: Tensor, embedded: Tensor | None) -> Tensor:
+        with torch.inference_mode():
+            place = self._place(scene, embedded)
+            lesion: Tensor = self._net.decode(place, codes.to(self._device))
+        return lesion.float().cpu().contiguous()
+
+    def _grainy(self, scene: Scene, grain: Tensor) -> Tensor:
+        """Fine noise as real lesions of the class have it, at the noise of the host's scan."""
+        fine = bands(grain, torch.ones_like(scene.distance))[2]
+        fine = fine / fine.flatten(2).std(dim=2).clamp(min=1e-3).reshape(
+            *fine.shape[:2], *(1,) * (fine.ndim - 2)
+        )
+        level = self._config.grain * self._grain[scene.class_index] * scan_noise(scene.image, scene.distance)
+        noise: Tensor = zone_of(scene.distance) * level.reshape(*level.shape, *(1,) * (fine.ndim - 2)) * fine
+        return noise
+
+    def _walk(self, scene: Scene, codes: Tensor, embedded: Tensor | None = None) -> Walk:
+        drawn = self._drawn(scene, codes, embedded)
+        images = scene.filled + ((scene.distance + 4).clamp(0, 1)) * (drawn - scene.filled)
+        return Walk(images, attributes(images, scene.filled, scene.distance))
+
+    def _place(self, scene: Scene, embedded: Tensor | None = None) -> Place:
+        if embedded is None:
+            embedded = self._net.embed(scene.class_index.to(self._device))
+        return Place(self._there(scene.filled), scene.distance.to(self._device), embedded)
+
+    def _there(self, image: Tensor) -> Tensor:
+        return image.to(self._device).contiguous(memory_format=self._layout)
+
+
+def _answer(
+    source: LesionRequest | LesionCrop, host: Image, window: Window, change: Float[Tensor, "B C *S"]
+) -> Image:
+    """The lesion in the host's voxels and units; the host's own values away from it."""
+    native = window.back(change, (host.shape[1], host.shape[2], host.shape[3]))
+    drawn = source.scale.restore(source.scale.normalise(host) + native)
+    return np.where(native != 0, drawn, host).astype(np.float32)
+
+
+def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, seed: SeedTree) -> VAE:
+    """Train on the lesions of a bank; leaves ``model.pt``, ``generator.json`` and ``samples.png`` in the run folder.
+
+    Classes share encoder, decoder and latent space and own but a vector each, so a class of fewer than 8 lesions
+    leans on what the others taught; the user is told.
+
+    Args:
+        config: The whole recipe.
+        bank: Lesions of the training patients of one fold.
+        run: Open run folder; an interrupted training in it goes on from its last checkpoint.
+        progress: Told the losses, and what is scarce.
+        seed: Root of all randomness.
+
+    Raises:
+        DataError: If a class of the bank's table has no lesion.
+        DivergedError: If a loss is not finite.
+    """
+    training = gather(bank, config, progress)
+    classes = bank.index.classes
+    if len(classes) > 1 and any(len(bank.entries(name)) < FEW_LESIONS for name in classes):
+        progress.say("classes share one network and one latent space: the scarce ones lean on the others")
+    learner = VaeLearner(config, training, seed)
+    watched = Watched(learner, run, seed, config.samples_every)
+    fit_loop(watched, steps=config.steps, run=run, progress=progress, label="vae")
+    watched.picture()
+    weights = learner.averaged.state_dict()
+    card = GeneratorCard(
+        kind=config.kind,
+        config=config.model_copy(update={"device": "auto"}).model_dump(mode="json"),
+        classes=classes,
+        scheme=bank.index.scheme,
+        training_patients=bank.index.training_patients,
+        training_scope_sha256=training_scope(bank.index.training_patients),
+        bank_sha256=bank.sha256,
+        dataset_sha256=bank.index.dataset_sha256,
+        fold=bank.index.fold,
+        steps=config.steps,
+        weights_sha256=state_sha256(weights),
+    )
+    save_checkpoint(run.path / WEIGHTS, _state(weights, learner, training))
+    card.write(run.path / CARD)
+    return load(run.path)
+
+
+def _state(weights: State, learner: VaeLearner, training: TrainingSet) -> State:
+    """Weights, named directions, and the grain of each class; no code of any single lesion."""
+    patches = training.patches
+    measured = attributes(patches.image, patches.filled, patches.distance)
+    found = regress(learner.codes(), measured, patches.class_index, training.shares)
+    ratio = patches.figures[..., GRAIN] / patches.figures[..., NOISE]
+    grain = torch.stack(
+        [ratio[patches.class_index == n].median(dim=0).values for n in range(len(training.owners))]
+    )
+    return {
+        "net": {name: value.cpu() for name, value in weights.items() if isinstance(value, Tensor)},
+        "slopes": found.slopes,
+        "explained": found.explained,
+        "deviations": found.deviations,
+        "grain": grain,
+    }
+
+
+def load(run_path: Path) -> VAE:
+    """The generator of a finished ``medaug fit`` run folder.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or does not fit its own card.
+    """
+    card = read_card(run_path)
+    try:
+        config = Config.model_validate(card.config)
+    except ValidationError as error:
+        raise CheckpointError(f"{CARD} holds a configuration of another version", hint=_HINT) from error
+    state = load_checkpoint(run_path / WEIGHTS)
+    net = LesionVae(config.net_spec(len(card.scheme.channels), len(card.classes)))
+    weights = state.get("net")
+    learnt = [state.get(name) for name in ("slopes", "explained", "deviations", "grain")]
+    if not isinstance(weights, dict) or not all(isinstance(part, Tensor) for part in learnt):
+        raise CheckpointError(f"{WEIGHTS} holds no vae", hint=_HINT)
+    try:
+        net.load_state_dict(weights)
+    except (RuntimeError, KeyError) as error:
+        message = f"{WEIGHTS} belongs to another class table, channels or size than {CARD}"
+        raise CheckpointError(message, hint=_HINT) from error
+    if state_sha256(weights) != card.weights_sha256:
+        raise CheckpointError(f"{WEIGHTS} is not the one that {CARD} names", hint=_HINT)
+    slopes, explained, deviations, grain = (cast(Tensor, part) for part in learnt)
+    return VAE(config, card, net, (Directions(slopes, explained, deviations), grain))
