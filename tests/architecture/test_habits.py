@@ -38,7 +38,12 @@ def test_no_print() -> None:
 
 def test_only_the_cli_exits() -> None:
     names = ("sys.exit", "exit", "quit", "os._exit")
-    rows = [row for name in names for row in _calls(name) if not row.startswith(("medaug/cli/", "medaug/__main__.py"))]
+    rows = [
+        row
+        for name in names
+        for row in _calls(name)
+        if not row.startswith(("medaug/cli/", "medaug/__main__.py"))
+    ]
     assert not rows, f"leaving the process outside cli; raise a MedaugError:{listing(rows)}"
 
 
