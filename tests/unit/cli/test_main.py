@@ -143,10 +143,11 @@ def test_results_are_lines_or_json_on_standard_output(
 def test_a_polite_kill_ends_like_ctrl_c(tmp_path: Path) -> None:
     script = tmp_path / "killed.py"
     script.write_text(
-        "import os, signal, sys\n"
+        "import os, signal, sys, time\n"
         "from medaug.cli import main\n"
         "import medaug.workflows.split as split\n"
-        "split.split = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
+        # another thread may take the signal: the handler then runs a moment later
+        "split.split = lambda *_: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(30))\n"
         "sys.exit(main.main(['split', 'somewhere']))\n"
     )
     ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
