@@ -57,6 +57,10 @@ class Answer(Frozen):
     seconds: float
 
 
+def _peak_kb() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def _crash(said: bytes) -> Answer:
     """What is left of a worker that ended in the middle of an input."""
     last = said.decode(errors="replace").strip().splitlines()[-12:]
@@ -97,7 +101,8 @@ class Worker:
         self.place, self.spoken = place, spoken
         self.source, self.out = place / "work" / canary("Path"), place / "work" / "out"
         self.said = (place / "said").open("w+b")
-        self.peak_kb = 0
+        # what the process took before its first file is not the files'
+        self.start_kb = self.peak_kb = _peak_kb()
 
     def try_out(self, files: Files, *, look: bool) -> list[str]:
         """Everything that is wrong about one input; with ``look`` every byte of the output is searched."""
@@ -159,9 +164,9 @@ class Worker:
         return [f"words on the terminal: {text[:500]}"] if text else []
 
     def _memory(self) -> list[str]:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        grown, self.peak_kb = peak > self.peak_kb, max(peak, self.peak_kb)
-        return [f"{peak >> 10} MB of memory"] if grown and peak >> 10 > LIMIT_MB else []
+        grown, self.peak_kb = _peak_kb() > self.peak_kb, max(_peak_kb(), self.peak_kb)
+        taken = (self.peak_kb - self.start_kb) >> 10
+        return [f"{taken} MB of memory"] if grown and taken > LIMIT_MB else []
 
 
 def _listing(folder: Path) -> list[tuple[str, int]]:
