@@ -85,6 +85,7 @@ def _monai(
         chain += [_monai_elastic(shape, sampled, ranges) if is_fused else _monai_field(shape, modes)]
     chain += [MONAI_GREY[name](len(shape)) for name in operations if name in MONAI_GREY]
     whole = _monai_class("Compose")(chain)
+    whole.set_random_state(seed=0)
 
     def change(image: Tensor, labels: Tensor) -> Pair:
         made = whole({"image": image, "label": labels})
