@@ -179,7 +179,7 @@ class FindingsFile(Document):
 
 
 MANIFEST, FINDINGS, SPLITS, RECIPES = "manifest.json", "findings.json", "splits.json", "recipes.jsonl"
-AUGMENTATIONS = "augmentations.jsonl"
+AUGMENTATIONS, TRANSLATIONS = "augmentations.jsonl", "translations.jsonl"
 SOURCES_PRIVATE, PREDICTIONS = "sources.private.json", "predictions.json"
 
 

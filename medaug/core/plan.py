@@ -67,6 +67,29 @@ class AugmentedCopy(Frozen):
     )
 
 
+@final
+class Translation(Frozen):
+    """One line of ``translations.jsonl``: how a translator made a whole case."""
+
+    schema_version: int = 1
+    case_id: str
+    source_case_id: str | None = Field(
+        description="whose scan was changed; null where the case is nobody's scan"
+    )
+    source_sha256: tuple[str, ...] = Field(
+        description="of the image files and the label file that were changed"
+    )
+    donor_patient_ids: tuple[str, ...] = Field(
+        description="whose scan, or, for nobody's scan, whose label maps went into it"
+    )
+    translator: str = Field(description="kind, e.g. whole_image")
+    translator_sha256: str
+    fold: int
+    training_scope_sha256: str
+    class_name: str | None = Field(description="of the lesion that was asked for; null where none was")
+    seed: int
+
+
 def write_lines(path: Path, lines: tuple[L, ...]) -> None:
     """Write JSON Lines, atomically."""
     write_text_atomic(path, "".join(line.model_dump_json() + "\n" for line in lines))

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from medaug.core.config import Frozen, explain
 from medaug.core.errors import ConfigError
 
-Family = Literal["generators", "tasks", "layouts", "transforms"]
+Family = Literal["generators", "translators", "tasks", "layouts", "transforms"]
 
 
 def kinds(family: Family) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from medaug.core.case import (
     FindingsFile,
     LesionCount,
     Manifest,
+    Origin,
     StoredFile,
 )
 from medaug.core.config import Frozen
@@ -28,6 +29,7 @@ from medaug.core.errors import DataError, GeometryError, LabelError, UnreadableE
 from medaug.core.geometry import Grid
 from medaug.core.plan import Recipe, write_lines
 from medaug.core.results import Finding
+from medaug.core.splits import Fold
 from medaug.core.storage import write_text_atomic
 from medaug.core.volume import Image, LabelMap, Mask, Volume
 from medaug.io.nifti import NiftiImage, read_channels, read_label, read_nifti, write_label, write_volume
@@ -222,6 +224,43 @@ def load_case(dataset: Path, record: CaseRecord, classes: tuple[str, ...]) -> Ca
     if record.label is not None:
         label_map = LabelMap(_read(dataset, record.label, record, read_label).array, grid, classes)
     return Case(record.case_id, record.patient_id, volume, label_map, record.origin)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StoredCases:
+    """The real cases of a fold's training patients in a dataset folder, read one by one.
+
+    Attributes:
+        dataset: The dataset folder.
+        dataset_sha256: Hash of its manifest.
+        classes: Its class table.
+        fold: Whose training patients these are.
+        records: What the manifest says of the cases.
+    """
+
+    dataset: Path
+    dataset_sha256: str
+    classes: tuple[str, ...]
+    fold: Fold
+    records: tuple[CaseRecord, ...]
+
+    @staticmethod
+    def of_fold(dataset: Path, manifest: Manifest, fold: Fold) -> StoredCases:
+        """The real cases of all its training patients.
+
+        Raises:
+            DataError: If there is none.
+        """
+        patients = manifest.of_patients(frozenset(fold.train))
+        records = tuple(record for record in patients if record.origin is Origin.REAL)
+        if not records:
+            raise DataError(f"no training patient of fold {fold.index} has a real case")
+        return StoredCases(dataset, manifest.content_sha256, manifest.classes, fold, records)
+
+    def load(self, record: CaseRecord) -> Case:
+        """Read one case; see :func:`load_case`."""
+        return load_case(self.dataset, record, self.classes)
 
 
 def _load_image(dataset: Path, record: CaseRecord) -> tuple[Image, Grid]:

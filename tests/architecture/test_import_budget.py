@@ -11,7 +11,7 @@ import pytest
 from tests.architecture import source
 
 HEAVY = {"torch", "monai", "pydicom", "nibabel", "skimage", "matplotlib", "highdicom", "scipy"}
-PLUGIN_FAMILIES = ("generators", "tasks", "layouts", "transforms")
+PLUGIN_FAMILIES = ("generators", "translators", "tasks", "layouts", "transforms")
 
 REPORT = """
 import json, sys
