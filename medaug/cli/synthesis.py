@@ -66,17 +66,23 @@ def bank(
 def fit(
     *,
     dataset: DatasetArgument,
-    bank: BankOption,
     config: Annotated[
-        Path, typer.Option("--config", help="YAML of a generator, e.g. configs/cgan_2d_toy.yaml.")
+        Path,
+        typer.Option("--config", help="YAML of a generator or translator, e.g. configs/cgan_2d_toy.yaml."),
     ],
     out: OutOption,
+    bank: Annotated[
+        Path | None,
+        typer.Option(
+            "--bank", help="Lesion bank that `medaug bank` wrote for this fold; a translator takes none."
+        ),
+    ] = None,
     fold: FoldOption = 0,
     seed: SeedOption = 0,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a generator on a lesion bank.
+    """Train a generator on a lesion bank, or a translator on whole cases.
 
     Example: `medaug fit dataset --bank runs/bank --config configs/cgan_2d_toy.yaml --fold 0 --out runs/cgan`
     """
