@@ -12,6 +12,7 @@ from medaug.core.errors import DataError, UnreadableError
 from medaug.core.storage import write_text_atomic
 
 L = TypeVar("L", bound=Frozen)
+Use = Literal["new", "swap", "null"]
 
 
 @final

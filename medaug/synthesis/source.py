@@ -13,6 +13,7 @@ from jaxtyping import Float
 from medaug.core.case import Case
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.geometry import Box
+from medaug.core.plan import Use
 from medaug.core.volume import LabelMap, Volume
 from medaug.lesions.place import HostTissue
 from medaug.synthesis.render import HostView, Order, Prepared, Renderer
@@ -90,13 +91,14 @@ class StreamingSource:
         class_name = classes[int(rng.choice(len(classes), p=self._weights))]
         swap = bool(rng.random() < self._options.swap_share) and bool(self._swappable[class_name])
         null = not swap and self._options.null_share > 0 and bool(rng.random() < self._options.null_share)
+        use: Use = "swap" if swap else "null" if null else "new"
         failure: DataError | None = None
         for _ in range(_TRIES):
             number, k = self._place(class_name, rng, swap=swap)
             view = self._view(number, k)
             tissue = None if swap else self._tissue(number, k, view, class_name)
             try:
-                return self._renderer.prepare(view, Order(class_name, in_place=swap, null=null), rng, tissue)
+                return self._renderer.prepare(view, Order(class_name, use=use), rng, tissue)
             except DataError as error:
                 failure = error
         raise failure or DataError(f"no host takes a lesion of class {class_name}")

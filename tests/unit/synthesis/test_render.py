@@ -101,7 +101,7 @@ def test_swap_relabels_an_old_lesion_in_place():
     host = slab_of(cases[0], 4)
     machine = renderer(cases)
     view = replace(machine.view(cases[0]), case=host)
-    prepared = machine.prepare(view, Order("ground_glass", in_place=True), np.random.default_rng(0))
+    prepared = machine.prepare(view, Order("ground_glass", use="swap"), np.random.default_rng(0))
     drawn = machine.complete([prepared], rngs(0))[0]
     assert host.label_map is not None
     assert drawn.case.label_map is not None
@@ -113,7 +113,7 @@ def test_swap_relabels_an_old_lesion_in_place():
 def test_swap_needs_a_lesion_of_another_class():
     cases = chests()
     with pytest.raises(DataError, match="no lesion of another class"):
-        renderer(cases).render([cases[0]], [Order("solid", in_place=True)], rngs(0))
+        renderer(cases).render([cases[0]], [Order("solid", use="swap")], rngs(0))
 
 
 def test_hosts_outside_the_fold_are_refused():
@@ -182,13 +182,13 @@ def test_carved_surroundings_come_along_and_spare_other_lesions():
 def test_carvemix_swaps_the_whole_lesion():
     cases = chests()
     machine = Renderer(bank_of_cases(cases, fold_of(cases)), CarveMixConfig().build())
-    drawn = machine.render([cases[0]], [Order("ground_glass", in_place=True)], rngs(0))[0]
+    drawn = machine.render([cases[0]], [Order("ground_glass", use="swap")], rngs(0))[0]
     np.testing.assert_array_equal(labels_of(drawn.case) == 2, labels_of(cases[0]) == 1)
 
 
 def test_null_paste_is_healthy_tissue_without_a_label():
     cases = chests()
-    drawn = renderer(cases).render([cases[0]], [Order("solid", null=True)], rngs(4))[0]
+    drawn = renderer(cases).render([cases[0]], [Order("solid", use="null")], rngs(4))[0]
     np.testing.assert_array_equal(labels_of(drawn.case), labels_of(cases[0]))
     new, old = drawn.case.volume.image[0], cases[0].volume.image[0]
     assert (new[drawn.edit_mask] != old[drawn.edit_mask]).mean() > 0.8

@@ -1,0 +1,101 @@
+"""Putting a drawn lesion into its host's grid: blended, labelled, and untouched elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from medaug.core.case import Case, Origin
+from medaug.core.errors import LabelError
+from medaug.core.geometry import Box
+from medaug.core.intensity import CaseScale
+from medaug.core.lesion import Lesion
+from medaug.core.volume import Image, LabelMap, Mask, Volume
+from medaug.lesions.blend import blend
+from medaug.lesions.harmonise import match_noise
+from medaug.lesions.shape import mask_diameter_mm
+from medaug.synthesis.order import Finish, Prepared, Rendered
+
+Slices = tuple[slice, slice, slice]
+
+
+def insert(prepared: Prepared, lesion: Lesion, finish: Finish) -> Rendered:
+    """Blend a lesion into its host and label it.
+
+    Raises:
+        LabelError: If the host has no label map.
+    """
+    host, box = prepared.host, prepared.request.box
+    labels = host.label_map
+    if labels is None:
+        raise LabelError("host has no label map", where=host.case_id)
+    replaced = prepared.request.mask if prepared.order.use == "swap" else None
+    drawn = _within_range(lesion.image, prepared.request.scale)
+    if finish.match_noise:
+        drawn = match_noise(prepared.request.host, drawn, lesion.mask)
+    whole = lesion.mask if replaced is None or lesion.region is None else replaced
+    how = "poisson" if finish.blending == "poisson" else lesion.blending
+    region = _blended_region(lesion, labels.crop(box).labels > 0, replaced)
+    patch, edited = blend(prepared.request.host, drawn, region, prepared.edge, how)
+    patch = _like_host(patch, prepared.request.host)
+    inner, outer = _overlap(box, host.volume.grid.shape)
+    image, new_labels = host.volume.image.copy(), labels.labels.copy()
+    edit_mask = np.zeros(host.volume.grid.shape, dtype=bool)
+    image[(slice(None), *outer)] = patch[(slice(None), *inner)]
+    edit_mask[outer] = edited[inner]
+    if replaced is not None:
+        new_labels[outer][replaced[inner]] = 0
+    if prepared.order.use != "null":
+        new_labels[outer][whole[inner]] = labels.class_names.index(lesion.class_name) + 1
+    centre = _centre_mm(whole, box, host.volume)
+    case = Case(
+        host.case_id,
+        host.patient_id,
+        _with_image(host.volume, image),
+        LabelMap(new_labels, labels.grid, labels.class_names),
+        Origin.SYNTHETIC,
+        prepared.request.scale,  # of the whole host, where this is one slice of it
+        host.volume.grid.nearest_voxel(centre),
+    )
+    diameter = _diameter_mm(whole, host.volume)
+    donors = prepared.request.donor_patient_ids
+    return Rendered(case, edit_mask, centre, diameter, donors, lesion.class_name, how)
+
+
+def _with_image(volume: Volume, image: Image) -> Volume:
+    return Volume(image, volume.grid, volume.unit, volume.channels, volume.spacing_known)
+
+
+def _centre_mm(mask: Mask, box: Box, volume: Volume) -> tuple[float, float, float]:
+    middle = volume.grid.to_mm(np.argwhere(mask).mean(axis=0) + np.array(box.start))
+    return (float(middle[0]), float(middle[1]), float(middle[2]))
+
+
+def _diameter_mm(mask: Mask, volume: Volume) -> float:
+    flat = volume.grid.shape[2] == 1
+    thick = mask if flat or mask.shape[2] > 1 else np.pad(mask, ((0, 0), (0, 0), (0, 1)))
+    return mask_diameter_mm(thick, volume.grid.spacing_mm)
+
+
+def _within_range(drawn: Image, scale: CaseScale) -> Image:
+    """The drawn patch clipped to what the host's map lets through."""
+    tail = (-1, 1, 1, 1)
+    low, high = (np.asarray(v, np.float32).reshape(tail) for v in (scale.low, scale.high))
+    return np.asarray(np.clip(drawn, low, high))
+
+
+def _blended_region(lesion: Lesion, labelled: Mask, replaced: Mask | None) -> Mask:
+    """Where a lesion's image goes: over all that it replaces, and over no other lesion of the host."""
+    region = lesion.mask if lesion.region is None else (lesion.region & ~labelled) | lesion.mask
+    return np.asarray(region if replaced is None else region | replaced)
+
+
+def _like_host(patch: Image, host: Image) -> Image:
+    """The blended patch on whole numbers where the host is, so that fractions do not give the lesion away."""
+    return np.rint(patch) if np.array_equal(host, np.rint(host)) else patch
+
+
+def _overlap(box: Box, shape: tuple[int, int, int]) -> tuple[Slices, Slices]:
+    """Index of the box's part inside the image: within the box, and within the image."""
+    part = box.clipped(shape)
+    inner = [slice(a - s, b - s) for a, b, s in zip(part.start, part.stop, box.start, strict=True)]
+    return (inner[0], inner[1], inner[2]), part.slices
