@@ -145,8 +145,16 @@ class CGAN:
 
     kind: str = "cgan"
 
-    def __init__(self, config: Config, card: GeneratorCard, net: LesionNet, table: FigureTable) -> None:
-        self._config, self._card, self._table = config, card, table
+    def __init__(
+        self,
+        config: Config,
+        card: GeneratorCard,
+        net: LesionNet,
+        table: FigureTable,
+        *,
+        refine: bool = True,
+    ) -> None:
+        self._config, self._card, self._table, self._refine = config, card, table, refine
         self._device, self._layout = pick_device("auto"), memory_format(config.dims)
         self._anchor = _anchor(card.scheme)
         self._net = net.eval().to(device=self._device, memory_format=self._layout)  # type: ignore[call-overload]
@@ -154,7 +162,11 @@ class CGAN:
     @property
     def sha256(self) -> str:
         """Hash of the configuration and the weights."""
-        return generator_sha256(self._config, self._card.weights_sha256)
+        return generator_sha256(self._config, self._card.weights_sha256 if self._refine else "coarse only")
+
+    def coarse_only(self) -> CGAN:
+        """The same without the network: what it is given, to tell what it earns."""
+        return CGAN(self._config, self._card, self._net, self._table, refine=False)
 
     @property
     def card(self) -> GeneratorCard:
@@ -218,6 +230,8 @@ class CGAN:
         figures = at_noise(draft.figures, scan_noise(draft.image, distance))
         source = CoarseInput(figures, self._anchor, draft.noise.fine, draft.noise.broad, texture, covered)
         coarse = draw_coarse(fill(draft.image, zone_of(distance)), distance, source)
+        if not self._refine:
+            return coarse
         told = Conditions(draft.class_index.to(self._device), 1.0, distance.to(self._device))
         drawn = coarse.to(self._device).contiguous(memory_format=self._layout)
         refined: Tensor = drawn + self._net(drawn, told, noise.z, noise.fields)
