@@ -95,7 +95,17 @@ class TrainingError(MedaugError):
 
 @final
 class DivergedError(TrainingError):
-    """A loss is not finite, or a model collapsed."""
+    """A loss is not finite, or grows out of all bounds."""
+
+
+@final
+class CollapsedError(TrainingError):
+    """A generator makes the same lesion again and again."""
+
+
+@final
+class OverfittedError(TrainingError):
+    """A discriminator knows its training lesions by heart and teaches nothing more."""
 
 
 @final

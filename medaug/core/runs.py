@@ -18,7 +18,7 @@ from typing import Literal, Protocol, final
 from medaug import __version__
 from medaug.core.config import Document, Frozen
 from medaug.core.errors import ConfigError
-from medaug.core.storage import storage_error
+from medaug.core.storage import storage_error, write_text_atomic
 
 RUN_FILE = "run.json"
 # A private folder for what a step only needs while it runs; whoever makes it removes it.
@@ -74,6 +74,14 @@ class RunRecord(Document):
         return (self.step, self.config, self.inputs) == (other.step, other.config, other.inputs)
 
 
+class Listener(Protocol):
+    """Who hears every line of a run's log at once, such as a live board."""
+
+    def hear(self, event: str, figures: Mapping[str, float | int | str]) -> None:
+        """One line was logged."""
+        ...
+
+
 @final
 @dataclass(slots=True)
 class RunDir:
@@ -82,6 +90,7 @@ class RunDir:
     path: Path
     record: RunRecord
     resumed: bool
+    listener: Listener | None = None
 
     @property
     def log_path(self) -> Path:
@@ -93,6 +102,17 @@ class RunDir:
         line = json.dumps({"t": round(time.time(), 3), "event": event, **figures})
         with self.log_path.open("a", encoding="utf-8") as handle:
             handle.write(line + "\n")
+        if self.listener is not None:
+            self.listener.hear(event, figures)
+
+    def forget_from(self, step: int) -> None:
+        """Take out of the log what an interrupted training said of this step and later ones: it is said again."""
+        if not self.log_path.is_file():
+            return
+        lines = self.log_path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line).get("step", -1) < step]
+        if len(kept) < len(lines):
+            write_text_atomic(self.log_path, "".join(kept))
 
     def refuse(self) -> None:
         """The step found nothing to keep and cleared what it wrote: any other call may take the folder over."""

@@ -34,6 +34,8 @@ def test_line_holds_where_what_expected_and_hint_on_one_line() -> None:
         (errors.SplitLeakageError, 3),
         (errors.DependencyError, 4),
         (errors.DivergedError, 5),
+        (errors.CollapsedError, 5),
+        (errors.OverfittedError, 5),
         (errors.CheckpointError, 5),
         (errors.GateRefusedError, 6),
         (errors.IdentifierError, 6),
