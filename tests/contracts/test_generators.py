@@ -19,6 +19,14 @@ from tests import made_lesions
 # the smallest training of each kind that learns
 TINY: dict[str, dict[str, object]] = {
     "cgan": {"size": [16, 16], "base": 4, "critic_base": 4, "batch_size": 2, "steps": 2, "device": "cpu"},
+    "diffusion": {
+        "size": [16, 16],
+        "base": 4,
+        "sampling_steps": 3,
+        "batch_size": 2,
+        "steps": 2,
+        "device": "cpu",
+    },
     "vae": {"size": [16, 16], "base": 4, "z_size": 4, "batch_size": 2, "steps": 2, "device": "cpu"},
 }
 
