@@ -32,7 +32,7 @@ from medaug.generators._cgan.learner import CganLearner
 from medaug.generators._cgan.networks import LesionNet
 from medaug.generators._cgan.noise import Noise
 from medaug.generators._cgan.settings import Config, LossWeights
-from medaug.generators._patches.batches import TrainingSet, gather
+from medaug.generators._patches.batches import TrainingSet, gather, held_back
 from medaug.generators._patches.coarse import (
     Anchor,
     CoarseInput,
@@ -261,7 +261,7 @@ def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, se
         DataError: If a class of the bank's table has no lesion.
         DivergedError: If a loss is not finite.
     """
-    training = gather(bank, config, progress)
+    training = gather(bank, config, progress, held_back(bank))
     anchor = _anchor(bank.index.scheme)
     learner = CganLearner(config, training, anchor, seed)
     watched = Watched(learner, run, seed, config.samples_every)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from medaug.core.seeding import SeedTree
 from medaug.engine.checkpoint import State
 from medaug.engine.launch import memory_format, mixed_precision, pick_device
+from medaug.engine.watch import Scores, VitalSigns
 from medaug.generators._cgan import losses
 from medaug.generators._cgan.augment import Distortion
 from medaug.generators._cgan.networks import Critic, LesionNet
@@ -32,9 +33,11 @@ from medaug.generators._patches.coarse import (
     soft_cumulative,
 )
 from medaug.generators._patches.layers import Conditions, initialise, normal
+from medaug.generators._patches.variety import mean_of_known, relative_variety
 
 _BETAS = (0.5, 0.99)
 _SCORE_DECAY = 0.99
+_COMPARED, _JUDGED = 4, 24  # lesions of a class whose variety is measured, lesions whose scores are
 _DIVERSITY = 0.4  # two z shall differ by so much of the lesion's own spread and grain, on average
 
 
@@ -192,6 +195,50 @@ class CganLearner:
             made = self._refine(scene, coarse, noise, self.averaged)
         return torch.cat([batch.image[:1], coarse[:1], made]).float().cpu()
 
+    def vital_signs(self, step: int) -> VitalSigns:
+        """How much lesions in one place vary, and what the discriminator says of lesions it has never seen.
+
+        See :class:`medaug.engine.watch.LivingLearner`.
+        """
+        rng = self._seed.child("signs", step).rng()
+        varieties = [self._variety(number, rng) for number in range(len(self._training.owners))]
+        return VitalSigns(mean_of_known(varieties), self._scores(step, rng))
+
+    def _variety(self, number: int, rng: np.random.Generator) -> float | None:
+        """Of a class: one place, as many draws of figures and noise as real lesions they are compared with."""
+        real = self._training.pick(number, _COMPARED, rng).to(self._device, self._layout)
+        place = real.at(torch.zeros(_COMPARED, dtype=torch.long))
+        donors = self._training.pick(number, _COMPARED, rng).figures.to(self._device)
+        scene = Scene(replace(place, figures=at_noise(donors, place.figures[..., NOISE])), _own(place), 1.0)
+        noise = Noise.draw(self.averaged, _COMPARED, rng).to(self._device)
+        with torch.no_grad():
+            coarse = coarse_of(scene, noise, self._anchor, textured=self._config.coarse == "texture")
+            made = self._refine(scene, coarse, noise, self.averaged)
+        return relative_variety(made.float(), place.distance[:1], real.image, real.distance)
+
+    def _scores(self, step: int, rng: np.random.Generator) -> Scores | None:
+        """Of real lesions held back, of real ones of the same classes it learns from, and of made ones."""
+        if self._training.unseen is None:
+            return None
+        numbers = rng.integers(len(self._training.unseen.image), size=_JUDGED)
+        unseen = self._training.unseen.at(torch.as_tensor(numbers))
+        trained = self._training.alike(unseen, rng).to(self._device, self._layout)
+        scene = Scene(trained, _own(trained), min(1.0, (step + 1) / self._ramp_steps))
+        noise = Noise.draw(self._net, _JUDGED, rng).to(self._device)
+        self._critic.eval()  # else every look would move its spectral norms
+        with torch.no_grad():
+            coarse = coarse_of(scene, noise, self._anchor, textured=self._config.coarse == "texture")
+            made = replace(trained, image=self._refine(scene, coarse, noise, self._net))
+            three = (trained, unseen.to(self._device, self._layout), made)
+            means = [self._mean_score(batch, scene.class_weight) for batch in three]
+        self._critic.train()
+        return Scores(*means)
+
+    def _mean_score(self, batch: Batch, class_weight: float) -> float:
+        told = Conditions(batch.class_index, class_weight, batch.distance)
+        scores, _ = self._critic(batch.image, told, feather(batch.distance))
+        return float(scores.float().mean())
+
     def _parts(self) -> dict[str, LesionNet | Critic | torch.optim.Adam]:
         return {
             "net": self._net,
@@ -284,6 +331,11 @@ class CganLearner:
         with torch.no_grad():
             for kept, now in zip(self.averaged.parameters(), self._net.parameters(), strict=True):
                 kept.lerp_(now, 1 - decay)
+
+
+def _own(batch: Batch) -> Int[Tensor, " B"]:
+    """Every lesion stays what it is."""
+    return torch.arange(len(batch.image), device=batch.image.device)
 
 
 def _partners(

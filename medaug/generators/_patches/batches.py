@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol, final
 
 import numpy as np
@@ -14,12 +15,16 @@ from torch import Tensor
 from medaug.core.errors import DataError
 from medaug.core.lesion import LesionCrop
 from medaug.core.runs import Progress
+from medaug.core.storage import sha256_text
 from medaug.generators._patches.coarse import fill, lesion_figures, soft_cumulative, zone_of
 from medaug.generators._patches.window import Window
 from medaug.generators.base import FEW_LESIONS, LesionLibrary
 
+_Part = tuple[int, str, Tensor, Tensor]  # class, patient, images and distances of a lesion
+
 _CENTRAL = 0.7
 _SMALLEST_VOXELS = 4  # of the network's patch; a lesion or slice below shows nothing to learn
+_MANY_PATIENTS, _HELD_BACK = 36, 12
 
 
 class PatchChoice(Protocol):
@@ -76,6 +81,18 @@ class Batch:
             self.cumulative[numbers],
         )
 
+    @staticmethod
+    def joined(parts: Sequence[Batch]) -> Batch:
+        """Several batches as one."""
+        return Batch(
+            torch.cat([p.image for p in parts]),
+            torch.cat([p.filled for p in parts]),
+            torch.cat([p.distance for p in parts]),
+            torch.cat([p.class_index for p in parts]),
+            torch.cat([p.figures for p in parts]),
+            torch.cat([p.cumulative for p in parts]),
+        )
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -87,12 +104,14 @@ class TrainingSet:
         owners: For each class of the table, for each of its patients, the numbers of the patches.
         edges: (C, E) places at which histograms of lesion voxels are compared, normalised units.
         central: (N,) whether a slice is about as large as its lesion's largest, and not a faint end.
+        unseen: Patches of the patients that were held back, never drawn; None where nobody was.
     """
 
     patches: Batch
     owners: tuple[tuple[Int[np.ndarray, " _"], ...], ...]
     edges: Float[Tensor, "C E"]
     central: Bool[Tensor, " N"]
+    unseen: Batch | None = None
 
     @property
     def shares(self) -> Float[Tensor, " N"]:
@@ -120,6 +139,10 @@ class TrainingSet:
         numbers = [int(rng.choice(order[n % len(order)])) for n in range(count)]
         return self.patches.at(torch.as_tensor(numbers))
 
+    def alike(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """For each sample of a batch a patch of its class, as it is."""
+        return Batch.joined([self.pick(int(number), 1, rng) for number in batch.class_index])
+
     def _turned(self, numbers: Int[np.ndarray, " B"], rng: np.random.Generator) -> Batch:
         """The patches of these numbers, each flipped along every axis or not, and turned where it is square."""
         taken = self.patches.at(torch.as_tensor(numbers))
@@ -136,13 +159,48 @@ class TrainingSet:
         return Batch(image, filled, distance, taken.class_index, taken.figures, taken.cumulative)
 
 
-def gather(bank: LesionLibrary, choice: PatchChoice, progress: Progress) -> TrainingSet:
+def held_back(bank: LesionLibrary) -> frozenset[str]:
+    """Training patients whose lesions a discriminator shall not see, so that one can tell when it memorises.
+
+    One patient in 12, chosen by the hash of the pseudonym, where the bank has at least 36 and every class keeps three
+    quarters of its lesions, and 8 at least; else nobody.
+    """
+    owned: dict[str, Counter[str]] = {}
+    for entry in bank.entries():
+        owned.setdefault(entry.patient_id, Counter())[entry.class_name] += 1
+    if len(owned) < _MANY_PATIENTS:
+        return frozenset()
+    left = Counter(entry.class_name for entry in bank.entries())
+    least = {name: max(FEW_LESIONS, 0.75 * count) for name, count in left.items()}
+    chosen: list[str] = []
+    for patient_id in sorted(owned, key=sha256_text):
+        after = left - owned[patient_id]
+        if all(after[name] >= least[name] for name in owned[patient_id]):
+            chosen.append(patient_id)
+            left = after
+        if len(chosen) == len(owned) // _HELD_BACK:
+            break
+    return frozenset(chosen)
+
+
+def gather(
+    bank: LesionLibrary,
+    choice: PatchChoice,
+    progress: Progress,
+    without: frozenset[str] = frozenset(),
+) -> TrainingSet:
     """Cut the patches of all lesions of a bank.
+
+    Args:
+        bank: The lesions.
+        choice: Size of the patches.
+        progress: Told what is scarce.
+        without: Patients to hold back; see :func:`held_back`.
 
     Raises:
         DataError: If a class of the table has no lesion, or none that is large enough.
     """
-    parts: list[tuple[int, str, Tensor, Tensor]] = []
+    parts: list[_Part] = []
     for number, class_name in enumerate(bank.index.classes):
         entries = bank.entries(class_name)
         if 0 < len(entries) < FEW_LESIONS:
@@ -151,14 +209,19 @@ def gather(bank: LesionLibrary, choice: PatchChoice, progress: Progress) -> Trai
             (number, entry.patient_id, *_patches(bank.crop(entry.lesion_id), choice)) for entry in entries
         ]
         found = [part for part in found if len(part[2])]
-        if not found:
+        if not any(part[1] not in without for part in found):
             raise DataError(
                 f"the bank has no lesion of class {class_name} to learn from",
                 expected=f"some, better {FEW_LESIONS} or more",
                 hint="leave the class out of the labels, or choose another fold",
             )
         parts += found
-    return _joined(parts, len(bank.index.classes))
+    training = _joined([part for part in parts if part[1] not in without], len(bank.index.classes))
+    aside = [part for part in parts if part[1] in without]
+    if not aside:
+        return training
+    progress.say(f"{len(without)} patients are held back, to tell when the discriminator only memorises")
+    return replace(training, unseen=_joined(aside, len(bank.index.classes)).patches)
 
 
 def _patches(crop: LesionCrop, choice: PatchChoice) -> tuple[Tensor, Tensor]:
@@ -172,7 +235,7 @@ def _patches(crop: LesionCrop, choice: PatchChoice) -> tuple[Tensor, Tensor]:
     return images[keep], distances[keep]
 
 
-def _joined(parts: list[tuple[int, str, Tensor, Tensor]], classes: int) -> TrainingSet:
+def _joined(parts: list[_Part], classes: int) -> TrainingSet:
     image = torch.cat([part[2] for part in parts])
     distance = torch.cat([part[3] for part in parts])
     edges = _histogram_edges(image, distance)

@@ -14,8 +14,10 @@ from medaug.core.runs import RunDir
 from medaug.core.seeding import SeedTree
 from medaug.core.storage import atomic_path
 from medaug.engine.checkpoint import State
+from medaug.engine.watch import LivingLearner, VitalSigns
 
 SAMPLES = "samples.png"
+EARLIER = "samples"  # folder of the same at several steps
 
 _SCALE = 2
 
@@ -78,12 +80,19 @@ class Watched:
         """One step, and a picture now and then."""
         figures = self._learner.train_step(step)
         if (step + 1) % self._every == 0:
-            self.picture()
+            self.picture(step + 1)
         return figures
 
-    def picture(self) -> None:
-        """Write the samples of the kept weights."""
-        write_sheet(self._run.path / SAMPLES, self._learner.samples(self._seed), self._learner.shown)
+    def picture(self, steps: int | None = None) -> None:
+        """Write the samples of the kept weights; with a number of steps also one that later ones do not replace."""
+        rows, shown = self._learner.samples(self._seed), self._learner.shown
+        write_sheet(self._run.path / SAMPLES, rows, shown)
+        if steps is not None:
+            write_sheet(self._run.path / EARLIER / f"step_{steps:06d}.png", rows, shown)
+
+    def vital_signs(self, step: int) -> VitalSigns:
+        """The learner's, where it can tell them."""
+        return self._learner.vital_signs(step) if isinstance(self._learner, LivingLearner) else VitalSigns()
 
     def state(self) -> State:
         """The learner's."""

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from medaug.core.errors import DataError
 from medaug.core.runs import NoProgress
 from medaug.generators._cgan.settings import Config
-from medaug.generators._patches.batches import TrainingSet, gather
+from medaug.generators._patches.batches import TrainingSet, gather, held_back
 from tests import made_lesions
 
 
@@ -49,3 +50,36 @@ def test_slices_are_limited_and_a_volume_is_one_patch() -> None:
     assert len(few.patches.image) == 8
     deep = gather(bank, Config(dims=3, size=(16, 16, 8)), NoProgress())
     assert deep.patches.image.shape == (4, 1, 16, 16, 8)
+
+
+def test_few_patients_are_all_learnt_from() -> None:
+    assert held_back(made_lesions.bank(20, 20)) == frozenset()
+
+
+def test_of_many_patients_some_are_held_back_but_none_of_a_scarce_class() -> None:
+    bank = made_lesions.bank(72, 6)  # two lesions a patient
+    aside = held_back(bank)
+    assert len(aside) == 3
+    assert aside == held_back(bank)
+    owners = {name: {entry.patient_id for entry in bank.entries(name)} for name in bank.index.classes}
+    assert aside <= owners["faint"] - owners["bright"]
+
+
+def test_lesions_held_back_are_never_drawn() -> None:
+    bank = made_lesions.bank(6, 6)
+    whole = gather(bank, Config(size=(16, 16)), NoProgress())
+    part = gather(bank, Config(size=(16, 16)), NoProgress(), frozenset({"patient_000"}))
+    assert part.unseen is not None
+    assert whole.unseen is None
+    assert len(part.patches.image) + len(part.unseen.image) == len(whole.patches.image)
+    assert not part.unseen.class_index.any()
+    assert [len(patients) for patients in part.owners] == [2, 3]
+    for image in part.unseen.image:
+        assert not any(torch.equal(image, other) for other in part.patches.image)
+    alike = part.alike(part.unseen, np.random.default_rng(0))
+    assert torch.equal(alike.class_index, part.unseen.class_index)
+
+
+def test_a_class_of_patients_held_back_alone_is_refused() -> None:
+    with pytest.raises(DataError, match="no lesion of class bright"):
+        gather(made_lesions.bank(4, 2), Config(size=(16, 16)), NoProgress(), frozenset({"patient_002"}))
