@@ -8,7 +8,7 @@ also make a case that is nobody's (origin ``synthetic``), from label maps alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, cast, final, runtime_checkable
 
@@ -104,17 +104,12 @@ class Translator(Protocol):
 class Inventor(Protocol):
     """A translator that can also make cases that are nobody's scan."""
 
-    @property
-    def sources_per_case(self) -> int:
-        """Cases of training patients whose label maps go into one made label map."""
-        ...
-
-    def invent(self, sources: Sequence[Case], class_name: str, rng: np.random.Generator) -> Case:
-        """A case with a new lesion of the class and no voxel of the sources' images.
+    def invent(self, source: Case, class_name: str, rng: np.random.Generator) -> Case:
+        """A case with a new lesion of the class, laid out after a training patient's label map; none of its voxels.
 
         Raises:
             ConfigError: If the class is not in the translator's table.
-            CheckpointError: If a source has another unit or other channels than the training cases.
+            CheckpointError: If the source has another unit or other channels than the training cases.
             DataError: If the label map has no room for a lesion.
         """
         ...

@@ -1,0 +1,1 @@
+"""Parts of the label-map-conditioned generator; its public face is ``medaug/translators/whole_image.py``."""
