@@ -47,11 +47,13 @@ class LesionEntry(Frozen):
     spacing: Literal["known", "nominal"]
     voxels: int = Field(ge=1)
     volume_mm3: float = Field(gt=0, description="from the affine, also where that is nominal")
-    diameter_mm: float = Field(gt=0, description="of the ball of equal volume, from the affine")
+    diameter_mm: float = Field(
+        gt=0, description="of the ball of equal volume; in an image of one slice, of the disc of equal area"
+    )
     centre_index: tuple[float, float, float]
     centre_relative: tuple[float, float, float] = Field(description="centre over image shape, 0..1")
     centre_in_body: tuple[float, float, float] | None = Field(
-        description="centre over the box around the body, 0..1; null where no body was found"
+        description="centre over the box around the body, 0..1; null where the image cuts the body off in plane"
     )
     slices_relative: tuple[float, float] = Field(
         description="first and past-the-last slice over image slices"
@@ -61,6 +63,9 @@ class LesionEntry(Frozen):
     )
     edge_margin_mm: float | None = Field(
         default=None, description="in plane, from the lesion's outermost voxel to that edge"
+    )
+    organ_share: float | None = Field(
+        default=None, description="of the lesion in the lung (HU) or brain; null where the image shows none"
     )
     mean: tuple[float, ...] = Field(description="inside the lesion, normalised units, a channel each")
     std: tuple[float, ...]

@@ -4,35 +4,23 @@ from __future__ import annotations
 
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import final
 
 import numpy as np
-from jaxtyping import Integer
-from scipy import ndimage
 
 from medaug.core.case import Case, CaseRecord, Manifest, Origin
 from medaug.core.errors import DataError, SplitLeakageError, UnreadableError
-from medaug.core.geometry import Box
 from medaug.core.intensity import CaseScale, IntensityScheme
 from medaug.core.lesion import BankIndex, LesionCrop, LesionEntry
 from medaug.core.runs import Progress
 from medaug.core.splits import Fold, guard_training
 from medaug.core.storage import atomic_path, sha256_text
-from medaug.core.volume import Mask
 from medaug.io.dataset import load_case
-from medaug.lesions.place import Body
-from medaug.lesions.shape import ball_diameter_mm
-from medaug.lesions.texture import describe_texture
+from medaug.lesions.cut import cut_lesions
 
 INDEX = "bank.json"
-_CROPS = "crops"
-_CONNECTED = np.ones((3, 3, 3), dtype=bool)
-_SMALLEST_VOXELS = 3
-_CONTEXT = 2
-_IN_PLANE_VOXELS = 64
-_RING_VOXELS = (2.0, 6.0)
 _CACHE_BYTES = 384 << 20
 
 
@@ -246,168 +234,6 @@ def _index(
         scheme=scheme,
         entries=tuple(entries),
     )
-
-
-def cut_lesions(case: Case, scheme: IntensityScheme, fold: int = 0) -> Iterator[LesionCrop]:
-    """Every lesion of a case: 26-connected components of one class, of at least three voxels.
-
-    Args:
-        case: A labelled case.
-        scheme: How it is normalised.
-        fold: Index of the fold in whose training part the patient is.
-
-    Raises:
-        DataError: If the case has another unit or other channels than the scheme.
-    """
-    if (case.volume.unit, case.volume.channels) != (scheme.unit, scheme.channels):
-        raise DataError(
-            f"holds {', '.join(case.volume.channels)} in {case.volume.unit}",
-            where=case.case_id,
-            expected=f"{', '.join(scheme.channels)} in {scheme.unit}",
-            hint="put each modality in a dataset of its own",
-        )
-    if case.label_map is None or not case.label_map.labels.any():
-        return
-    scale = scheme.case_scale(case.volume)
-    cutter = _Cutter(case, scale, Body.of(case.volume), fold)
-    present = set(np.unique(case.label_map.labels).tolist())
-    for number, class_name in enumerate(case.label_map.class_names, start=1):
-        if number not in present:
-            continue
-        components, _ = ndimage.label(case.label_map.labels == number, _CONNECTED)
-        sizes = np.bincount(components.ravel())
-        for part, found in enumerate(ndimage.find_objects(components), start=1):
-            if sizes[part] >= _SMALLEST_VOXELS:
-                name = f"{case.case_id}_{number}_{part:03d}"
-                yield cutter.cut(components, part, found, class_name, name)
-
-
-@final
-class _Cutter:
-    """Cuts lesions out of one case."""
-
-    def __init__(self, case: Case, scale: CaseScale, body: Body, fold: int) -> None:
-        self._case, self._scale, self._body, self._fold = case, scale, body, fold
-        self._frame = Box.around(body.edge > 0) if body.edge.any() else None
-
-    def cut(
-        self,
-        components: Integer[np.ndarray, "I J K"],
-        part: int,
-        found: tuple[slice, slice, slice],
-        class_name: str,
-        lesion_id: str,
-    ) -> LesionCrop:
-        """The lesion of component number ``part``, which lies in the box ``found``."""
-        box = self._context(found)
-        labels = self._labels()[box.slices]
-        mask = components[box.slices] == part
-        image = np.ascontiguousarray(self._case.volume.image[(slice(None), *box.slices)])
-        others = (labels > 0) & ~mask
-        entry = self._describe(box, image, mask, others, (lesion_id, class_name))
-        return LesionCrop(entry, image, mask, others, self._scale)
-
-    def _labels(self) -> Integer[np.ndarray, "I J K"]:
-        if self._case.label_map is None:
-            raise DataError("has no labels", where=self._case.case_id)
-        return self._case.label_map.labels
-
-    def _context(self, found: tuple[slice, slice, slice]) -> Box:
-        """Twice the lesion's extent around it, and at least 64 voxels in plane, inside the image."""
-        extent = [s.stop - s.start for s in found]
-        in_plane = max(_IN_PLANE_VOXELS, _CONTEXT * max(extent[:2]))
-        centre = (
-            (found[0].start + found[0].stop) // 2,
-            (found[1].start + found[1].stop) // 2,
-            (found[2].start + found[2].stop) // 2,
-        )
-        return Box.centred(centre, (in_plane, in_plane, _CONTEXT * extent[2])).clipped(
-            self._case.volume.grid.shape
-        )
-
-    def _describe(
-        self, box: Box, image: np.ndarray, mask: Mask, others: Mask, names: tuple[str, str]
-    ) -> LesionEntry:
-        grid = self._case.volume.grid
-        inside = self._scale.normalise(image[:, mask])
-        ring = self._scale.normalise(image[:, self._ring(box, mask, others)])
-        low, median, high = np.percentile(ring, (25.0, 50.0, 75.0), axis=1)
-        centre = np.argwhere(mask).mean(axis=0) + np.array(box.start)
-        volume = int(mask.sum()) * grid.voxel_mm3
-        return LesionEntry(
-            lesion_id=names[0],
-            case_id=self._case.case_id,
-            patient_id=self._case.patient_id,
-            fold=self._fold,
-            class_name=names[1],
-            crop_path=f"{_CROPS}/{names[0]}.npz",
-            spacing_mm=grid.spacing_mm,
-            spacing="known" if self._case.volume.spacing_known else "nominal",
-            voxels=int(mask.sum()),
-            volume_mm3=volume,
-            diameter_mm=ball_diameter_mm(volume),
-            centre_index=_triple(centre),
-            centre_relative=_triple((centre + 0.5) / np.array(grid.shape)),
-            centre_in_body=self._in_body(centre),
-            slices_relative=self._slices(box, mask),
-            boundary_distance_mm=self._depth_mm(centre),
-            edge_margin_mm=self._margin_mm(box, mask),
-            mean=_figures(inside.mean(axis=1)),
-            std=_figures(inside.std(axis=1)),
-            ring_mean=_figures(ring.mean(axis=1)),
-            ring_std=_figures(ring.std(axis=1)),
-            ring_low=_figures(low),
-            ring_median=_figures(median),
-            ring_high=_figures(high),
-            texture=tuple(
-                describe_texture(channel, mask, grid.spacing_mm) for channel in self._scale.normalise(image)
-            ),
-            texture_native=tuple(
-                describe_texture(channel, mask, grid.spacing_mm, unit)
-                for channel, unit in zip(image, self._scale.factor, strict=True)
-            ),
-        )
-
-    def _ring(self, box: Box, mask: Mask, others: Mask) -> Mask:
-        """Tissue 2 to 6 in-plane voxels off the lesion, inside the body and off other lesions."""
-        spacing = np.array(self._case.volume.grid.spacing_mm)
-        distance = ndimage.distance_transform_edt(~mask, sampling=spacing / spacing[:2].min())
-        near = (distance >= _RING_VOXELS[0]) & (distance <= _RING_VOXELS[1])
-        for ring in (near & ~others & (self._body.edge[box.slices] > 0), near, ~mask, mask):
-            if ring.any():
-                return np.asarray(ring)
-        return mask
-
-    def _in_body(self, centre: np.ndarray) -> tuple[float, float, float] | None:
-        """Where the lesion's centre is in the box around the body."""
-        if self._frame is None:
-            return None
-        return _triple((centre + 0.5 - np.array(self._frame.start)) / np.array(self._frame.shape))
-
-    def _slices(self, box: Box, mask: Mask) -> tuple[float, float]:
-        """Where the lesion begins and ends along K, as shares of the image."""
-        hits = np.flatnonzero(mask.any(axis=(0, 1))) + box.start[2]
-        slices = self._case.volume.grid.shape[2]
-        return (round(float(hits[0]) / slices, 4), round(float(hits[-1] + 1) / slices, 4))
-
-    def _margin_mm(self, box: Box, mask: Mask) -> float | None:
-        """In-plane distance from the edge of the body to the nearest lesion voxel; None where there is no edge."""
-        voxels = int(self._body.edge[box.slices][mask].min())
-        return None if voxels == 255 else voxels * min(self._case.volume.grid.spacing_mm[:2])
-
-    def _depth_mm(self, centre: np.ndarray) -> float | None:
-        """In-plane distance from the lesion's centre to the edge of the body; None where the slice shows none."""
-        i, j, k = (round(float(v)) for v in centre)
-        voxels = int(self._body.edge[i, j, k])
-        return None if voxels == 255 else voxels * min(self._case.volume.grid.spacing_mm[:2])
-
-
-def _triple(values: np.ndarray) -> tuple[float, float, float]:
-    return (round(float(values[0]), 4), round(float(values[1]), 4), round(float(values[2]), 4))
-
-
-def _figures(values: np.ndarray) -> tuple[float, ...]:
-    return tuple(round(float(value), 5) for value in values)
 
 
 def _size(crop: LesionCrop) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.lesion import LesionEntry
 from medaug.lesions.bank import Bank
-from medaug.lesions.place import TissuePrior
+from medaug.lesions.prior import TissuePrior
 
 _NEAREST = 5  # donors to choose from for a wanted diameter
 

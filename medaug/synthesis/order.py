@@ -11,7 +11,7 @@ from medaug.core.lesion import Blending, LesionRequest
 from medaug.core.plan import Use
 from medaug.core.volume import Mask
 from medaug.lesions.blend import Feather
-from medaug.lesions.place import Body
+from medaug.lesions.body import Body
 
 
 @final

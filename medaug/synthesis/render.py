@@ -13,7 +13,8 @@ from medaug.core.intensity import CaseScale
 from medaug.core.lesion import Generator, Lesion
 from medaug.core.volume import LabelMap
 from medaug.lesions.bank import Bank
-from medaug.lesions.place import Body, HostTissue, map_tissue
+from medaug.lesions.body import Body
+from medaug.lesions.place import HostTissue, map_tissue
 from medaug.synthesis.donors import Donors
 from medaug.synthesis.insert import insert
 from medaug.synthesis.order import Finish, HostView, Order, Prepared, Rendered
@@ -55,6 +56,16 @@ class Renderer:
     def bank(self) -> Bank:
         """The bank it draws from."""
         return self._bank
+
+    @property
+    def donors(self) -> Donors:
+        """The bank's lesions by class."""
+        return self._donors
+
+    @property
+    def finish(self) -> Finish:
+        """How lesions are put into their hosts."""
+        return self._finish
 
     @property
     def generator(self) -> Generator:

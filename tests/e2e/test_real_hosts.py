@@ -14,7 +14,7 @@ from medaug.core.volume import LabelMap, Unit, Volume
 from medaug.generators.copy_paste import Config
 from medaug.io.nifti import read_label, read_nifti
 from medaug.lesions.bank import bank_of_cases
-from medaug.lesions.place import Body
+from medaug.lesions.body import Body
 from medaug.synthesis.render import Renderer
 from medaug.synthesis.source import StreamingSource, StreamOptions
 from tests.small_cases import fold_of, labels_of

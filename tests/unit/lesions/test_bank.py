@@ -16,7 +16,8 @@ from medaug.core.intensity import IntensityScheme
 from medaug.core.runs import NoProgress
 from medaug.core.volume import LabelMap
 from medaug.io.dataset import CaseFacts, write_case
-from medaug.lesions.bank import INDEX, Bank, bank_of_cases, build_bank, cut_lesions
+from medaug.lesions.bank import INDEX, Bank, bank_of_cases, build_bank
+from medaug.lesions.cut import cut_lesions
 from tests.small_cases import CLASSES, chest, fold_of, head
 
 
@@ -174,3 +175,22 @@ def test_unfinished_and_damaged_banks_are_refused(tmp_path):
         Bank.open(tmp_path / "bank").crop(index.entries[0].lesion_id)
     with pytest.raises(DataError, match="no such lesion"):
         Bank.open(tmp_path / "bank").crop("nothing")
+
+
+def test_a_lesion_of_a_flat_image_is_measured_as_a_disc_and_has_a_share_in_the_organ():
+    case = chest(1, ("ground_glass",))
+    slab = replace(case, volume=case.volume.crop(Box((0, 0, 4), (72, 64, 5))), label_map=None)
+    assert case.label_map is not None
+    slab = replace(slab, label_map=case.label_map.crop(Box((0, 0, 4), (72, 64, 5))))
+    (entry,) = bank_of_cases([slab], fold_of([slab])).entries()
+    assert entry.diameter_mm == pytest.approx(np.sqrt(4 / np.pi * entry.voxels))
+    assert entry.organ_share == 1.0
+
+
+def test_an_image_that_cuts_the_body_off_tells_no_place_in_it():
+    case = chest(1)
+    assert case.label_map is not None
+    box = Box((12, 12, 0), (60, 52, 8))
+    part = replace(case, volume=case.volume.crop(box), label_map=case.label_map.crop(box))
+    (entry,) = bank_of_cases([part], fold_of([part])).entries()
+    assert entry.centre_in_body is None

@@ -10,12 +10,14 @@ import pytest
 from scipy import ndimage
 
 from medaug.core.case import Case
-from medaug.core.errors import DataError
+from medaug.core.errors import ConfigError, DataError
 from medaug.core.geometry import Box
 from medaug.core.intensity import IntensityScheme
 from medaug.core.volume import Volume
 from medaug.lesions.bank import bank_of_cases
-from medaug.lesions.place import Body, TissuePrior, find_site, map_tissue, require_room
+from medaug.lesions.body import Body
+from medaug.lesions.place import find_like, find_site, map_tissue, require_room
+from medaug.lesions.prior import TissuePrior
 from tests.small_cases import SHAPE, chest, fold_of, head
 
 
@@ -37,20 +39,6 @@ def ball(radius: float, slices: int = 3) -> np.ndarray:
 def lungs():
     i, j, _ = np.indices(SHAPE)
     return np.any([((i - s) / 12) ** 2 + ((j - 32) / 20) ** 2 < 1 for s in (21, 51)], axis=0)
-
-
-def test_body_has_the_lungs_and_not_the_air():
-    body = Body.of(chest(1).volume)
-    assert body.mask[lungs()].all()
-    assert not body.mask[0, 0].any()
-    assert body.edge.max() < 255
-    assert body.slice_at(2).span == pytest.approx((0.25, 0.375))
-
-
-def test_body_without_an_edge_is_marked():
-    volume = chest(1).volume
-    middle = volume.crop(Box((30, 26, 0), (42, 38, 8)))
-    assert (Body.of(middle).edge == 255).all()
 
 
 def test_allowed_tissue_is_lung_off_the_lesions():
@@ -115,10 +103,10 @@ def test_host_without_the_organ_is_refused():
     image = np.where(case.volume.image < -500, np.float32(40.0), case.volume.image)
     v = case.volume
     solid = replace(case, volume=Volume(image, v.grid, v.unit, v.channels))
-    with pytest.raises(DataError, match="no tissue suits the class"):
+    with pytest.raises(DataError, match="no tissue of the kind that lesions of class solid sit in"):
         find_site(tissue_of(solid), ball(2), np.random.default_rng(0))
 
-    with pytest.raises(DataError, match="no tissue suits the class"):
+    with pytest.raises(DataError, match="no tissue of the kind that lesions of class solid sit in"):
         require_room(tissue_of(solid), None)
 
 
@@ -126,7 +114,7 @@ def test_room_is_judged_before_a_shape_is_drawn():
     tissue = tissue_of(chest(6))
     require_room(tissue, None)
     require_room(tissue, 20.0)
-    with pytest.raises(DataError, match=r"no healthy tissue has room for a lesion of 70\.0 mm"):
+    with pytest.raises(DataError, match=r"a lesion of 70\.0 mm is larger than the tissue for class solid"):
         require_room(tissue, 70.0)
 
 
@@ -155,3 +143,81 @@ def test_one_lesion_is_enough_to_find_places_in_other_patients(number):
     first, last = (round(share * SHAPE[2]) for share in entry.slices_relative)
     thicker = ball(3, last - first + 1)  # by one slice than the only lesion that is known
     assert find_site(tissue, thicker, np.random.default_rng(0))
+
+
+def known_at(place, depth_mm, count=40):
+    """That many lesions at one place of the body."""
+    case = chest(1)
+    (entry, *_) = bank_of_cases([case], fold_of([case])).entries("solid")
+    known = {"centre_in_body": place, "boundary_distance_mm": depth_mm, "edge_margin_mm": None}
+    return [entry.model_copy(update=known)] * count
+
+
+def sites_of(tissue, draws=60):
+    return np.array([find_site(tissue, ball(2), np.random.default_rng(seed)) for seed in range(draws)])
+
+
+def test_sites_gather_where_the_banks_lesions_are_and_spread_where_few_are_known():
+    left = (0.27, 0.3, 0.5)
+    many = sites_of(tissue_of(chest(6, ()), TissuePrior.learn(known_at(left, None))))
+    few = sites_of(tissue_of(chest(6, ()), TissuePrior.learn(known_at(left, None, 1))))
+    assert (many[:, 0] < 36).mean() > 0.85
+    assert 0.3 < (few[:, 0] < 36).mean() < 0.75
+    assert many[:, 1].mean() < few[:, 1].mean() - 1.5
+
+
+@pytest.mark.parametrize(("depth_mm", "low", "high"), [(13.0, 10.0, 16.5), (21.0, 18.0, 25.0)])
+def test_sites_keep_the_depth_of_the_banks_lesions(depth_mm, low, high):
+    tissue = tissue_of(chest(6, ()), TissuePrior.learn(known_at(None, depth_mm)))
+    depths = tissue.body.edge[tuple(sites_of(tissue).T)]
+    assert low < np.median(depths) < high
+
+
+def test_lesions_of_an_organ_stay_in_it_and_a_host_without_it_is_named():
+    learnt = TissuePrior.learn([e.model_copy(update={"organ_share": 1.0}) for e in known_at(None, None)])
+    assert learnt.in_organ
+    tissue = tissue_of(chest(6, ()), learnt)
+    assert tissue.body.organ is not None
+    assert not (tissue.allowed & ~tissue.body.organ).any()
+    case = chest(6, ())
+    solid = np.where(case.volume.image < -500, np.float32(40.0), case.volume.image)
+    with pytest.raises(DataError, match="no lung is to be seen, where lesions of class solid sit"):
+        require_room(tissue_of(replace(case, volume=replace(case.volume, image=solid)), learnt), None)
+
+
+def test_a_labelled_organ_is_kept_to_and_is_no_lesion():
+    case = chest(6, ())
+    assert case.label_map is not None
+    labels = np.where(lungs() & (np.indices(SHAPE)[0] > 36), 2, 0).astype(np.uint8)
+    case = replace(case, label_map=replace(case.label_map, labels=labels))
+    scale = IntensityScheme.for_volume(case.volume).case_scale(case.volume)
+    tissue = map_tissue(case, scale, Body.of(case.volume), prior(), within="ground_glass")
+    assert (sites_of(tissue, 10)[:, 0] > 36).all()
+    with pytest.raises(ConfigError, match="brain cannot be found"):
+        map_tissue(case, scale, Body.of(case.volume), prior(), within="brain")
+
+
+def test_bone_is_no_place():
+    case = chest(6, ())
+    image = case.volume.image.copy()
+    image[0, ::4, ::4] = 700.0  # a fine lattice of bone in lung that looks right else
+    bony = replace(case, volume=replace(case.volume, image=image))
+    tissue = tissue_of(bony, replace(prior(), high=(2.0,), site_high=(2.0,)))
+    with pytest.raises(DataError, match="no healthy tissue has room"):
+        find_site(tissue, ball(4), np.random.default_rng(0))
+
+
+def test_a_host_full_of_lesions_has_no_place():
+    case = chest(6)
+    assert case.label_map is not None
+    full = replace(case, label_map=replace(case.label_map, labels=np.ones(SHAPE, np.uint8)))
+    with pytest.raises(DataError, match="no place off other lesions"):
+        require_room(tissue_of(full), None)
+
+
+def test_the_place_most_like_another_is_another():
+    tissue = tissue_of(chest(6, ()))
+    site = find_site(tissue, ball(3), np.random.default_rng(0))
+    like = find_like(tissue, ball(3), site, np.random.default_rng(1))
+    assert like != site
+    assert lungs()[like]

@@ -11,7 +11,7 @@ from scipy import ndimage
 from medaug.core.errors import DataError
 from medaug.core.geometry import Box
 from medaug.core.intensity import IntensityScheme
-from medaug.lesions.bank import cut_lesions
+from medaug.lesions.cut import cut_lesions
 from medaug.lesions.shape import DrawnShape, ShapeTarget, draw_shape, fit_texture, mask_diameter_mm
 from tests.small_cases import chest
 
