@@ -1,4 +1,4 @@
-"""Commands that make lesions and judge them: bank, fit, explore, synthesize, assess."""
+"""Commands that make lesions and whole cases, and judge them: bank, fit, explore, synthesize, translate, assess."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BankOption = Annotated[
 
 def add_commands(app: typer.Typer) -> None:
     """Register this file's commands."""
-    for command in (bank, fit, explore, synthesize, assess):
+    for command in (bank, fit, explore, synthesize, translate, assess):
         app.command()(command)
 
 
@@ -150,6 +150,42 @@ def synthesize(
         diameter_mm=_range(diameter_mm), strict=strict, dry_run=dry_run,
     )  # fmt: skip
     call(workflow.synthesize, options, as_json=as_json)
+
+
+def translate(
+    *,
+    dataset: DatasetArgument,
+    translator: Annotated[
+        Path, typer.Option("--with", metavar="RUN", help="Run folder of `medaug fit` with a translator.")
+    ],
+    out: OutOption,
+    fold: FoldOption = 0,
+    seed: SeedOption = 0,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, help="Cases to make; default: one a training case.")
+    ] = None,
+    per_class: Annotated[
+        list[str] | None,
+        typer.Option("--per-class", help="CLASS=COUNT; may be repeated; for whole_image."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make whole cases: finer slices, another scanner's look, or images of label maps that are nobody's.
+
+    Example: `medaug translate dataset --with runs/whole --fold 0 --out runs/made --per-class ground_glass=20`
+    """
+    from medaug.workflows import translate as workflow
+
+    options = workflow.TranslateOptions(
+        dataset=dataset,
+        translator=translator,
+        out=out,
+        fold=fold,
+        seed=seed,
+        count=count,
+        per_class=tuple(per_class or ()),
+    )
+    call(workflow.translate, options, as_json=as_json)
 
 
 def assess(

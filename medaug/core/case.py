@@ -17,6 +17,7 @@ from medaug.core.results import Finding
 from medaug.core.storage import sha256_text
 from medaug.core.volume import LabelMap, Unit, Volume
 
+_LONGEST_ID = 64
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,63}$"
 
 
@@ -197,6 +198,13 @@ class CaseSource(Protocol):
     def donor_patient_ids(self) -> frozenset[str]:
         """Every patient whose voxels or statistics may be in a drawn case."""
         ...
+
+
+def marked_id(case_id: str, mark: str) -> str:
+    """The id of what was made of a case; a long one is cut, with a hash so that it stays its own."""
+    if len(case_id) + len(mark) <= _LONGEST_ID:
+        return case_id + mark
+    return f"{case_id[: _LONGEST_ID - len(mark) - 9]}_{sha256_text(case_id)[:8]}{mark}"
 
 
 _MAKE_ONE = "make one with `medaug ingest FOLDER --out DATASET`"

@@ -104,6 +104,11 @@ class Translator(Protocol):
 class Inventor(Protocol):
     """A translator that can also make cases that are nobody's scan."""
 
+    @property
+    def lesions(self) -> tuple[str, ...]:
+        """Classes whose lesions it draws."""
+        ...
+
     def invent(self, source: Case, class_name: str, rng: np.random.Generator) -> Case:
         """A case with a new lesion of the class, laid out after a training patient's label map; none of its voxels.
 

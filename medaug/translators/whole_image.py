@@ -134,6 +134,11 @@ class WholeImage:
         """Hash of the configuration and the weights."""
         return translator_sha256(self._card)
 
+    @property
+    def lesions(self) -> tuple[str, ...]:
+        """Classes whose lesions it draws."""
+        return self._table.lesions
+
     def label(self, case: Case) -> LabelMap:
         """The label map that the network is told for a case, on the network's grid.
 

@@ -18,6 +18,7 @@ from medaug.core.case import (
     FindingsFile,
     Manifest,
     Origin,
+    marked_id,
     read_manifest,
 )
 from medaug.core.config import Document, Frozen, read_yaml
@@ -26,7 +27,7 @@ from medaug.core.plan import AugmentedCopy, write_lines
 from medaug.core.results import Finding, Summary
 from medaug.core.runs import Progress, RunDir, finished, open_run
 from medaug.core.seeding import SeedTree
-from medaug.core.storage import clear_leftovers, require_free_space, sha256_text
+from medaug.core.storage import clear_leftovers, require_free_space
 from medaug.core.wording import counted
 from medaug.engine.warp import Resampling
 from medaug.ingest.checks import check_readable
@@ -36,7 +37,6 @@ from medaug.transforms import Dims, PolicyAugment, change_case, draw_case, read_
 from medaug.transforms.base import TransformConfig, parse_transforms
 
 _WRITTEN = "written"
-_LONGEST_ID = 64
 
 
 @final
@@ -284,10 +284,7 @@ def _write_copy(job: _Job, case: Case, record: CaseRecord, number: int, out: Pat
 
 def copy_id(case_id: str, number: int) -> str:
     """The id of a copy; a long id of a case is cut, with a hash so that it stays its own."""
-    suffix = f"_aug_{number:02d}"
-    if len(case_id) + len(suffix) <= _LONGEST_ID:
-        return case_id + suffix
-    return f"{case_id[: _LONGEST_ID - len(suffix) - 9]}_{sha256_text(case_id)[:8]}{suffix}"
+    return marked_id(case_id, f"_aug_{number:02d}")
 
 
 def _digests(record: CaseRecord) -> tuple[str, ...]:
