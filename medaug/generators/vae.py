@@ -1,9 +1,9 @@
 """``vae``: a class-conditional variational autoencoder of lesions inside the context of their hosts.
 
 The zone of the lesion is emptied and filled from the tissue around it; the decoder draws a lesion of a class, in a
-mask, for a latent code, into what is left. Codes come from the standard normal (new lesions), from the encoder (a
-lesion denoised, two lesions with all that lies between them), or from a walk along a named direction (size,
-contrast, sharpness). One definition serves 2D and 3D; all channels share one code.
+mask, for a latent code, into what is left. Codes come from the spread of the training codes of a class (new lesions),
+from the encoder (a lesion denoised, two lesions with all that lies between them), or from a walk along a named
+direction (size, contrast, sharpness). One definition serves 2D and 3D; all channels share one code.
 
 Beta, the price of the Kullback-Leibler divergence, rises linearly from 0 over the first ``warm_up`` of the steps,
 so that the decoder learns to listen to the code before silence is cheaper; ``free_bits`` of each dimension cost
@@ -20,27 +20,35 @@ from typing import cast, final
 import numpy as np
 import torch
 from jaxtyping import Float
-from pydantic import ValidationError
 from torch import Tensor
 
-from medaug.core.errors import CheckpointError, ConfigError
+from medaug.core.errors import CheckpointError
 from medaug.core.lesion import Lesion, LesionCrop, LesionRequest
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
 from medaug.core.volume import Image
-from medaug.engine.checkpoint import State, load_checkpoint, save_checkpoint
+from medaug.engine.checkpoint import save_checkpoint
 from medaug.engine.launch import memory_format, pick_device
 from medaug.engine.loop import fit_loop
 from medaug.generators._patches.batches import TrainingSet, gather
-from medaug.generators._patches.coarse import GRAIN, NOISE, bands, scan_noise, zone_of
+from medaug.generators._patches.coarse import GRAIN, NOISE, bands, scan_noise, smooth, zone_of
 from medaug.generators._patches.layers import normal
 from medaug.generators._patches.pictures import Watched, write_sheet
-from medaug.generators._patches.weights import state_sha256
+from medaug.generators._patches.serving import (
+    HINT,
+    card_of,
+    changed,
+    check_channels,
+    class_number,
+    fill_net,
+    read_run,
+)
 from medaug.generators._patches.window import Window
-from medaug.generators._vae.directions import ATTRIBUTES, Attribute, Directions, attributes, regress
+from medaug.generators._vae.directions import ATTRIBUTES, Attribute, Directions, attributes, log_size
 from medaug.generators._vae.learner import VaeLearner
 from medaug.generators._vae.networks import LesionVae, Place
-from medaug.generators._vae.scenes import Scene, Walk, resized_scene
+from medaug.generators._vae.prior import NAMES, Prior
+from medaug.generators._vae.scenes import Learnt, Scene, Walk, resized_scene
 from medaug.generators._vae.settings import Config
 from medaug.generators.base import (
     CARD,
@@ -49,12 +57,9 @@ from medaug.generators.base import (
     GeneratorCard,
     LesionLibrary,
     generator_sha256,
-    read_card,
-    training_scope,
 )
 
 _FRAMES_AT_ONCE = 32
-_HINT = "train again with `medaug fit`"
 
 __all__ = ["ATTRIBUTES", "VAE", "Attribute", "Config", "Scene", "Walk", "fit", "load", "write_sheet"]
 
@@ -65,11 +70,8 @@ class VAE:
 
     kind: str = "vae"
 
-    def __init__(
-        self, config: Config, card: GeneratorCard, net: LesionVae, learnt: tuple[Directions, Tensor]
-    ) -> None:
-        self._config, self._card = config, card
-        self._directions, self._grain = learnt
+    def __init__(self, config: Config, card: GeneratorCard, net: LesionVae, learnt: Learnt) -> None:
+        self._config, self._card, self._learnt = config, card, learnt
         self._device, self._layout = pick_device("auto"), memory_format(config.dims)
         self._net = net.eval().to(device=self._device, memory_format=self._layout)  # type: ignore[call-overload]
 
@@ -86,7 +88,7 @@ class VAE:
     @property
     def directions(self) -> Directions:
         """The named directions, and how much of each attribute the codes explain."""
-        return self._directions
+        return self._learnt.directions
 
     def generate(
         self, requests: Sequence[LesionRequest], rngs: Sequence[np.random.Generator]
@@ -106,17 +108,20 @@ class VAE:
         for request, window, rng in zip(requests, windows, rngs, strict=True):
             scene = self._scene(window, request.scale.normalise(request.host), request)
             scenes.append(scene)
-            codes.append(normal((1, self._config.z_size), rng).expand(len(scene.image), -1))
+            codes.append(self._code(scene, rng).expand(len(scene.image), -1))
             grains.append(normal(tuple(scene.image.shape), rng))
         change = self._change(Scene.joined(scenes), torch.cat(codes), torch.cat(grains))
         parts = change.split([len(scene.image) for scene in scenes])
         return [
-            Lesion(_answer(r, r.host, w, part), r.mask, r.class_name)
+            Lesion(changed(r.host, r.scale, w, part), r.mask, r.class_name)
             for r, w, part in zip(requests, windows, parts, strict=True)
         ]
 
     def denoise(self, crops: Sequence[LesionCrop]) -> list[Lesion]:
-        """Each lesion encoded and decoded at the mean of its code: what the code holds of it, without the grain.
+        """Each lesion as its code tells it, with as much of the rest as cannot be noise.
+
+        How much that is, is told place by place from the noise of the scan around the lesion (Lee, IEEE Trans Pattern
+        Anal Mach Intell 1980).
 
         Raises:
             ConfigError: If a class is not in the generator's table.
@@ -126,10 +131,21 @@ class VAE:
         for crop in crops:
             window = Window.around(crop.mask, self._config.size, crop.entry.spacing_mm)
             scene = self._scene(window, crop.scale.normalise(crop.image), crop)
-            change = self._change(scene, self._encode(scene), None)
-            image = _answer(crop, crop.image, window, change)
+            change = scene.zone * (self.denoised(scene).images - scene.image)
+            image = changed(crop.image, crop.scale, window, change)
             lesions.append(Lesion(image, crop.mask, crop.entry.class_name))
         return lesions
+
+    def denoised(self, scene: Scene) -> Walk:
+        """The lesions that the frames of a place show, with less noise; the surroundings stay as they are."""
+        decoded = self._drawn(scene, self._encode(scene), None)
+        rest = scene.zone * (scene.image - decoded)
+        noise = scan_noise(scene.image, scene.distance)
+        noise = noise.reshape(*noise.shape, *(1,) * (rest.ndim - 2))
+        energy = _nearby(rest.square()) / (_nearby(scene.zone) + 1e-3)
+        kept = (1 - noise.square() / (energy + 1e-6)).clamp(0, 1) * rest
+        images = scene.image + scene.zone * (decoded + kept - scene.image)
+        return Walk(images, attributes(images, scene.filled, scene.distance))
 
     def scene(self, crop: LesionCrop, class_name: str | None = None) -> Scene:
         """The place of a bank's lesion, to be drawn as its own or another class; in 2D its largest slice."""
@@ -140,7 +156,7 @@ class VAE:
 
     def sample(self, scene: Scene, rngs: Sequence[np.random.Generator]) -> Walk:
         """Lesions of one place with codes from the prior, one for each ``rng``."""
-        codes = torch.cat([normal((1, self._config.z_size), rng) for rng in rngs])
+        codes = torch.cat([self._code(scene, rng) for rng in rngs])
         return self._walk(Scene.joined([scene] * len(codes)), codes)
 
     def interpolate(self, first: Scene, second: Scene, steps: int) -> Walk:
@@ -172,27 +188,26 @@ class VAE:
         lesions look like inside.
         """
         amounts = [float(v) for v in np.linspace(-reach, reach, steps)]
-        codes = torch.cat([self._encode(scene) + self._directions.shift(name, v) for v in amounts])
+        codes = torch.cat([self._encode(scene) + self._learnt.directions.shift(name, v) for v in amounts])
         scenes = [scene] * steps
         if name == "size":
-            deviation = float(self._directions.deviations[ATTRIBUTES.index("size")])
+            deviation = float(self._learnt.directions.deviations[ATTRIBUTES.index("size")])
             scenes = [resized_scene(scene, v * deviation / self._config.dims) for v in amounts]
         return self._walk(Scene.joined(scenes), codes)
 
     def _number(self, class_name: str) -> int:
-        if class_name not in self._card.classes:
-            known = ", ".join(self._card.classes)
-            raise ConfigError(f"the generator knows no class {class_name!r}", expected=known)
-        return self._card.classes.index(class_name)
+        return class_number(self._card, class_name)
 
     def _scene(self, window: Window, image: Image, source: LesionRequest | LesionCrop) -> Scene:
         class_name = source.class_name if isinstance(source, LesionRequest) else source.entry.class_name
         number = self._number(class_name)
-        channels = len(self._card.scheme.channels)
-        if image.shape[0] != channels:
-            message = f"the host has {image.shape[0]} channels"
-            raise CheckpointError(message, expected=f"{channels} channels", hint=_HINT)
+        check_channels(self._card, image)
         return Scene.of(window.frames(image), window.distances(source.mask), number)
+
+    def _code(self, scene: Scene, rng: np.random.Generator) -> Float[Tensor, "1 Z"]:
+        """The code of a new lesion of a place's class and size."""
+        voxels = float(log_size(scene.distance).max())
+        return self._learnt.prior.draw(int(scene.class_index[0]), voxels, rng)
 
     def _encode(self, scene: Scene) -> Float[Tensor, "B Z"]:
         """Mean codes of the lesions that the frames show."""
@@ -225,7 +240,11 @@ class VAE:
         fine = fine / fine.flatten(2).std(dim=2).clamp(min=1e-3).reshape(
             *fine.shape[:2], *(1,) * (fine.ndim - 2)
         )
-        level = self._config.grain * self._grain[scene.class_index] * scan_noise(scene.image, scene.distance)
+        level = (
+            self._config.grain
+            * self._learnt.grain[scene.class_index]
+            * scan_noise(scene.image, scene.distance)
+        )
         noise: Tensor = zone_of(scene.distance) * level.reshape(*level.shape, *(1,) * (fine.ndim - 2)) * fine
         return noise
 
@@ -243,13 +262,9 @@ class VAE:
         return image.to(self._device).contiguous(memory_format=self._layout)
 
 
-def _answer(
-    source: LesionRequest | LesionCrop, host: Image, window: Window, change: Float[Tensor, "B C *S"]
-) -> Image:
-    """The lesion in the host's voxels and units; the host's own values away from it."""
-    native = window.back(change, (host.shape[1], host.shape[2], host.shape[3]))
-    drawn = source.scale.restore(source.scale.normalise(host) + native)
-    return np.where(native != 0, drawn, host).astype(np.float32)
+def _nearby(image: Tensor) -> Tensor:
+    """Mean over the voxels around each, about seven along every axis."""
+    return smooth(smooth(image), 2)
 
 
 def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, seed: SeedTree) -> VAE:
@@ -277,41 +292,20 @@ def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, se
     watched = Watched(learner, run, seed, config.samples_every)
     fit_loop(watched, steps=config.steps, run=run, progress=progress, label="vae")
     watched.picture()
-    weights = learner.averaged.state_dict()
-    card = GeneratorCard(
-        kind=config.kind,
-        config=config.model_copy(update={"device": "auto"}).model_dump(mode="json"),
-        classes=classes,
-        scheme=bank.index.scheme,
-        training_patients=bank.index.training_patients,
-        training_scope_sha256=training_scope(bank.index.training_patients),
-        bank_sha256=bank.sha256,
-        dataset_sha256=bank.index.dataset_sha256,
-        fold=bank.index.fold,
-        steps=config.steps,
-        weights_sha256=state_sha256(weights),
-    )
-    save_checkpoint(run.path / WEIGHTS, _state(weights, learner, training))
-    card.write(run.path / CARD)
+    weights = {name: value.cpu() for name, value in learner.averaged.state_dict().items()}
+    save_checkpoint(run.path / WEIGHTS, {"net": weights, **_learnt(learner, training, seed).state})
+    card_of(config, bank, weights).write(run.path / CARD)
     return load(run.path)
 
 
-def _state(weights: State, learner: VaeLearner, training: TrainingSet) -> State:
-    """Weights, named directions, and the grain of each class; no code of any single lesion."""
-    patches = training.patches
-    measured = attributes(patches.image, patches.filled, patches.distance)
-    found = regress(learner.codes(), measured, patches.class_index, training.shares)
+def _learnt(learner: VaeLearner, training: TrainingSet, seed: SeedTree) -> Learnt:
+    """Prior, named directions, and the grain of each class; no code of any single lesion."""
+    patches, prior = training.patches, learner.prior()
     ratio = patches.figures[..., GRAIN] / patches.figures[..., NOISE]
     grain = torch.stack(
         [ratio[patches.class_index == n].median(dim=0).values for n in range(len(training.owners))]
     )
-    return {
-        "net": {name: value.cpu() for name, value in weights.items() if isinstance(value, Tensor)},
-        "slopes": found.slopes,
-        "explained": found.explained,
-        "deviations": found.deviations,
-        "grain": grain,
-    }
+    return Learnt(prior, learner.directions(prior, seed), grain)
 
 
 def load(run_path: Path) -> VAE:
@@ -320,23 +314,11 @@ def load(run_path: Path) -> VAE:
     Raises:
         CheckpointError: If it is missing, damaged, or does not fit its own card.
     """
-    card = read_card(run_path)
-    try:
-        config = Config.model_validate(card.config)
-    except ValidationError as error:
-        raise CheckpointError(f"{CARD} holds a configuration of another version", hint=_HINT) from error
-    state = load_checkpoint(run_path / WEIGHTS)
+    config, card, state = read_run(run_path, Config)
     net = LesionVae(config.net_spec(len(card.scheme.channels), len(card.classes)))
-    weights = state.get("net")
-    learnt = [state.get(name) for name in ("slopes", "explained", "deviations", "grain")]
-    if not isinstance(weights, dict) or not all(isinstance(part, Tensor) for part in learnt):
-        raise CheckpointError(f"{WEIGHTS} holds no vae", hint=_HINT)
-    try:
-        net.load_state_dict(weights)
-    except (RuntimeError, KeyError) as error:
-        message = f"{WEIGHTS} belongs to another class table, channels or size than {CARD}"
-        raise CheckpointError(message, hint=_HINT) from error
-    if state_sha256(weights) != card.weights_sha256:
-        raise CheckpointError(f"{WEIGHTS} is not the one that {CARD} names", hint=_HINT)
-    slopes, explained, deviations, grain = (cast(Tensor, part) for part in learnt)
-    return VAE(config, card, net, (Directions(slopes, explained, deviations), grain))
+    parts = [state.get(name) for name in (*NAMES, "changes", "explained", "deviations", "grain")]
+    if not all(isinstance(part, Tensor) for part in parts):
+        raise CheckpointError(f"{WEIGHTS} holds no vae of this version", hint=HINT)
+    fill_net(net, state, card)
+    found = [cast(Tensor, part) for part in parts]
+    return VAE(config, card, net, Learnt(Prior(*found[:4]), Directions(*found[4:7]), found[7]))

@@ -1,10 +1,11 @@
-"""Named directions in the latent space: along which a measured attribute of the training lesions grows."""
+"""Named directions in the latent space: along which a measured attribute of the drawn lesions grows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, final
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -15,33 +16,34 @@ from medaug.generators._patches.layers import zone_mean
 Attribute = Literal["size", "contrast", "sharpness"]
 ATTRIBUTES: tuple[Attribute, ...] = ("size", "contrast", "sharpness")
 _EDGE = 1.5  # voxels on either side of the outline
-_RIDGE = 0.05  # of the variance of the codes
-_LONGEST = 3.0  # steps through the latent space end here: beyond, no training lesion lies
+_RIDGE = 0.02  # of the variance of the codes
+_LONGEST = 3.0  # deviations of the codes: beyond, no training lesion lies
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Directions:
-    """What a regression of the attributes on the codes of the training lesions found, within each class.
+    """What a regression of the attributes of drawn lesions on their codes found, within each place and class.
 
     Attributes:
-        slopes: (3, Z) growth of each attribute, in its own deviations, along each latent axis.
-        explained: (3,) share of an attribute's variance that the codes explain.
-        deviations: (3,) standard deviation of each attribute within a class.
+        changes: (3, Z) the change of a code that goes with one deviation more of an attribute.
+        explained: (3,) share of an attribute's variance that the codes explain linearly.
+        deviations: (3,) standard deviation of each attribute: of size over the training lesions of a class, of the
+            others over the lesions drawn in one place.
     """
 
-    slopes: Float[Tensor, "3 Z"]
+    changes: Float[Tensor, "3 Z"]
     explained: Float[Tensor, " 3"]
     deviations: Float[Tensor, " 3"]
 
     def shift(self, name: Attribute, amount: float) -> Float[Tensor, " Z"]:
-        """The change of a code that the regression expects to change an attribute by so many deviations.
+        """The change of a code that changes an attribute by so many deviations.
 
-        An attribute that the codes hardly know would ask for a huge one: it is cut at length 3.
+        An attribute that the codes hardly know would ask for a huge one: it ends at three deviations of the codes.
         """
-        slope = self.slopes[ATTRIBUTES.index(name)]
-        change = amount * slope / slope.square().sum().clamp(min=1e-6)
-        return change * min(1.0, _LONGEST / max(float(change.norm()), 1e-6))
+        number = ATTRIBUTES.index(name)
+        farthest = _LONGEST * float(self.explained[number].clamp(min=1e-6)) ** 0.5
+        return float(np.clip(amount, -farthest, farthest)) * self.changes[number]
 
 
 def attributes(
@@ -52,7 +54,7 @@ def attributes(
     Size is the logarithm of the voxels; contrast the mean difference to the filled tissue in normalised units;
     sharpness the mean gradient at the outline over the deviation in the zone, so that it does not grow with contrast.
     """
-    size = (distance > 0).flatten(1).sum(1).clamp(min=1).log().to(image.dtype)
+    size = log_size(distance).to(image.dtype)
     contrast = lesion_figures(image, filled, distance)[:, 0, CONTRAST]
     first, zone = image[:, :1], zone_of(distance)
     level = zone_mean(first, zone).reshape(-1, *(1,) * (image.ndim - 1))
@@ -63,35 +65,39 @@ def attributes(
     return torch.stack([size, contrast, (slope / deviation)[:, 0]], dim=1)
 
 
+def log_size(distance: Float[Tensor, "B 1 *S"]) -> Float[Tensor, " B"]:
+    """Logarithm of the voxels of lesions."""
+    return (distance > 0).flatten(1).sum(1).clamp(min=1).log()
+
+
 def regress(
-    codes: Float[Tensor, "N Z"],
-    measured: Float[Tensor, "N 3"],
-    class_index: Int[Tensor, " N"],
-    shares: Float[Tensor, " N"],
+    codes: Float[Tensor, "N Z"], measured: Float[Tensor, "N 3"], group: Int[Tensor, " N"]
 ) -> Directions:
-    """Ridge regression of the attributes on the codes, both about the mean of their class.
+    """Ridge regression of the attributes on the codes, both about the mean of their group.
+
+    What comes back is not the slope, which may point where no code lies, but the change of a typical code that goes
+    with a change of the attribute: the covariance of the codes times the slope (Haufe et al., NeuroImage 2014).
 
     Args:
-        codes: Mean code of each training patch.
+        codes: Code of each lesion.
         measured: Their :func:`attributes`.
-        class_index: Their classes; classes differ by more than their codes say, since the network is told them.
-        shares: Weight of each patch.
+        group: Lesions of one group differ in their codes alone.
     """
-    weight = (shares / shares.sum()).double()
-    x, y = (_centred(rows.double(), class_index, weight) for rows in (codes, measured))
-    deviations = (weight @ y.square()).sqrt().clamp(min=1e-6)
+    x, y = (_centred(rows.double(), group) for rows in (codes, measured))
+    deviations = y.square().mean(dim=0).sqrt().clamp(min=1e-6)
     y = y / deviations
-    spread = x.T @ (weight[:, None] * x)
+    spread = x.T @ x / len(x)
     ridge = _RIDGE * spread.diagonal().mean().clamp(min=1e-6) * torch.eye(len(spread), dtype=torch.float64)
-    slopes = torch.linalg.solve(spread + ridge, x.T @ (weight[:, None] * y))
-    explained = 1 - weight @ (y - x @ slopes).square() / (weight @ y.square()).clamp(min=1e-6)
-    return Directions(slopes.T.float(), explained.clamp(0, 1).float(), deviations.float())
+    slopes = torch.linalg.solve(spread + ridge, x.T @ y / len(x))
+    explained = 1 - (y - x @ slopes).square().mean(dim=0) / y.square().mean(dim=0).clamp(min=1e-6)
+    carried = spread @ slopes
+    changes = carried / (slopes * carried).sum(dim=0).clamp(min=1e-6)
+    return Directions(changes.T.float(), explained.clamp(0, 1).float(), deviations.float())
 
 
-def _centred(rows: Tensor, class_index: Tensor, weight: Tensor) -> Tensor:
+def _centred(rows: Tensor, group: Tensor) -> Tensor:
     centred = rows.clone()
-    for number in class_index.unique():
-        of_class = class_index == number
-        share = weight[of_class] / weight[of_class].sum()
-        centred[of_class] -= share @ rows[of_class]
+    for number in group.unique():
+        own = group == number
+        centred[own] -= rows[own].mean(dim=0)
     return centred

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import final
 
 import numpy as np
@@ -13,15 +14,19 @@ from torch import Tensor
 from medaug.core.seeding import SeedTree
 from medaug.engine.checkpoint import State
 from medaug.engine.launch import memory_format, mixed_precision, pick_device
+from medaug.generators._patches.average import follow
 from medaug.generators._patches.batches import Batch, TrainingSet
 from medaug.generators._patches.coarse import feather, zone_of
-from medaug.generators._patches.layers import initialise, normal
+from medaug.generators._patches.layers import initialise, normal, spread
 from medaug.generators._vae import losses
+from medaug.generators._vae.directions import Directions, attributes, log_size, regress
 from medaug.generators._vae.networks import LesionVae, Place
+from medaug.generators._vae.prior import Codes, Prior, fit_prior
 from medaug.generators._vae.settings import Config
 
 _AT_ONCE = 64
 _FROM_PRIOR = 3
+_PLACES, _CODES = 16, 16  # lesions are drawn into so many places of a class, with so many codes
 
 
 @final
@@ -50,13 +55,14 @@ class VaeLearner:
         return float(low), float(high)
 
     def train_step(self, step: int) -> dict[str, float]:
-        """Encode, draw a code, decode, compare."""
+        """Encode, draw a code, decode, compare with the lesion as it was before any noise was added."""
         rng = self._seed.child("step", step).rng()
         batch = self._training.draw(self._config.batch_size, rng).to(self._device, self._layout)
         noise = normal((self._config.batch_size, self._config.z_size), rng).to(self._device)
+        seen = _noisy(batch, self._config, rng)
         with mixed_precision(self._device):
-            place = _place(batch, self._net)
-            mean, log_variance = self._net.encode(batch.image, place)
+            place = _place(seen, self._net)
+            mean, log_variance = self._net.encode(seen.image, place)
             drawn = self._net.decode(place, mean + (0.5 * log_variance).exp() * noise).float()
         zone = zone_of(batch.distance)
         nats = losses.divergence(mean.float(), log_variance.float())
@@ -66,21 +72,61 @@ class VaeLearner:
         self._adam.zero_grad(set_to_none=True)
         (error + self._config.gradient * edges + price).backward()
         self._adam.step()
-        self._average(step)
+        follow(self.averaged, self._net, self._config.ema, step)
         return {
             "l1": float(error.detach()),
             "gradient": float(edges.detach()),
             "kl": float(nats.detach().sum()),
         }
 
-    def codes(self) -> Float[Tensor, "N Z"]:
-        """The mean code of every training patch, by the kept weights."""
-        found = []
+    def codes(self) -> Codes:
+        """What the kept weights say of every training patch."""
+        patches, means, variances = self._training.patches, [], []
         with torch.inference_mode():
-            for numbers in torch.arange(len(self._training.patches.image)).split(_AT_ONCE):
-                batch = self._training.patches.at(numbers).to(self._device, self._layout)
-                found.append(self.averaged.encode(batch.image, _place(batch, self.averaged))[0].cpu())
-        return torch.cat(found).clone()
+            for numbers in torch.arange(len(patches.image)).split(_AT_ONCE):
+                batch = patches.at(numbers).to(self._device, self._layout)
+                mean, log_variance = self.averaged.encode(batch.image, _place(batch, self.averaged))
+                means.append(mean.float().cpu())
+                variances.append(log_variance.float().exp().cpu())
+        sizes = log_size(patches.distance)
+        found = torch.cat(means).clone(), torch.cat(variances).clone()
+        return Codes(*found, sizes, patches.class_index, self._training.shares)
+
+    def prior(self) -> Prior:
+        """Where codes of new lesions are drawn from, by the kept weights."""
+        return fit_prior(self.codes(), len(self._training.owners))
+
+    def directions(self, prior: Prior, seed: SeedTree) -> Directions:
+        """The named directions: what changes where lesions of many codes are drawn into the same places."""
+        codes, measured, group = [], [], []
+        for number in range(len(self._training.owners)):
+            rng = seed.child("directions", number).rng()
+            picked = self._training.pick(number, _PLACES, rng).to(self._device, self._layout)
+            sizes = log_size(picked.distance)
+            for n in range(_PLACES):
+                batch = picked.at(torch.full((_CODES,), n))
+                z = torch.cat([prior.draw(number, float(sizes[n]), rng) for _ in range(_CODES)])
+                with torch.no_grad():
+                    lesion = self.averaged.decode(_place(batch, self.averaged), z.to(self._device))
+                    made = batch.image + feather(batch.distance) * (lesion - batch.image)
+                    measured.append(attributes(made, batch.filled, batch.distance).float().cpu())
+                codes.append(z)
+                group.append(torch.full((_CODES,), number * _PLACES + n))
+        found = regress(torch.cat(codes), torch.cat(measured), torch.cat(group))
+        return self._with_sizes(found, prior)
+
+    def _with_sizes(self, found: Directions, prior: Prior) -> Directions:
+        """Size is the place's own: its direction is how the codes of larger training lesions differ."""
+        patches, shares = self._training.patches, self._training.shares
+        apart = log_size(patches.distance) - prior.sizes[patches.class_index, 0]
+        deviation = (shares @ apart.square() / shares.sum()).sqrt().clamp(min=1e-6)
+        changes, deviations, explained = (
+            found.changes.clone(),
+            found.deviations.clone(),
+            found.explained.clone(),
+        )
+        changes[0], deviations[0], explained[0] = prior.growth * deviation, deviation, 1.0
+        return Directions(changes, explained, deviations)
 
     def state(self) -> State:
         """Weights, averages and optimiser."""
@@ -97,17 +143,22 @@ class VaeLearner:
         The kept weights draw them, always from the same patches and the same noise.
         """
         rows: list[Tensor] = []
+        prior = self.prior()
         for number in range(len(self._training.owners)):
             rng = seed.child(number).rng()
             picked = self._training.pick(number, rows_per_class, rng).to(self._device, self._layout)
-            rows += [self._sample_row(picked, n, rng) for n in range(rows_per_class)]
+            rows += [self._sample_row(picked, n, prior, rng) for n in range(rows_per_class)]
         return rows
 
-    def _sample_row(self, picked: Batch, n: int, rng: np.random.Generator) -> Float[Tensor, "N C *S"]:
+    def _sample_row(
+        self, picked: Batch, n: int, prior: Prior, rng: np.random.Generator
+    ) -> Float[Tensor, "N C *S"]:
         """One row of :meth:`samples`, in the place of patch ``n``."""
         own, classes = int(picked.class_index[n]), len(self._training.owners)
-        drawn_as = torch.as_tensor([own] * (1 + _FROM_PRIOR) + list(range(classes)), device=self._device)
-        z = normal((len(drawn_as), self._config.z_size), rng).to(self._device)
+        classes_drawn = [own] * (1 + _FROM_PRIOR) + list(range(classes))
+        voxels = float(log_size(picked.distance[[n]]))
+        z = torch.cat([prior.draw(c, voxels, rng) for c in classes_drawn]).to(self._device)
+        drawn_as = torch.as_tensor(classes_drawn, device=self._device)
         batch = picked.at(torch.full((len(drawn_as),), n))
         with torch.no_grad():
             z[0] = self.averaged.encode(batch.image[:1], _place(picked.at(torch.tensor([n])), self.averaged))[
@@ -121,13 +172,19 @@ class VaeLearner:
     def _parts(self) -> dict[str, LesionVae | torch.optim.Adam]:
         return {"net": self._net, "averaged": self.averaged, "adam": self._adam}
 
-    def _average(self, step: int) -> None:
-        """Exponential moving average of the weights; short at first."""
-        decay = min(self._config.ema, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for kept, now in zip(self.averaged.parameters(), self._net.parameters(), strict=True):
-                kept.lerp_(now, 1 - decay)
-
 
 def _place(batch: Batch, net: LesionVae) -> Place:
     return Place(batch.filled, batch.distance, net.embed(batch.class_index))
+
+
+def _noisy(batch: Batch, config: Config, rng: np.random.Generator) -> Batch:
+    """Noise of random strength added to some patches of a batch, inside the lesion and around it.
+
+    Vincent et al., Extracting and composing robust features with denoising autoencoders (ICML 2008).
+    """
+    count = len(batch.image)
+    level = torch.from_numpy(rng.uniform(0, config.most_noise, count) * (rng.random(count) < config.noisy))
+    added = normal(tuple(batch.image.shape), rng) * spread(level.float()[:, None], batch.image.ndim)
+    added = added.to(batch.image.device)
+    filled = batch.filled + (1 - zone_of(batch.distance)) * added
+    return dataclasses.replace(batch, image=batch.image + added, filled=filled)

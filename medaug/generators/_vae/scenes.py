@@ -11,7 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from medaug.engine.checkpoint import State
 from medaug.generators._patches.coarse import fill, zone_of
+from medaug.generators._vae.directions import Directions
+from medaug.generators._vae.prior import Prior
 
 
 @final
@@ -50,6 +53,11 @@ class Scene:
         )
 
     @property
+    def zone(self) -> Tensor:
+        """1 where lesions are drawn."""
+        return zone_of(self.distance)
+
+    @property
     def largest(self) -> Scene:
         """The frame that shows most of the lesion."""
         most = int((self.distance > 0).flatten(1).sum(1).argmax())
@@ -69,6 +77,34 @@ class Walk:
 
     images: Float[Tensor, "N C *S"]
     measured: Float[Tensor, "N 3"]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Learnt:
+    """What training leaves beside the weights.
+
+    Attributes:
+        prior: Where codes of new lesions are drawn from.
+        directions: Along which attributes grow.
+        grain: (K, C) deviation of the fine part of the lesions of each class, in units of the noise of their scans.
+    """
+
+    prior: Prior
+    directions: Directions
+    grain: Tensor
+
+    @property
+    def state(self) -> State:
+        """As it is saved."""
+        found = self.directions
+        return {
+            **self.prior.state,
+            "changes": found.changes,
+            "explained": found.explained,
+            "deviations": found.deviations,
+            "grain": self.grain,
+        }
 
 
 def resized_scene(scene: Scene, log_factor: float) -> Scene:

@@ -47,6 +47,12 @@ class Config(Frozen):
         ge=0,
         description="fine noise added to a drawn lesion, 1 = as in real ones at the host's noise; 0 = smooth",
     )
+    noisy: float = Field(
+        default=0.25, ge=0, le=1, description="share of the lesions that the encoder sees with noise added"
+    )
+    most_noise: float = Field(
+        default=0.5, ge=0, description="deviation of the strongest noise added, normalised units"
+    )
     ema: float = Field(default=0.995, ge=0, lt=1, description="decay of the averaged weights that are kept")
     samples_every: PositiveInt = Field(default=500, description="steps between pictures of samples")
     slices_per_lesion: PositiveInt = Field(default=12, description="2D: at most so many slices of one lesion")

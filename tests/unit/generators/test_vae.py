@@ -91,7 +91,13 @@ def test_run_folder_holds_weights_card_samples_and_losses(run: Path) -> None:
 def test_weights_hold_no_code_of_a_single_lesion(run: Path) -> None:
     state = torch.load(run / WEIGHTS, weights_only=True)
     shapes = {name: tuple(value.shape) for name, value in state.items() if name != "net"}
-    assert shapes == {"slopes": (3, 4), "explained": (3,), "deviations": (3,), "grain": (2, 1)}
+    prior = {
+        "prior_means": (2, 4),
+        "prior_roots": (2, 4, 4),
+        "prior_growth": (4,),
+        "prior_sizes": (2, 2),
+    }
+    assert shapes == {**prior, "changes": (3, 4), "explained": (3,), "deviations": (3,), "grain": (2, 1)}
 
 
 def test_beta_rises_to_its_value_and_stays() -> None:
