@@ -102,12 +102,20 @@ class _Block(nn.Module):
         self.shortcut = _conv(dims, inputs, outputs, kernel=1) if inputs != outputs else nn.Identity()
         self.noise_gain = nn.Parameter(torch.full((1, outputs, *(1,) * dims), 0.1))
 
-    def forward(self, x: Tensor, maps: Tensor, style: Tensor, noise: Tensor) -> Tensor:
-        """(B, inputs, *S) to (B, outputs, *S)."""
-        y = self.conv_first(functional.leaky_relu(self.first(x, maps, style), 0.2))
-        y = y + self.noise_gain * noise
-        y = self.conv_second(functional.leaky_relu(self.second(y, maps, style), 0.2))
-        drawn: Tensor = self.shortcut(x) + y
+    def forward(self, x: Tensor, maps: tuple[Tensor, Tensor], style: Tensor, noise: Tensor) -> Tensor:
+        """(B, inputs, *R) to (B, outputs, *S): narrowed on the coarse level already, which is several times faster.
+
+        Args:
+            x: Of the level before.
+            maps: Labels on the level before, and on this one.
+            style: (B, 48).
+            noise: (B, 1, *S).
+        """
+        shape = tuple(noise.shape[2:])
+        y = self.conv_first(functional.leaky_relu(self.first(x, maps[0], style), 0.2))
+        y = _enlarged(y, shape) + self.noise_gain * noise
+        y = self.conv_second(functional.leaky_relu(self.second(y, maps[1], style), 0.2))
+        drawn: Tensor = _enlarged(self.shortcut(x), shape) + y
         return drawn
 
 
@@ -141,8 +149,9 @@ class ImageNet(nn.Module):
         small = [_resized(maps, shape) for shape in self.shapes]
         style = functional.leaky_relu(self.told(torch.cat([chance.z, chance.grain], dim=1)), 0.2)
         x = self.stem(small[0]) + _spread(self.place(style), maps.ndim)
-        for block, shape, told, noise in zip(self.blocks, self.shapes, small, chance.fields, strict=True):
-            x = block(_enlarged(x, shape), told, style, noise)
+        pairs = zip([small[0], *small[:-1]], small, strict=True)
+        for block, told, noise in zip(self.blocks, pairs, chance.fields, strict=True):
+            x = block(x, told, style, noise)
         cartoon = torch.einsum("bp...,pc->bc...", _softened(maps), self.levels)
         fine = self.head_gain * chance.fields[-1] * torch.exp(0.5 * _spread(chance.grain, maps.ndim))
         drawn: Tensor = cartoon + self.head(functional.leaky_relu(x, 0.2)) + fine
