@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from rich.text import Text
 
 from medaug.core.errors import MedaugError
 from medaug.core.results import Summary
+from medaug.core.runs import NoProgress
 from medaug.core.runs import Progress as ProgressProtocol
 
 O = TypeVar("O")  # noqa: E741  (the options of a workflow)
@@ -100,7 +102,13 @@ def terminal_progress() -> Iterator[ProgressProtocol]:
 
 
 def call(workflow: Callable[[O, ProgressProtocol], Summary], options: O, *, as_json: bool) -> None:
-    """Run a workflow with a progress bar and show its summary: JSON or lines on standard output."""
+    """Run a workflow with a progress bar and show its summary: JSON or lines on standard output.
+
+    Of several processes that `torchrun` started, the first one speaks for all.
+    """
+    if os.environ.get("TORCHELASTIC_RUN_ID") and os.environ.get("RANK", "0") != "0":
+        workflow(options, NoProgress())
+        return
     with terminal_progress() as progress:
         summary = workflow(options, progress)
     text = summary.model_dump_json(indent=1) if as_json else "\n".join(summary.lines())

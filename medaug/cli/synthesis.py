@@ -80,17 +80,24 @@ def fit(
     fold: FoldOption = 0,
     seed: SeedOption = 0,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write the losses for TensorBoard, too.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a generator on a lesion bank, or a translator on whole cases.
+
+    The run folder shows how it goes: curves.png, samples.png, samples/ at several steps, and log.jsonl. On several GPUs,
+    or CPUs: `torchrun --nproc-per-node 2 -m medaug fit ...`
 
     Example: `medaug fit dataset --bank runs/bank --config configs/cgan_2d_toy.yaml --fold 0 --out runs/cgan`
     """
     from medaug.workflows import fit as workflow
 
     options = workflow.FitOptions(
-        dataset=dataset, bank=bank, config=config, fold=fold, out=out, seed=seed, device=device
-    )
+        dataset=dataset, bank=bank, config=config, fold=fold, out=out, seed=seed, device=device,
+        tensorboard=tensorboard,
+    )  # fmt: skip
     call(workflow.fit, options, as_json=as_json)
 
 

@@ -12,7 +12,7 @@ from medaug.core.errors import CheckpointError
 from medaug.core.runs import Progress, RunDir
 from medaug.engine.checkpoint import State, load_checkpoint, save_checkpoint
 from medaug.engine.launch import Team, averaged, shared, team
-from medaug.engine.watch import LivingLearner, Watch
+from medaug.engine.watch import LivingLearner, VitalSigns, Watch
 
 CHECKPOINT = "checkpoint.pt"
 SAVE_EVERY_S = 60.0
@@ -92,10 +92,14 @@ class _Fitting:
         if step % max(1, min(20, steps // _LOGGED_STEPS)) == 0 or step == steps - 1:
             self.run.log("step", step=step, **losses)
         if isinstance(self.learner, LivingLearner) and (step + 1) % self.watch.every == 0:
-            signs = self.learner.vital_signs(step)
-            if figures := signs.figures():
-                self.run.log("signs", step=step, **figures)
+            self._examine(step, self.learner.vital_signs(step))
+
+    def _examine(self, step: int, signs: VitalSigns) -> None:
+        try:
             self._warn(step, self.watch.signs(step, signs))
+        finally:  # also where it ends the training
+            if self.watch.figures:
+                self.run.log("signs", step=step, **self.watch.figures)
 
     def save(self, next_step: int) -> None:
         """Write the checkpoint from which the next step can be taken."""

@@ -28,7 +28,8 @@ _LOUD, _EXPLODED, _ABSURD = 10.0, 100.0, 1e4
 _WARN_AFTER, _STOP_AFTER = 3, 6  # checks in a row
 _LEAST_DIVERSITY = 0.15
 _MOST_OVERFIT = 0.8
-_FADE = 0.7  # of the running mean of the overfitting ratio, since each check sees few lesions
+_FADE = 0.8  # of the running means of the scores, since each check sees few lesions
+_TELLING = 0.3  # scores of own and made lesions that lie nearer than this say nothing about memory
 
 Trouble = Literal["exploding losses", "collapse", "overfitting"]
 
@@ -48,15 +49,6 @@ class Scores:
     unseen: float
     made: float
 
-    @property
-    def overfit(self) -> float | None:
-        """Karras et al. (NeurIPS 2020), r_v: 0 = no overfitting, 1 = unseen real lesions look as made as made ones.
-
-        None where the discriminator does not tell its own training lesions from made ones, so that there is no scale.
-        """
-        gap = self.trained - self.made
-        return (self.trained - self.unseen) / gap if gap > 0.05 else None
-
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -70,12 +62,6 @@ class VitalSigns:
 
     diversity: float | None = None
     scores: Scores | None = None
-
-    def figures(self) -> dict[str, float]:
-        """What is known, by name, for the log."""
-        overfit = self.scores.overfit if self.scores else None
-        named = {"diversity": self.diversity, "overfit": overfit}
-        return {name: round(value, 4) for name, value in named.items() if value is not None}
 
 
 @runtime_checkable
@@ -99,12 +85,25 @@ class Watch:
         self._steps = steps
         self._losses: dict[str, deque[float]] = {}
         self._in_trouble: dict[str, int] = {}
-        self._overfit: float | None = None
+        self._scores: list[float] = []
+        self.figures: dict[str, float] = {}  # what the last look showed, by name
 
     @property
     def every(self) -> int:
         """Steps between two looks at the vital signs."""
         return max(1, self._steps // CHECKS)
+
+    @property
+    def overfit(self) -> float | None:
+        """Of running means of the scores: (trained - unseen) / (trained - made).
+
+        0 = no overfitting, 1 = unseen real lesions are judged as made ones are: r_v of Karras et al. (NeurIPS 2020).
+        None where the discriminator hardly tells its own training lesions from made ones, so that there is no scale.
+        """
+        if not self._scores:
+            return None
+        trained, unseen, made = self._scores
+        return (trained - unseen) / (trained - made) if trained - made > _TELLING else None
 
     def losses(self, step: int, losses: Mapping[str, float]) -> str | None:
         """Take in the losses of a step; returns a warning where one is due.
@@ -133,8 +132,10 @@ class Watch:
 
         Raises:
             CollapsedError: If made lesions were all alike in several checks in a row.
-            OverfittedError: If the discriminator told unseen real lesions from its own in several checks in a row.
+            OverfittedError: If the discriminator knew its own lesions by heart in several checks in a row, and now
+                takes unseen real ones for made.
         """
+        self._take(signs)
         if step < _SETTLED * self._steps:
             return None
         alike = None
@@ -142,17 +143,25 @@ class Watch:
             said = f"made lesions differ {signs.diversity:.2f} times as much as real ones at step {step}"
             expected = f"at least {_LEAST_DIVERSITY}"
             alike = CollapsedError(said, expected=expected, hint=_HINTS["collapse"])
-        warnings = [self._judge("collapse", alike), self._judge("overfitting", self._memorised(step, signs))]
+        whole = (self.overfit or 0.0) >= 1  # else it still teaches something
+        by_heart = self._judge("overfitting", self._memorised(step), fatal=whole)
+        warnings = [self._judge("collapse", alike), by_heart]
         return "; ".join(one for one in warnings if one) or None
 
-    def _memorised(self, step: int, signs: VitalSigns) -> TrainingError | None:
-        fresh = signs.scores.overfit if signs.scores else None
-        if fresh is not None:
-            before = fresh if self._overfit is None else self._overfit
-            self._overfit = _FADE * before + (1 - _FADE) * min(max(fresh, -1.0), 2.0)
-        if self._overfit is None or self._overfit < _MOST_OVERFIT:
+    def _take(self, signs: VitalSigns) -> None:
+        fresh = [signs.scores.trained, signs.scores.unseen, signs.scores.made] if signs.scores else []
+        before = self._scores or fresh
+        self._scores = [now + _FADE * (old - now) for old, now in zip(before, fresh, strict=False)] or before
+        named = {"diversity": signs.diversity, "overfit": self.overfit}
+        self.figures = {name: round(value, 4) for name, value in named.items() if value is not None}
+
+    def _memorised(self, step: int) -> TrainingError | None:
+        found = self.overfit
+        if found is None or found < _MOST_OVERFIT:
             return None
-        said = f"the discriminator knows its training lesions by heart: overfitting {self._overfit:.2f} at step {step}"
+        said = (
+            f"the discriminator knows its training lesions by heart: overfitting {found:.2f} at step {step}"
+        )
         return OverfittedError(said, expected=f"below {_MOST_OVERFIT}", hint=_HINTS["overfitting"])
 
     def _judge(self, trouble: Trouble, error: TrainingError | None, *, fatal: bool = True) -> str | None:
@@ -167,7 +176,7 @@ class Watch:
         return {
             "losses": {name: list(values) for name, values in self._losses.items()},
             "in_trouble": dict(self._in_trouble),
-            "overfit": self._overfit,
+            "scores": list(self._scores),
         }
 
     def restore(self, state: State) -> None:
@@ -176,12 +185,12 @@ class Watch:
         Raises:
             ValueError: If the state is not a watch's.
         """
-        losses, trouble, overfit = (state.get(name) for name in ("losses", "in_trouble", "overfit"))
-        if not isinstance(losses, dict) or not isinstance(trouble, dict):
+        losses, trouble, scores = (state.get(name) for name in ("losses", "in_trouble", "scores"))
+        if not isinstance(losses, dict) or not isinstance(trouble, dict) or not isinstance(scores, list):
             raise ValueError("no state of a watch")  # noqa: TRY004 (told by the loop, like any state that does not fit)
         self._losses = {name: deque(values, maxlen=_WINDOW) for name, values in losses.items()}
         self._in_trouble = dict(trouble)
-        self._overfit = float(overfit) if isinstance(overfit, float) else None
+        self._scores = [float(value) for value in scores]
 
 
 _HINTS: Mapping[Trouble, str] = {

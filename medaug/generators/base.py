@@ -10,22 +10,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, cast, final, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from medaug.core.config import Document, explain, read_yaml
-from medaug.core.errors import CheckpointError, ConfigError
-from medaug.core.intensity import IntensityScheme
+from medaug.core.config import explain, read_yaml
+from medaug.core.errors import CheckpointError, ConfigError, DataError
 from medaug.core.lesion import BankIndex, Generator, LesionCrop, LesionEntry
 from medaug.core.plugins import load_plugin
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, guard_donors
 from medaug.core.storage import sha256_text
+from medaug.generators._card import GeneratorCard, Learnt, check_classes, check_host
 
 CARD, WEIGHTS = "generator.json", "model.pt"
-FEW_LESIONS = 8  # below it a class is learnt with a warning
+FEW_LESIONS = 8  # below it a class is learnt with a warning, and a network is not trained at all
+
+__all__ = [
+    "CARD",
+    "FEW_LESIONS",
+    "WEIGHTS",
+    "GeneratorCard",
+    "GeneratorConfig",
+    "Learnt",
+    "LesionLibrary",
+    "NetworkConfig",
+    "TrainableConfig",
+    "check_classes",
+    "check_host",
+    "generator_sha256",
+    "load_generator",
+    "parse_generator",
+    "read_card",
+    "read_generator_config",
+    "training_scope",
+]
 
 
 class LesionLibrary(Protocol):
@@ -80,21 +100,11 @@ class TrainableConfig(Protocol):
         ...
 
 
-@final
-class GeneratorCard(Document):
-    """``generator.json`` of a trained generator: what it is and what it has seen."""
+@runtime_checkable
+class NetworkConfig(Protocol):
+    """The configuration of a generator whose training runs on a device: it needs lesions by the dozen."""
 
-    kind: str
-    config: dict[str, object]
-    classes: tuple[str, ...] = Field(min_length=1)
-    scheme: IntensityScheme
-    training_patients: tuple[str, ...]
-    training_scope_sha256: str = Field(description="hash of the training patients")
-    bank_sha256: str
-    dataset_sha256: str
-    fold: int
-    steps: int
-    weights_sha256: str
+    device: str
 
 
 def training_scope(patient_ids: tuple[str, ...]) -> str:
@@ -159,12 +169,19 @@ def read_card(run_path: Path) -> GeneratorCard:
     """The card of a trained generator.
 
     Raises:
-        CheckpointError: If the folder holds none, since training has not finished there.
+        CheckpointError: If the folder holds none, since training has not finished there, or a damaged or edited one.
     """
     if not (run_path / CARD).is_file():
         hint = "run the same `medaug fit` again; it goes on from where it stopped"
         raise CheckpointError(f"{run_path.name} holds no finished generator", hint=hint)
-    return GeneratorCard.read(run_path / CARD)
+    hint = "train again with `medaug fit`"
+    try:
+        card = GeneratorCard.read(run_path / CARD)
+    except DataError as error:
+        raise CheckpointError(error.what, expected=error.expected, hint=hint) from error
+    if not card.is_intact:
+        raise CheckpointError(f"{CARD} was changed since the training", hint=hint)
+    return card
 
 
 def _of_kind(kind: str) -> Generator:

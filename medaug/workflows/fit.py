@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import final
+from tempfile import TemporaryDirectory
+from typing import cast, final
 
 from pydantic import Field
 
@@ -12,14 +16,16 @@ from medaug.core.config import Frozen, read_yaml
 from medaug.core.errors import ConfigError
 from medaug.core.plugins import kinds
 from medaug.core.results import Summary
-from medaug.core.runs import RUN_FILE, Progress, RunRecord, finished, open_run
+from medaug.core.runs import RUN_FILE, Progress, RunDir, RunRecord, finished, open_run
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, read_splits
 from medaug.core.storage import require_free_space
-from medaug.engine.launch import pick_device
+from medaug.engine.board import open_board, require_board
+from medaug.engine.launch import Team, joined, pick_device, shared, team
 from medaug.generators.base import (
-    FEW_LESIONS,
     GeneratorConfig,
+    Learnt,
+    NetworkConfig,
     TrainableConfig,
     load_generator,
     parse_generator,
@@ -28,7 +34,7 @@ from medaug.generators.base import (
 )
 from medaug.io.dataset import StoredCases
 from medaug.lesions.bank import Bank
-from medaug.synthesis.fit import fit_generator
+from medaug.synthesis.fit import fit_or_fall_back
 from medaug.translators import base as translators
 
 _NEEDED_BYTES = 512 << 20  # weights, optimiser states and the checkpoint that replaces them
@@ -47,6 +53,7 @@ class FitOptions(Frozen):
     fold: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)
     device: str | None = Field(default=None, description="auto, cpu, cuda or cuda:N; null = as the file says")
+    tensorboard: bool = Field(default=False, description="write the figures for TensorBoard, too")
 
 
 @final
@@ -55,19 +62,36 @@ class FitSummary(Summary):
 
     out: str
     kind: str
+    instead_of: str | None = Field(
+        default=None, description="the kind that was asked for, where there was too little to train it"
+    )
     fold: int
     classes: tuple[str, ...]
+    learnt: Learnt | None = Field(default=None, description="null for a translator, which learns from cases")
     training_patients: int
     steps: int
     seconds: float
     sha256: str = Field(description="of configuration and weights")
     notes: tuple[str, ...] = ()
+    next_step: str = Field(default="", description="the command that uses it")
 
     def lines(self) -> tuple[str, ...]:
-        """What was trained on what, how long, and what to beware of."""
-        head = f"{self.kind} of fold {self.fold}: {self.steps} steps in {self.seconds:.0f} s, in {self.out}"
+        """What was trained on what, how long, what to beware of, and how to go on."""
+        steps = f"{self.steps} steps in " if self.steps else ""
+        head = f"{self.kind} of fold {self.fold}: {steps}{self.seconds:.0f} s, in {self.out}"
         seen = f"{self.training_patients} training patients, classes {', '.join(self.classes)}"
-        return (head, seen, f"sha256 {self.sha256}", *self.notes)
+        next_step = [f"next: {self.next_step}"] if self.next_step else []
+        return (head, seen, *self._learnt_lines(), *self.notes, f"sha256 {self.sha256}", *next_step)
+
+    def _learnt_lines(self) -> tuple[str, ...]:
+        if self.learnt is None:
+            return ()
+        learnt = self.learnt
+        return tuple(
+            f"  {name}: {count} lesions of {learnt.patients[name]} patients, "
+            f"{learnt.diameter_mm[name][0]:.1f} to {learnt.diameter_mm[name][1]:.1f} mm"
+            for name, count in learnt.lesions.items()
+        )
 
 
 @final
@@ -87,25 +111,46 @@ def fit(options: FitOptions, progress: Progress) -> FitSummary:
             ``out`` holds something else.
         SplitLeakageError: If the bank holds patients outside the fold's training part.
         DataError: If a class has no lesion in the bank.
-        DivergedError: If a loss is not finite.
+        TrainingError: If losses explode, made lesions are all alike, or the discriminator memorises.
+        DependencyError: If TensorBoard is wanted and not installed.
         StorageError: If the disk cannot hold it.
     """
+    chosen = _fit_generator
     if read_yaml(options.config).get("kind") in kinds("translators"):
-        return _fit_translator(options, progress)
-    return _fit_generator(options, progress)
+        chosen = _fit_translator
+    if options.tensorboard:
+        require_board()
+    with joined() as team, _own_folder(options.out, team) as folder:
+        summarise = chosen(options.model_copy(update={"out": folder}), progress)
+        return cast(FitSummary, shared(summarise() if team.leads else None))
 
 
-def _fit_generator(options: FitOptions, progress: Progress) -> FitSummary:
-    config = read_generator_config(options.config)
-    if not isinstance(config, TrainableConfig):
-        raise ConfigError(
-            f"{config.kind} needs no training",
-            where=options.config.name,
-            hint=f"use it as it is: medaug synthesize --generator {config.kind}",
-        )
-    if options.device is not None:
-        pick_device(options.device)
-        config = parse_generator({**config.model_dump(mode="json"), "device": options.device})
+@contextmanager
+def _own_folder(out: Path, team: Team) -> Iterator[Path]:
+    """The run folder; for all but the first process of a team one that is thrown away."""
+    if team.leads:
+        yield out
+        return
+    with TemporaryDirectory(prefix="medaug-") as scratch:
+        yield Path(scratch) / "run"
+
+
+@contextmanager
+def _training(options: FitOptions, settings: _Settings, inputs: dict[str, str]) -> Iterator[RunDir | None]:
+    """The open run folder, heard by a board where one is wanted; None where the training is finished."""
+    if shared(finished(options.out, "fit", settings, inputs)):
+        yield None
+        return
+    require_free_space(options.out, _NEEDED_BYTES)
+    with open_run(options.out, "fit", settings, inputs) as run, ExitStack() as stack:
+        if options.tensorboard and team().leads:
+            run.listener = stack.enter_context(open_board(run.path))
+        yield run
+
+
+def _fit_generator(options: FitOptions, progress: Progress) -> Callable[[], FitSummary]:
+    """Train; returns what tells the summary."""
+    config = _asked(options)
     if options.bank is None:
         hint = "cut the fold's lesions with `medaug bank`"
         raise ConfigError(f"{config.kind} learns from a lesion bank", where="--bank", hint=hint)
@@ -114,16 +159,33 @@ def _fit_generator(options: FitOptions, progress: Progress) -> FitSummary:
     bank = Bank.open(options.bank)
     bank.fold_check(fold)
     _same_dataset(bank, manifest.content_sha256)
-    settings = _settings(config, options)
     inputs = {"dataset": manifest.content_sha256, "training_scope": fold.scope_sha256, "bank": bank.sha256}
-    if not finished(options.out, "fit", settings, inputs):
-        require_free_space(options.out, _NEEDED_BYTES)
-        with open_run(options.out, "fit", settings, inputs) as run:
-            fit_generator(config, bank, fold, run, progress, SeedTree(options.seed).child("fit"))
-    return _summarise(options, bank, fold)
+    with _training(options, _settings(config, options), inputs) as run:
+        if run is not None:
+            fit_or_fall_back(config, bank, fold, run, progress, SeedTree(options.seed).child("fit"))
+    return partial(_summarise, options, fold)
 
 
-def _fit_translator(options: FitOptions, progress: Progress) -> FitSummary:
+def _asked(options: FitOptions) -> GeneratorConfig:
+    """The configuration of the file, on the device that is wanted."""
+    config = read_generator_config(options.config)
+    if not isinstance(config, TrainableConfig):
+        raise ConfigError(
+            f"{config.kind} needs no training",
+            where=options.config.name,
+            hint=f"use it as it is: medaug synthesize --generator {config.kind}",
+        )
+    if options.device is None:
+        return config
+    if not isinstance(config, NetworkConfig):
+        hint = "leave --device out"
+        raise ConfigError(f"{config.kind} has no network to put on a device", where="--device", hint=hint)
+    pick_device(options.device)
+    return parse_generator({**config.model_dump(mode="json"), "device": options.device})
+
+
+def _fit_translator(options: FitOptions, progress: Progress) -> Callable[[], FitSummary]:
+    """Train; returns what tells the summary."""
     config = translators.read_translator_config(options.config)
     if options.bank is not None:
         hint = "leave --bank out"
@@ -139,10 +201,13 @@ def _fit_translator(options: FitOptions, progress: Progress) -> FitSummary:
     fold = read_splits(options.dataset, manifest).fold(options.fold)
     cases = StoredCases.of_fold(options.dataset, manifest, fold)
     inputs = {"dataset": manifest.content_sha256, "training_scope": fold.scope_sha256}
-    if not finished(options.out, "fit", settings, inputs):
-        require_free_space(options.out, _NEEDED_BYTES)
-        with open_run(options.out, "fit", settings, inputs) as run:
+    with _training(options, settings, inputs) as run:
+        if run is not None:
             config.fit(cases, run, progress, SeedTree(options.seed).child("fit"))
+    return partial(_summarise_translator, options, fold)
+
+
+def _summarise_translator(options: FitOptions, fold: Fold) -> FitSummary:
     card = translators.read_card(options.out)
     return FitSummary(
         out=str(options.out),
@@ -153,6 +218,7 @@ def _fit_translator(options: FitOptions, progress: Progress) -> FitSummary:
         steps=card.steps,
         seconds=RunRecord.read(options.out / RUN_FILE).seconds or 0.0,
         sha256=translators.load_translator(options.out, fold).sha256,
+        next_step=f"medaug translate {options.dataset} --with {options.out} --fold {fold.index} --out DIR",
     )
 
 
@@ -170,22 +236,20 @@ def _settings(config: GeneratorConfig | translators.TranslatorConfig, options: F
     return _Settings(fold=options.fold, seed=options.seed, generator=asked)
 
 
-def _summarise(options: FitOptions, bank: Bank, fold: Fold) -> FitSummary:
+def _summarise(options: FitOptions, fold: Fold) -> FitSummary:
     card = read_card(options.out)
-    record = RunRecord.read(options.out / RUN_FILE)
-    counts = {name: len(bank.entries(name)) for name in card.classes}
+    asked = f"--bank {options.bank} --generator {options.out} --per-class {card.classes[-1]}=50"
     return FitSummary(
         out=str(options.out),
         kind=card.kind,
+        instead_of=card.instead_of,
         fold=fold.index,
         classes=card.classes,
+        learnt=card.learnt,
         training_patients=len(card.training_patients),
         steps=card.steps,
-        seconds=record.seconds or 0.0,
+        seconds=RunRecord.read(options.out / RUN_FILE).seconds or 0.0,
         sha256=load_generator(str(options.out), fold).sha256,
-        notes=tuple(
-            f"class {name} has only {count} lesions: expect little variety"
-            for name, count in counts.items()
-            if count < FEW_LESIONS
-        ),
+        notes=card.notes,
+        next_step=f"medaug synthesize {options.dataset} {asked} --fold {fold.index} --out DIR",
     )

@@ -96,11 +96,23 @@ def test_one_unlucky_look_at_unseen_lesions_is_smoothed_away() -> None:
 
 
 def test_overfitting_is_measured_between_trained_and_made() -> None:
-    assert Scores(1.0, 1.0, -1.0).overfit == 0
-    assert Scores(1.0, -1.0, -1.0).overfit == 1
-    assert Scores(0.0, 5.0, 0.0).overfit is None
-    assert LIVELY.figures() == {"diversity": 0.8, "overfit": 0.2}
-    assert VitalSigns().figures() == {}
+    def overfit(trained: float, unseen: float, made: float) -> float | None:
+        watch = Watch(STEPS)
+        watch.signs(0, VitalSigns(scores=Scores(trained, unseen, made)))
+        return watch.overfit
+
+    assert overfit(1.0, 1.0, -1.0) == 0
+    assert overfit(1.0, -1.0, -1.0) == 1
+    assert overfit(0.1, 5.0, 0.0) is None
+    assert Watch(STEPS).overfit is None
+
+
+def test_what_a_look_showed_has_names() -> None:
+    watch = Watch(STEPS)
+    watch.signs(0, LIVELY)
+    assert watch.figures == {"diversity": 0.8, "overfit": 0.2}
+    watch.signs(1, VitalSigns())
+    assert watch.figures == {"overfit": 0.2}
 
 
 @pytest.mark.parametrize("put_aside_at", [50, 205, 240])
