@@ -113,18 +113,26 @@ def explore(
     direction: Annotated[
         str | None, typer.Option("--direction", help="Walk along size, contrast or sharpness.")
     ] = None,
+    denoise: Annotated[
+        str | None,
+        typer.Option("--denoise", metavar="ID", help="Add noise to a lesion, of any bank, and remove it."),
+    ] = None,
+    noise: Annotated[
+        float, typer.Option("--noise", min=0.001, max=5, help="How much, in normalised units: 500 HU in CT.")
+    ] = 0.2,
     steps: Annotated[int, typer.Option("--steps", min=2, max=40, help="Lesions a row.")] = 7,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a vae has learnt: samples, the way between two lesions, or a named direction.
+    """Show what a vae has learnt: samples, the way between two lesions, a named direction, or how it denoises.
 
     Example: `medaug explore runs/vae --bank runs/bank --direction contrast --out contrast.png`
     """
     from medaug.workflows import explore as workflow
 
-    asked = {"interpolate": interpolate, "direction": direction, "steps": steps, "seed": seed}
-    options = workflow.ExploreOptions.model_validate({"run": run, "bank": bank, "out": out, **asked})
+    asked = {"interpolate": interpolate, "direction": direction, "denoise": denoise, "noise": noise}
+    files = {"run": run, "bank": bank, "out": out}
+    options = workflow.ExploreOptions.model_validate({**files, **asked, "steps": steps, "seed": seed})
     call(workflow.explore, options, as_json=as_json)
 
 
@@ -135,15 +143,54 @@ def synthesize(
     generator: Annotated[
         str, typer.Option("--generator", help="Run folder of `medaug fit`, or a kind: copy_paste.")
     ],
-    per_class: Annotated[list[str], typer.Option("--per-class", help="CLASS=COUNT; may be repeated.")],
     out: OutOption,
+    per_class: Annotated[
+        list[str] | None, typer.Option("--per-class", help="CLASS=COUNT; may be repeated.")
+    ] = None,
+    balance: Annotated[
+        str | None,
+        typer.Option("--balance", help="equal or sqrt: fill up the rarer classes, real lesions counted."),
+    ] = None,
+    total: Annotated[
+        int | None, typer.Option("--total", min=1, help="Lesions that --balance may draw.")
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", help="Draw this plan.jsonl, which you may have edited.")
+    ] = None,
     fold: FoldOption = 0,
     seed: SeedOption = 0,
     diameter_mm: Annotated[
         str | None, typer.Option("--diameter-mm", help="Range such as 4:12; default: sizes as in the bank.")
     ] = None,
+    swap_share: Annotated[
+        float,
+        typer.Option(
+            "--swap-share", min=0, max=1, help="Share drawn over a lesion of another class, in its outline."
+        ),
+    ] = 0.0,
+    null_share: Annotated[
+        float,
+        typer.Option(
+            "--null-share", min=0, max=0.9, help="Share of cases where healthy tissue is pasted, unlabelled."
+        ),
+    ] = 0.0,
+    sweep: Annotated[
+        str | None,
+        typer.Option(
+            "--sweep",
+            help="Each lesion at each value: diameter_mm=4,8,12, contrast=0.5,1 or sharpness=0.5,2.",
+        ),
+    ] = None,
+    blending: Annotated[
+        str, typer.Option("--blending", help="feather (as the generator does) or poisson.")
+    ] = "feather",
+    match_noise: Annotated[
+        bool, typer.Option("--match-noise", help="Add the noise that the host has and the lesion lacks.")
+    ] = False,
     strict: StrictOption = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write plan.jsonl and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write plan.jsonl, say what to expect, and stop.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Draw new lesions into the fold's training patients; the result is a dataset folder.
@@ -152,47 +199,12 @@ def synthesize(
     """
     from medaug.workflows import synthesize as workflow
 
-    options = workflow.SynthesizeOptions(
-        dataset=dataset, bank=bank, generator=generator, per_class=tuple(per_class), fold=fold, seed=seed, out=out,
-        diameter_mm=_range(diameter_mm), strict=strict, dry_run=dry_run,
-    )  # fmt: skip
+    what = {"per_class": per_class or (), "balance": balance, "total": total, "plan": plan, "sweep": sweep}
+    shares = {"swap_share": swap_share, "null_share": null_share, "diameter_mm": _range(diameter_mm)}
+    finish = {"blending": blending, "match_noise": match_noise, "strict": strict, "dry_run": dry_run}
+    files = {"dataset": dataset, "bank": bank, "generator": generator, "out": out, "fold": fold, "seed": seed}
+    options = workflow.SynthesizeOptions.model_validate({**files, **what, **shares, **finish})
     call(workflow.synthesize, options, as_json=as_json)
-
-
-def translate(
-    *,
-    dataset: DatasetArgument,
-    translator: Annotated[
-        Path, typer.Option("--with", metavar="RUN", help="Run folder of `medaug fit` with a translator.")
-    ],
-    out: OutOption,
-    fold: FoldOption = 0,
-    seed: SeedOption = 0,
-    count: Annotated[
-        int | None, typer.Option("--count", min=1, help="Cases to make; default: one a training case.")
-    ] = None,
-    per_class: Annotated[
-        list[str] | None,
-        typer.Option("--per-class", help="CLASS=COUNT; may be repeated; for whole_image."),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Make whole cases: finer slices, another scanner's look, or images of label maps that are nobody's.
-
-    Example: `medaug translate dataset --with runs/whole --fold 0 --out runs/made --per-class ground_glass=20`
-    """
-    from medaug.workflows import translate as workflow
-
-    options = workflow.TranslateOptions(
-        dataset=dataset,
-        translator=translator,
-        out=out,
-        fold=fold,
-        seed=seed,
-        count=count,
-        per_class=tuple(per_class or ()),
-    )
-    call(workflow.translate, options, as_json=as_json)
 
 
 def assess(

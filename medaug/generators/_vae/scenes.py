@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from medaug.engine.checkpoint import State
 from medaug.generators._patches.coarse import fill, zone_of
+from medaug.generators._patches.layers import normal
 from medaug.generators._vae.directions import Directions
 from medaug.generators._vae.prior import Prior
 
@@ -56,6 +58,18 @@ class Scene:
     def zone(self) -> Tensor:
         """1 where lesions are drawn."""
         return zone_of(self.distance)
+
+    def with_noise(self, deviation: float, rng: np.random.Generator) -> Scene:
+        """The same with white noise added everywhere, normalised units."""
+        image = self.image + deviation * normal(tuple(self.image.shape), rng)
+        return Scene(image, fill(image, self.zone), self.distance, self.class_index)
+
+    def psnr(self, image: Tensor) -> float:
+        """Peak signal-to-noise ratio of another image of the place in its zone, dB; the peak is the range there."""
+        inside = self.zone.expand_as(self.image) > 0
+        real, error = self.image[inside], (image - self.image)[inside]
+        peak = float(real.max() - real.min())
+        return 20 * math.log10(max(peak, 1e-6)) - 10 * math.log10(float(error.square().mean()) + 1e-12)
 
     @property
     def largest(self) -> Scene:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from medaug.cli import main as cli
 from medaug.core.config import Frozen
-from medaug.core.errors import ConfigError, DataError
+from medaug.core.errors import CheckpointError, ConfigError, DataError
 from medaug.core.runs import NoProgress, open_run
 from medaug.core.seeding import SeedTree
 from medaug.generators import vae
@@ -71,7 +71,26 @@ def test_a_direction_is_measured_in_what_was_drawn(folder: Path, tmp_path: Path)
     assert summary.explained is not None
     assert 0 <= summary.explained <= 1
     assert [len(row) for row in summary.measured] == [3] * 4
+    assert len(summary.follows) == 4
     assert "% of the spread of contrast" in summary.lines()[1]
+    assert "with the steps" in summary.lines()[2]
+
+
+def test_size_follows_its_direction_and_is_not_said_to_come_from_codes(folder: Path, tmp_path: Path) -> None:
+    summary = explore(options(folder, tmp_path / "a.png", direction="size", steps=5), NoProgress())
+    assert summary.explained is None
+    assert all(follows is not None and follows > 0.8 for follows in summary.follows)
+
+
+@pytest.mark.parametrize("bank", ["bank", "other"])
+def test_a_lesion_of_any_bank_is_denoised_and_measured(folder: Path, tmp_path: Path, bank: str) -> None:
+    asked = options(folder, tmp_path / "a.png", denoise=BANK.entries("bright")[0].lesion_id, noise=1.5)
+    summary = explore(asked.model_copy(update={"bank": folder / bank}), NoProgress())
+    assert png.imread(tmp_path / "a.png").shape[:2] == (TILE, 3 * TILE)
+    assert summary.psnr_noised is not None
+    assert summary.psnr_denoised is not None
+    assert summary.psnr_denoised > summary.psnr_noised + 3
+    assert "dB noised" in summary.lines()[1]
 
 
 def test_interpolation_is_one_row_between_two_real_lesions(folder: Path, tmp_path: Path) -> None:
@@ -85,6 +104,10 @@ def test_what_cannot_be_shown_is_refused_in_words(folder: Path, tmp_path: Path) 
     out = tmp_path / "a.png"
     wrong: list[tuple[dict[str, object], type[Exception], str]] = [
         ({"interpolate": ("a", "b"), "direction": "size"}, ConfigError, "only one"),
+        ({"denoise": "a", "direction": "size"}, ConfigError, "only one"),
+        ({"interpolate": ("a", "a")}, ConfigError, "same lesion twice"),
+        ({"denoise": "a"}, DataError, "no such lesion"),
+        ({"run": folder}, CheckpointError, "holds no finished generator"),
         ({"out": tmp_path / "a.jpg"}, ConfigError, "no PNG"),
         ({"bank": folder / "other"}, ConfigError, "another bank"),
         ({"run": folder / "nowhere"}, ConfigError, "no folder nowhere"),
@@ -96,6 +119,10 @@ def test_what_cannot_be_shown_is_refused_in_words(folder: Path, tmp_path: Path) 
     with pytest.raises(ValidationError, match="direction"):
         options(folder, out, direction="colour")
     assert not out.exists()
+    out.write_bytes(b"a picture of before")
+    with pytest.raises(ConfigError, match=r"a\.png exists"):
+        explore(options(folder, out), NoProgress())
+    assert out.read_bytes() == b"a picture of before"
 
 
 def test_other_generators_have_no_latent_space(
