@@ -133,6 +133,12 @@ class Code(StrEnum):
     FEW_PATIENTS = "few-patients"
     SPACING_OUTLIER = "spacing-outlier"
     SEVERAL_MODALITIES = "several-modalities"
+    # what drawing lesions met
+    SIZE_CLAMPED = "size-clamped"
+    ONE_DONOR = "one-donor"
+    HOST_CHANGED = "host-changed"
+    HOST_UNREADABLE = "host-unreadable"
+    NO_PLACE = "no-place"
 
 
 def finding(code: Code, severity: Severity, message: str, case_id: str | None = None) -> Finding:

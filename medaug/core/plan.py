@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeVar, final
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from medaug.core.config import Frozen, explain
 from medaug.core.errors import DataError, UnreadableError
@@ -17,15 +19,49 @@ Use = Literal["new", "swap", "null"]
 
 @final
 class PlannedLesion(Frozen):
-    """One line of ``plan.jsonl``: a lesion to be drawn; site and diameter may be left to the renderer."""
+    """One line of ``plan.jsonl``: a lesion to be drawn; what is null is left to the renderer."""
 
-    case_id: str
-    host_case_id: str
+    case_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,63}$", description="of the case to be made")
+    host_case_id: str = Field(description="where it goes, a case of a training patient")
     class_name: str
-    seed: int
+    seed: int = Field(description="donor, shape, place and texture follow from it")
+    use: Use = Field(
+        default="new",
+        description="new: into healthy tissue; swap: over a lesion of another class, in its outline; null: healthy tissue is "
+        "pasted in the same way and labelled background",
+    )
     diameter_mm: tuple[float, float] | None = Field(
         default=None, description="allowed range; null = as in the bank"
     )
+    contrast: float | None = Field(
+        default=None, ge=0, le=4, description="factor of its difference from the tissue around it"
+    )
+    sharpness: float | None = Field(
+        default=None, ge=0.1, le=10, description="below 1 the edge is blurred, above it is steeper"
+    )
+    site_mm: tuple[float, float, float] | None = Field(
+        default=None, description="its centre goes exactly here, RAS+; refused where it does not fit"
+    )
+    group: str | None = Field(
+        default=None, description="cases of one sweep: the same lesion, one property changed"
+    )
+    room_mm: float | None = Field(
+        default=None, gt=0, description="the place has room for this diameter, the largest of the group"
+    )
+
+    @field_validator("diameter_mm")
+    @classmethod
+    def _ordered(cls, allowed: tuple[float, float] | None) -> tuple[float, float] | None:
+        if allowed is not None and not 0.0 < allowed[0] <= allowed[1] < math.inf:
+            raise ValueError(f"{allowed[0]:g} to {allowed[1]:g} is no range of diameters")
+        return allowed
+
+    @field_validator("site_mm")
+    @classmethod
+    def _finite(cls, site: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
+        if site is not None and not all(map(math.isfinite, site)):
+            raise ValueError("is no place")
+        return site
 
 
 @final
@@ -43,8 +79,19 @@ class Recipe(Frozen):
     fold: int
     training_scope_sha256: str
     class_name: str
+    use: Use = Field(default="new", description="null: healthy tissue was pasted, and nothing is labelled")
     site_mm: tuple[float, float, float] = Field(description="centre of the lesion, RAS+")
     diameter_mm: float = Field(description="of the ball of equal volume")
+    wanted_mm: tuple[float, float] | None = Field(
+        default=None, description="range asked for; null = as in the bank"
+    )
+    contrast: float | None = None
+    sharpness: float | None = None
+    group: str | None = None
+    room_mm: float | None = None
+    blending: Literal["feather", "poisson"] = "feather"
+    match_noise: bool = False
+    shapes: str = Field(default="bank", description="where its outline comes from")
     seed: int
     edit_mask: str = Field(description="path of the edit mask in the dataset folder")
 
@@ -98,14 +145,24 @@ def write_lines(path: Path, lines: tuple[L, ...]) -> None:
 
 def read_lines(path: Path, model: type[L]) -> tuple[L, ...]:
     """Read JSON Lines; a broken line is named by its number."""
+    return tuple(row for _, row in numbered_lines(path, model))
+
+
+def numbered_lines(path: Path, model: type[L]) -> Iterator[tuple[int, L]]:
+    """Each line of JSON Lines with its number, from 1; empty ones are passed over.
+
+    Raises:
+        UnreadableError: If the file cannot be read.
+        DataError: If a line is broken; it is named by its number and key.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UnreadableError(f"{path.name} cannot be read") from error
-    rows: list[L] = []
     for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
         try:
-            rows.append(model.model_validate_json(line))
+            yield number, model.model_validate_json(line)
         except ValidationError as error:
             raise DataError(f"{path.name} line {number}: {explain(error, model)}") from error
-    return tuple(rows)

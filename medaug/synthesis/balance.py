@@ -1,17 +1,18 @@
-"""What to draw: how many lesions of which class, spread evenly over the hosts."""
+"""How many lesions of each class: said class by class, or so that rare classes catch up with common ones."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
-from medaug.core.case import CaseRecord, Origin
-from medaug.core.errors import ConfigError, DataError
-from medaug.core.plan import PlannedLesion
-from medaug.core.seeding import SeedTree
+import numpy as np
+from jaxtyping import Float
 
+from medaug.core.errors import ConfigError
+
+Balance = Literal["equal", "sqrt"]
 _WHERE = "--per-class"
 
 
@@ -60,66 +61,54 @@ def _parse_count(text: str, classes: tuple[str, ...]) -> ClassCount:
     return ClassCount(name, int(number))
 
 
-def usable_hosts(records: Sequence[CaseRecord]) -> tuple[CaseRecord, ...]:
-    """Real cases whose lesions are all known: labelled ones, and those known to hold none.
+def balanced_counts(
+    real: Mapping[str, int], how: Balance, total: int | None = None
+) -> tuple[ClassCount, ...]:
+    """Lesions that bring the classes closer together; no class is ever thinned out.
 
-    Raises:
-        DataError: If there is none.
-    """
-    hosts = tuple(r for r in records if r.origin is Origin.REAL and r.label is not None)
-    if not hosts:
-        raise DataError(
-            "no host: the fold's training patients have no labelled case",
-            hint="mark hosts lesion_free in cases.csv",
-        )
-    return hosts
-
-
-def make_plan(
-    counts: Sequence[ClassCount],
-    hosts: Sequence[CaseRecord],
-    seed: SeedTree,
-    diameter_mm: tuple[float, float] | None = None,
-) -> tuple[PlannedLesion, ...]:
-    """Give every wanted lesion a host and a seed of its own.
-
-    Hosts are dealt like cards: patients in random order, one case of each, again and again, so that no patient and
-    no case is used once more than another before its turn. Hosts of a class do not depend on the other classes.
+    With synthetic ones, a class ``c`` of ``n_c`` real lesions has ``s * w_c`` of them, where ``w_c`` is 1 (``equal``) or the
+    square root of ``n_c`` (``sqrt``), unless it has more already. Without a total, ``s`` is the smallest number with which no
+    class has more; with a total, the one that uses it up.
 
     Args:
-        counts: Lesions wanted.
-        hosts: Where they may go; training patients of the fold.
-        seed: Root of the plan's randomness.
-        diameter_mm: Allowed range; None = as in the bank.
+        real: Real lesions of each class, at least one each.
+        how: What is aimed at.
+        total: Lesions to draw; None = as many as it takes.
+
+    Raises:
+        ConfigError: If there is nothing to draw.
     """
-    plan: list[PlannedLesion] = []
-    for wanted in counts:
-        dealt = deal_hosts(usable_hosts(hosts), wanted.count, seed.child("hosts", wanted.class_name))
-        for number, host in enumerate(dealt):
-            plan.append(
-                PlannedLesion(
-                    case_id=f"SYN_{len(plan) + 1:05d}",
-                    host_case_id=host.case_id,
-                    class_name=wanted.class_name,
-                    seed=seed.child("lesion", wanted.class_name, number).seed,
-                    diameter_mm=diameter_mm,
-                )
-            )
-    return tuple(plan)
+    names = list(real)
+    have = np.array([real[name] for name in names], dtype=np.float64)
+    weight = np.ones(len(names)) if how == "equal" else np.sqrt(have)
+    if total is None:
+        counts = np.rint((have / weight).max() * weight - have).astype(int)
+    else:
+        counts = _whole(_filled(have, weight, total) * weight - have, total)
+    if counts.sum() == 0:
+        raise ConfigError(
+            "the classes are balanced already", where="--balance", hint="say how many with --total"
+        )
+    return tuple(ClassCount(name, int(n)) for name, n in zip(names, counts, strict=True) if n > 0)
 
 
-def deal_hosts(hosts: Sequence[CaseRecord], count: int, seed: SeedTree) -> tuple[CaseRecord, ...]:
-    """``count`` hosts, evenly over patients, then over the cases of each."""
-    rng = seed.rng()
-    own: dict[str, list[CaseRecord]] = {}
-    for host in hosts:
-        own.setdefault(host.patient_id, []).append(host)
-    names = sorted(own)
-    patients = [names[n] for n in rng.permutation(len(names))]
-    # only the patients that get a turn are shuffled, so that a few hosts out of many cost little
-    decks = [[own[p][n] for n in rng.permutation(len(own[p]))] for p in patients[:count]]
-    dealt = []
-    for turn in range(count):
-        deck = decks[turn % len(patients)]
-        dealt.append(deck[turn // len(patients) % len(deck)])
-    return tuple(dealt)
+def _filled(have: Float[np.ndarray, " n"], weight: Float[np.ndarray, " n"], total: int) -> float:
+    """The level ``s`` at which ``sum(max(0, s * weight - have))`` is the total."""
+    order = np.argsort(have / weight)
+    owned, width = np.cumsum(have[order]), np.cumsum(weight[order])
+    levels = (total + owned) / width  # if the first n classes are the ones that are filled up
+    level = levels[-1]
+    for n, candidate in enumerate(levels[:-1]):
+        if candidate <= (have / weight)[order[n + 1]]:
+            level = candidate
+            break
+    return float(level)
+
+
+def _whole(lacking: Float[np.ndarray, " n"], total: int) -> np.ndarray:
+    """Whole numbers that sum up to the total, by largest remainders."""
+    lacking = np.maximum(lacking, 0.0)
+    counts = np.floor(lacking + 1e-9).astype(int)
+    for n in np.argsort(counts - lacking, kind="stable")[: total - int(counts.sum())]:
+        counts[n] += 1
+    return counts

@@ -10,10 +10,11 @@ from medaug.core.geometry import Box
 from medaug.core.intensity import CaseScale
 from medaug.core.lesion import Lesion
 from medaug.core.volume import Image, LabelMap, Mask, Volume
-from medaug.lesions.blend import blend
+from medaug.lesions.blend import Feather, blend
 from medaug.lesions.harmonise import match_noise
 from medaug.lesions.shape import mask_diameter_mm
 from medaug.synthesis.order import Finish, Prepared, Rendered
+from medaug.synthesis.retouch import change_contrast, change_sharpness
 
 Slices = tuple[slice, slice, slice]
 
@@ -29,13 +30,14 @@ def insert(prepared: Prepared, lesion: Lesion, finish: Finish) -> Rendered:
     if labels is None:
         raise LabelError("host has no label map", where=host.case_id)
     replaced = prepared.request.mask if prepared.order.use == "swap" else None
+    lesion, edge = _retouched(prepared, lesion)
     drawn = _within_range(lesion.image, prepared.request.scale)
     if finish.match_noise:
         drawn = match_noise(prepared.request.host, drawn, lesion.mask)
     whole = lesion.mask if replaced is None or lesion.region is None else replaced
     how = "poisson" if finish.blending == "poisson" else lesion.blending
     region = _blended_region(lesion, labels.crop(box).labels > 0, replaced)
-    patch, edited = blend(prepared.request.host, drawn, region, prepared.edge, how)
+    patch, edited = blend(prepared.request.host, drawn, region, edge, how)
     patch = _like_host(patch, prepared.request.host)
     inner, outer = _overlap(box, host.volume.grid.shape)
     image, new_labels = host.volume.image.copy(), labels.labels.copy()
@@ -59,6 +61,19 @@ def insert(prepared: Prepared, lesion: Lesion, finish: Finish) -> Rendered:
     diameter = _diameter_mm(whole, host.volume)
     donors = prepared.request.donor_patient_ids
     return Rendered(case, edit_mask, centre, diameter, donors, lesion.class_name, how)
+
+
+def _retouched(prepared: Prepared, lesion: Lesion) -> tuple[Lesion, Feather]:
+    """The lesion with the contrast and sharpness that were ordered; a null paste has neither."""
+    order, host, edge = prepared.order, prepared.request.host, prepared.edge
+    if order.use == "null":
+        return lesion, edge
+    if order.contrast is not None:
+        lesion = change_contrast(host, lesion, order.contrast)
+    if order.sharpness is not None:
+        in_place = order.use == "swap"
+        lesion, edge = change_sharpness(host, lesion, edge, order.sharpness, in_place=in_place)
+    return lesion, edge
 
 
 def _with_image(volume: Volume, image: Image) -> Volume:

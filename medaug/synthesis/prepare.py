@@ -13,13 +13,14 @@ from scipy import ndimage
 from medaug.core.case import Case
 from medaug.core.errors import DataError
 from medaug.core.geometry import Box
-from medaug.core.lesion import LesionEntry, LesionRequest
+from medaug.core.lesion import LesionCrop, LesionEntry, LesionRequest
 from medaug.core.volume import LabelMap, Mask, Unit, Volume
 from medaug.lesions.bank import Bank
 from medaug.lesions.blend import Feather
 from medaug.lesions.place import HostTissue, find_site, require_room
 from medaug.lesions.shape import (
     DrawnShape,
+    Outline,
     ShapeTarget,
     draw_outline,
     draw_shape,
@@ -28,6 +29,7 @@ from medaug.lesions.shape import (
 )
 from medaug.synthesis.donors import Donors
 from medaug.synthesis.order import HostView, Order, Prepared
+from medaug.synthesis.site import Site, lesion_at, require_site
 
 _SHAPES = 4  # shapes tried in a host, ever smaller ones, before it is given up
 _THICK = 4.0  # in-plane voxels between slices whose spacing is unknown
@@ -35,8 +37,6 @@ _CONNECTED = np.ones((3, 3, 3), dtype=bool)
 _DISC = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])
 _RING = (2, 5)  # voxels off the outline whose tissue is compared between donor and host
 _MOST_OFFSET = 0.75  # normalised units
-
-Site = tuple[int, int, int]
 
 
 @final
@@ -70,18 +70,29 @@ class Preparer:
         failure: DataError | None = None
         for attempt in range(_SHAPES):
             entry, wanted = self._pick(order, attempt, rng)
-            crop = self._bank.crop(entry.lesion_id)  # a damaged bank is no lack of room
+            crop, seed = self._bank.crop(entry.lesion_id), int(rng.integers(2**62))
             try:
                 require_room(tissue, wanted)
-                outline = draw_outline(crop, self._target(host.case, wanted), rng)
-                site = find_site(tissue, outline.mask, rng)
+                outline = self._outline(host.case, crop, wanted, seed)
+                site = self._site(order, tissue, outline.mask, rng)
             except DataError as error:
                 failure = error
                 continue
             if order.use == "null":
                 return self._null(host, order, outline.mask, (site, find_site(tissue, outline.mask, rng)))
+            if order.room_mm is not None and order.diameter_mm is not None:
+                outline = self._outline(host.case, crop, order.diameter_mm[0], seed)
             return self._request(host, order, entry, outline.fill(), site)
         raise failure or DataError("no lesion could be placed", where=host.case.case_id)
+
+    def _outline(self, host: Case, crop: LesionCrop, wanted_mm: float | None, seed: int) -> Outline:
+        """The same seed gives the same shape in any size."""
+        return draw_outline(crop, self._target(host, wanted_mm), np.random.default_rng(seed))
+
+    def _site(self, order: Order, tissue: HostTissue, mask: Mask, rng: np.random.Generator) -> Site:
+        if order.site_mm is not None:
+            return require_site(tissue, mask, order.site_mm)
+        return find_site(tissue, mask, rng)
 
     def swap(self, host: HostView, labels: LabelMap, order: Order, rng: np.random.Generator) -> Prepared:
         """A lesion of another class keeps its outline and gets the texture of the wanted class.
@@ -89,7 +100,7 @@ class Preparer:
         Raises:
             DataError: If the host has no lesion of another class.
         """
-        mask = _lesion_of_other_class(labels, order.class_name, host.case.case_id, rng)
+        mask = self._replaced(host.case, labels, order, rng)
         found = Box.around(mask)
         middle = _triple(np.add(found.start, found.stop) // 2)
         extent = found.shape
@@ -104,8 +115,15 @@ class Preparer:
         shape = DrawnShape(patch, fit_texture(drawn, patch), diameter)
         return self._request(host, order, entry, shape, middle)
 
+    def _replaced(self, host: Case, labels: LabelMap, order: Order, rng: np.random.Generator) -> Mask:
+        if order.site_mm is not None:
+            return lesion_at(labels, host, order.site_mm, order.class_name)
+        return _lesion_of_other_class(labels, order.class_name, host.case_id, rng)
+
     def _pick(self, order: Order, attempt: int, rng: np.random.Generator) -> tuple[LesionEntry, float | None]:
         """A donor, and the diameter wanted of it where the order has a range; smaller with every attempt."""
+        if order.room_mm is not None:
+            return self._donors.nearest(order.class_name, order.room_mm, rng), order.room_mm
         if order.diameter_mm is None:
             return self._donors.of_any_size(order.class_name, attempt, rng), None
         wanted = self._donors.wanted_mm(order.class_name, order.diameter_mm, attempt, rng)

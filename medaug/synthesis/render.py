@@ -128,10 +128,12 @@ class Renderer:
 
     def complete(self, prepared: Sequence[Prepared], rngs: Sequence[np.random.Generator]) -> list[Rendered]:
         """Draw the prepared lesions in one generator call and blend them into their hosts."""
-        return [
-            insert(p, lesion, self._finish)
-            for p, lesion in zip(prepared, self.draw(prepared, rngs), strict=True)
-        ]
+        lesions = self.draw(prepared, rngs)
+        return [self.insert(p, lesion) for p, lesion in zip(prepared, lesions, strict=True)]
+
+    def insert(self, prepared: Prepared, lesion: Lesion) -> Rendered:
+        """Put one drawn lesion into its host."""
+        return insert(prepared, lesion, self._finish)
 
     def draw(self, prepared: Sequence[Prepared], rngs: Sequence[np.random.Generator]) -> list[Lesion]:
         """The generator's answers, in one call; of a null paste, the healthy tissue."""

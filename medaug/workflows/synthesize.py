@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
 from pydantic import Field
 
-from medaug.core.case import FINDINGS, RECIPES, CaseRecord, FindingsFile, Manifest, Origin, read_manifest
-from medaug.core.config import Document, Frozen
-from medaug.core.errors import ConfigError, DataError, UnreadableError
-from medaug.core.lesion import Generator
+from medaug.core.case import FINDINGS, RECIPES, CaseRecord, FindingsFile, Manifest, read_manifest
+from medaug.core.config import Frozen
+from medaug.core.errors import ConfigError, DataError
+from medaug.core.findings import Code, finding
+from medaug.core.lesion import Blending
 from medaug.core.plan import PlannedLesion, Recipe, read_lines, write_lines
 from medaug.core.results import Finding, Summary
 from medaug.core.runs import Progress, RunDir, finished, open_run
 from medaug.core.seeding import SeedTree
-from medaug.core.splits import Fold, guard_training, read_splits
-from medaug.core.storage import require_free_space
+from medaug.core.splits import Fold, read_splits
+from medaug.core.storage import require_free_space, sha256_text
 from medaug.core.wording import counted
 from medaug.generators.base import load_generator
-from medaug.io.dataset import CaseFacts, edit_mask_path, finish_dataset, load_case, write_case
+from medaug.io.dataset import finish_dataset
 from medaug.lesions.bank import Bank
-from medaug.synthesis.balance import deal_hosts, make_plan, parse_counts, usable_hosts
-from medaug.synthesis.render import HostView, Order, Prepared, Rendered, Renderer
+from medaug.synthesis.balance import Balance, ClassCount, balanced_counts, parse_counts
+from medaug.synthesis.order import Finish
+from medaug.synthesis.plan_file import read_plan
+from medaug.synthesis.planning import Wishes, make_plan, usable_hosts
+from medaug.synthesis.production import NOTES, Ground, drop_leftovers, produce, read_note
+from medaug.synthesis.render import Renderer
+from medaug.synthesis.sizes import Range, SizeLimits, learnt_sizes
+from medaug.synthesis.sweep import parse_sweep
 
 PLAN = "plan.jsonl"
-_WRITTEN = "written"
-_OTHER_HOSTS = 8  # hosts tried when the planned one has no room
-_BATCH_LESIONS = 16
-_BATCH_BYTES = 256 << 20
+_CASE_BYTES = 8 << 10  # edit mask, lines of manifest and recipe
 
 
 @final
@@ -42,17 +46,29 @@ class SynthesizeOptions(Frozen):
     dataset: Path
     bank: Path
     generator: str = Field(description="run folder of `medaug fit`, or a kind that needs no training")
-    per_class: tuple[str, ...] = Field(description="CLASS=COUNT each")
     out: Path
+    per_class: tuple[str, ...] = Field(default=(), description="CLASS=COUNT each")
+    balance: Balance | None = Field(default=None, description="fill up the rarer classes")
+    total: int | None = Field(default=None, ge=1, description="lesions that `balance` may draw")
+    plan: Path | None = Field(default=None, description="plan.jsonl to draw, instead of making one")
     fold: int = Field(default=0, ge=0)
     seed: int = 0
     diameter_mm: tuple[float, float] | None = Field(
         default=None, description="allowed range; null = as in the bank"
     )
+    swap_share: float = Field(
+        default=0.0, ge=0, le=1, description="share of lesions drawn over one of another class"
+    )
+    null_share: float = Field(default=0.0, ge=0, le=0.9, description="share of cases that are null pastes")
+    sweep: str | None = Field(default=None, description="PROPERTY=VALUE,VALUE: each lesion with each value")
+    blending: Blending = "feather"
+    match_noise: bool = False
     dry_run: bool = Field(
         default=False, description="write plan.jsonl and stop; the same call without it goes on"
     )
-    strict: bool = Field(default=False, description="a lesion that finds no place is an error")
+    strict: bool = Field(
+        default=False, description="a lesion without a place, or of a size that was not learnt, is an error"
+    )
 
 
 @final
@@ -62,6 +78,10 @@ class ClassMade(Frozen):
     class_name: str
     wanted: int
     made: int
+    nulls: int = Field(default=0, description="null pastes beside them")
+    sizes_mm: tuple[float, float] | None = Field(
+        default=None, description="diameters: made, or in a dry run to be expected"
+    )
 
 
 @final
@@ -74,22 +94,33 @@ class SynthesizeSummary(Summary):
     classes: tuple[ClassMade, ...]
     hosts: int
     patients: int
+    disk_bytes: int = Field(description="of the set, estimated from the hosts' files")
     findings: tuple[Finding, ...]
 
     def lines(self) -> tuple[str, ...]:
         """One line a class, then what was refused or changed."""
         if self.planned_only:
             head = f"planned only, see {PLAN} in {self.out}; the same call without --dry-run draws it"
-            rows = [f"{c.class_name}: {c.wanted} lesions planned" for c in self.classes]
         else:
             made = counted(sum(c.made for c in self.classes), "lesion")
             head = f"{made} by {self.generator}, in {self.out}"
-            rows = [f"{c.class_name}: {c.made} of {c.wanted} lesions" for c in self.classes]
         where = f"{counted(self.hosts, 'host')} of {counted(self.patients, 'patient')}"
+        size = f", about {self.disk_bytes / 1e6:.0f} MB on disk" if self.planned_only else ""
         odd = [
             f"{f.severity}: {f.case_id or 'set'}: {f.message}" for f in self.findings if f.severity != "fixed"
         ]
-        return (head, *rows, where, *odd[:10], *([f"and {len(odd) - 10} more"] if len(odd) > 10 else []))
+        rest = [f"and {len(odd) - 10} more"] if len(odd) > 10 else []
+        return (head, *map(self._of_class, self.classes), where + size, *odd[:10], *rest)
+
+    def _of_class(self, made: ClassMade) -> str:
+        said = f"{made.class_name}: "
+        said += (
+            f"{counted(made.wanted, 'lesion')} planned"
+            if self.planned_only
+            else f"{made.made} of {made.wanted} lesions"
+        )
+        said += "" if made.sizes_mm is None else ", {:.1f} to {:.1f} mm".format(*made.sizes_mm)
+        return said + (f", and {counted(made.nulls, 'null paste')}" if made.nulls else "")
 
 
 @final
@@ -97,47 +128,74 @@ class _Settings(Frozen):
     """What makes a synthetic set this set."""
 
     per_class: tuple[str, ...]
+    balance: str | None
+    total: int | None
     fold: int
     seed: int
     diameter_mm: tuple[float, float] | None
-
-
-@final
-class _Written(Document):
-    """What became of one planned lesion; kept until the manifest is written, so that a run can resume."""
-
-    record: CaseRecord | None
-    recipe: Recipe | None
-    findings: tuple[Finding, ...]
+    swap_share: float
+    null_share: float
+    sweep: str | None
+    blending: Blending
+    match_noise: bool
 
 
 def synthesize(options: SynthesizeOptions, progress: Progress) -> SynthesizeSummary:
     """Draw lesions into training patients of a fold and write them as a synthetic dataset folder.
 
     Raises:
-        ConfigError: If a class, the fold or the generator is unknown, or ``out`` holds something else.
-        DataError: If the bank has no lesion of a class, or no lesion found a place.
-        SplitLeakageError: If the bank or the generator saw a patient outside the fold's training part.
+        ConfigError: If an option, a class, the fold or the generator is wrong, or ``out`` holds something else.
+        DataError: If the bank has no lesion of a class, a line of the plan is broken, or no lesion found a place.
+        SplitLeakageError: If the bank, the generator or the plan goes outside the fold's training part.
         StorageError: If the disk cannot hold the set.
     """
+    _check(options)
     manifest = read_manifest(options.dataset)
     fold = read_splits(options.dataset, manifest).fold(options.fold)
     bank = Bank.open(options.bank)
     _check_bank(bank, manifest, fold)
     generator = load_generator(options.generator, fold)
-    job = _Job(options, manifest, fold, Renderer(bank, generator))
-    if finished(options.out, "synthesize", job.settings, job.inputs):
+    finish = Finish(options.blending, options.match_noise)
+    job = _Job(options, manifest, fold, Renderer(bank, generator, finish=finish))
+    if finished(options.out, "synthesize", job.settings, job.inputs()):
         return _summary(job, read_lines(options.out / PLAN, PlannedLesion), _findings(options.out))
-    planned = job.plan()
+    planned, remarks = job.plan()
+    needed = _disk_bytes(planned, job)
     if not options.dry_run:
-        require_free_space(options.out, _needed_bytes(planned, manifest))
-    with open_run(options.out, "synthesize", job.settings, job.inputs, complete=not options.dry_run) as run:
-        if not (options.out / PLAN).is_file():
+        require_free_space(options.out, needed)
+    with open_run(options.out, "synthesize", job.settings, job.inputs(), complete=not options.dry_run) as run:
+        if options.plan is not None or not (options.out / PLAN).is_file():
             write_lines(options.out / PLAN, planned)
-        findings = () if options.dry_run else _draw_all(job, planned, run, progress)
+        findings = remarks if options.dry_run else _draw_all(job, planned, remarks, run, progress)
     if not options.dry_run:
-        shutil.rmtree(options.out / _WRITTEN, ignore_errors=True)
+        shutil.rmtree(options.out / NOTES, ignore_errors=True)
     return _summary(job, planned, findings)
+
+
+def _check(options: SynthesizeOptions) -> None:
+    """Options that do not go together."""
+    ways = {"--per-class": options.per_class, "--balance": options.balance, "--plan": options.plan}
+    given = [name for name, value in ways.items() if value]
+    if len(given) != 1:
+        raise ConfigError(
+            f"{' and '.join(given)} are given" if given else "it is not said what to draw",
+            expected=f"one of {', '.join(ways)}",
+        )
+    if options.total is not None and options.balance is None:
+        raise ConfigError("goes with --balance alone", where="--total", hint="leave it out")
+    if options.sweep is not None and options.balance is not None:
+        raise ConfigError("goes with --per-class alone", where="--sweep", hint="leave out --balance")
+    said = {
+        "--diameter-mm": options.diameter_mm,
+        "--swap-share": options.swap_share,
+        "--null-share": options.null_share,
+        "--sweep": options.sweep,
+    }
+    for name, value in said.items():
+        if options.plan is not None and value:
+            raise ConfigError(
+                "the plan says it, line by line", where=name, hint="leave it out, or edit the plan"
+            )
 
 
 def _check_bank(bank: Bank, manifest: Manifest, fold: Fold) -> None:
@@ -158,79 +216,96 @@ class _Job:
 
     @property
     def settings(self) -> _Settings:
-        o = self.options
-        return _Settings(per_class=o.per_class, fold=o.fold, seed=o.seed, diameter_mm=o.diameter_mm)
+        return _Settings.model_validate(self.options.model_dump(include=set(_Settings.model_fields)))
 
-    @property
     def inputs(self) -> dict[str, str]:
-        return {
+        inputs = {
             "dataset": self.manifest.content_sha256,
             "training_scope": self.fold.scope_sha256,
             "bank": self.renderer.bank.sha256,
             "generator": self.renderer.generator.sha256,
         }
+        if self.options.plan is None:
+            return inputs
+        lines = read_lines(self.options.plan, PlannedLesion)
+        return inputs | {"plan": sha256_text("\n".join(line.model_dump_json() for line in lines))}
 
-    @property
-    def generator(self) -> Generator:
-        return self.renderer.generator
+    def ground(self) -> Ground:
+        """What lesions are drawn on: training patients' cases that may take one."""
+        hosts = usable_hosts(self.manifest.of_patients(frozenset(self.fold.train)))
+        return Ground(self.options.dataset, self.manifest, self.fold, hosts)
 
-    def hosts(self) -> tuple[CaseRecord, ...]:
-        """Training patients' cases that may take a lesion."""
-        return usable_hosts(self.manifest.of_patients(frozenset(self.fold.train)))
+    def plan(self) -> tuple[tuple[PlannedLesion, ...], tuple[Finding, ...]]:
+        """The plan that is given, or lies in the folder, maybe edited by a person; else a new one. And what is odd in it."""
+        limits = SizeLimits(learnt_sizes(self.renderer.bank), strict=self.options.strict)
+        here = self.options.plan or self.options.out / PLAN
+        if self.options.plan is not None or here.is_file():
+            planned = limits.within(read_plan(here, self.manifest, self.fold, self.renderer.donors))
+        else:
+            wishes = self._wishes()
+            seed = SeedTree(self.options.seed).child("synthesize")
+            planned = make_plan(self._counts(), self.ground().hosts, seed, wishes, limits)
+        return planned, (*limits.findings, *_few_donors(self.renderer.bank, planned))
 
-    def plan(self) -> tuple[PlannedLesion, ...]:
-        """The plan that lies in the folder, maybe edited by a person; else a new one."""
+    def _wishes(self) -> Wishes:
+        o = self.options
+        sweep = None if o.sweep is None else parse_sweep(o.sweep)
+        wishes = Wishes(o.diameter_mm, o.swap_share, o.null_share, sweep)
+        wishes.check()
+        return wishes
+
+    def _counts(self) -> tuple[ClassCount, ...]:
+        if self.options.balance is not None:
+            bank = self.renderer.bank
+            real = {name: len(bank.entries(name)) for name in self.renderer.classes}
+            return balanced_counts(real, self.options.balance, self.options.total)
         counts = parse_counts(self.options.per_class, self.manifest.classes)
         for wanted in counts:
             self.renderer.require_class(wanted.class_name)
-        path = self.options.out / PLAN
-        if not path.is_file():
-            seed = SeedTree(self.options.seed).child("synthesize")
-            return make_plan(counts, self.hosts(), seed, self._diameter())
-        planned = read_lines(path, PlannedLesion)
-        guard_training((self.manifest.case(p.host_case_id) for p in planned), self.fold)
-        for lesion in planned:
-            self.renderer.require_class(lesion.class_name)
-        return planned
-
-    def _diameter(self) -> tuple[float, float] | None:
-        wanted = self.options.diameter_mm
-        if wanted is not None and not 0.0 < wanted[0] <= wanted[1]:
-            raise ConfigError(
-                f"is {wanted[0]:g}:{wanted[1]:g}", where="--diameter-mm", expected="LOW:HIGH, both above 0"
-            )
-        return wanted
+        return counts
 
 
-def _needed_bytes(planned: Sequence[PlannedLesion], manifest: Manifest) -> int:
-    """Hosts at two compressed bytes a voxel and channel, their labels and edit masks."""
-    sizes = {
-        r.case_id: (2 * len(r.channels) + 1) * r.shape[0] * r.shape[1] * r.shape[2] for r in manifest.cases
-    }
-    return sum(sizes[lesion.host_case_id] for lesion in planned)
+def _disk_bytes(planned: Sequence[PlannedLesion], job: _Job) -> int:
+    """A case takes about what its host's files take, and an edit mask."""
+    sizes: dict[str, int] = {}
+    for case_id in {lesion.host_case_id for lesion in planned}:
+        sizes[case_id] = _stored_bytes(job.options.dataset, job.manifest.case(case_id))
+    return sum(sizes[lesion.host_case_id] + _CASE_BYTES for lesion in planned)
+
+
+def _stored_bytes(dataset: Path, host: CaseRecord) -> int:
+    """Size of a host's files; of one that is missing, two bytes a voxel."""
+    voxels = host.shape[0] * host.shape[1] * host.shape[2]
+    files = [file for file in (*host.images, host.label) if file is not None]
+    return sum(
+        path.stat().st_size if (path := dataset / file.path).is_file() else 2 * voxels for file in files
+    )
 
 
 def _draw_all(
-    job: _Job, planned: Sequence[PlannedLesion], run: RunDir, progress: Progress
+    job: _Job,
+    planned: Sequence[PlannedLesion],
+    remarks: Sequence[Finding],
+    run: RunDir,
+    progress: Progress,
 ) -> tuple[Finding, ...]:
     """Draw what is not drawn yet, then write the manifest."""
-    notes = run.path / _WRITTEN
-    left = [lesion for lesion in planned if not (notes / f"{lesion.case_id}.json").is_file()]
+    drop_leftovers(run.path, planned)
+    left = sum(read_note(run.path, lesion) is None for lesion in planned)
     progress.start("synthesis", len(planned))
-    progress.advance(len(planned) - len(left))
-    for batch in _batches(_Draw(job, run.path), left):
-        for lesion, outcome in batch:
-            outcome.write(notes / f"{lesion.case_id}.json")
+    progress.advance(len(planned) - left)
+    with closing(produce(job.ground(), job.renderer, planned, run.path)) as made:
+        for _ in made:
             progress.advance(1)
-    written = [_Written.read(notes / f"{lesion.case_id}.json") for lesion in planned]
-    found = (*_few_donors(job, planned), *(f for w in written for f in w.findings))
-    findings = tuple(dict.fromkeys(found))  # a damaged host is met by several lesions
+    written = [note for lesion in planned if (note := read_note(run.path, lesion)) is not None]
+    # a damaged host is met by several lesions
+    findings = tuple(dict.fromkeys((*remarks, *(f for w in written for f in w.findings))))
     refused = [f for f in findings if f.severity == "refused"]
     records = tuple(w.record for w in written if w.record is not None)
     if not records or (job.options.strict and refused):
         raise _refusal(refused, len(planned) - len(records), len(planned))
-    made = Manifest(name=f"{job.manifest.name}_synthetic", classes=job.manifest.classes, cases=records)
-    finish_dataset(run.path, made, findings, tuple(w.recipe for w in written if w.recipe is not None))
+    made_set = Manifest(name=f"{job.manifest.name}_synthetic", classes=job.manifest.classes, cases=records)
+    finish_dataset(run.path, made_set, findings, tuple(w.recipe for w in written if w.recipe is not None))
     run.log("synthesis", lesions=len(records), refused=len(refused))
     return findings
 
@@ -244,150 +319,16 @@ def _refusal(refused: Sequence[Finding], lost: int, planned: int) -> DataError:
     return DataError(f"{lost} of {counted(planned, 'lesion')} found no place, {first}", hint=hint)
 
 
-def _few_donors(job: _Job, planned: Sequence[PlannedLesion]) -> tuple[Finding, ...]:
+def _few_donors(bank: Bank, planned: Sequence[PlannedLesion]) -> tuple[Finding, ...]:
     names = sorted({lesion.class_name for lesion in planned})
     return tuple(
-        Finding(
-            code="one-donor",
-            severity="flagged",
-            case_id=None,
-            message=f"class {name} has one lesion in the bank: all its copies look alike",
+        finding(
+            Code.ONE_DONOR,
+            "flagged",
+            f"class {name} has one lesion in the bank: all its copies look alike",
         )
         for name in names
-        if len(job.renderer.bank.entries(name)) == 1
-    )
-
-
-def _batches(draw: _Draw, planned: Sequence[PlannedLesion]) -> Iterator[list[tuple[PlannedLesion, _Written]]]:
-    """Prepare lesions until a batch is full by number or memory, draw it in one generator call, write it."""
-    ready: list[_Ready] = []
-    for lesion in sorted(planned, key=lambda p: (p.host_case_id, p.case_id)):
-        found = draw.prepare(lesion)
-        if isinstance(found, _Written):
-            yield [(lesion, found)]
-            continue
-        ready.append(found)
-        size = sum(r.prepared.host.volume.image.nbytes for r in ready)
-        if len(ready) >= _BATCH_LESIONS or size >= _BATCH_BYTES:
-            yield draw.complete(ready)
-            ready = []
-    if ready:
-        yield draw.complete(ready)
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A planned lesion with its place in a host."""
-
-    planned: PlannedLesion
-    host: CaseRecord
-    prepared: Prepared
-    findings: tuple[Finding, ...]
-
-
-@final
-class _Draw:
-    """Places lesions in hosts read from disk, the last host kept, and writes what was drawn."""
-
-    def __init__(self, job: _Job, out: Path) -> None:
-        self._job, self._out = job, out
-        self._hosts = job.hosts()
-        self._view: HostView | None = None
-
-    def prepare(self, planned: PlannedLesion) -> _Ready | _Written:
-        """Place a lesion in the planned host, or in another of the fold where that one has no room."""
-        first = self._job.manifest.case(planned.host_case_id)
-        reason = ""
-        refused: list[Finding] = []
-        for host in chain((first,), self._others(planned)):
-            rng = SeedTree(planned.seed).child("place", host.case_id).rng()
-            order = Order(planned.class_name, planned.diameter_mm)
-            try:
-                view = self._host(host)
-            except DataError as error:
-                refused.append(_unreadable(host, error))
-                reason = reason or "it cannot be read"
-                continue
-            try:
-                prepared = self._job.renderer.prepare(view, order, rng)
-            except UnreadableError:  # of the bank: no other host helps
-                raise
-            except DataError as error:
-                reason = reason or error.what
-                continue
-            moved = () if host is first else (_moved(planned, reason),)
-            return _Ready(planned, host, prepared, (*refused, *moved))
-        message = f"no place for a {planned.class_name} lesion in {_OTHER_HOSTS + 1} hosts: {reason}"
-        finding = Finding(code="no-place", severity="refused", case_id=planned.case_id, message=message)
-        return _Written(record=None, recipe=None, findings=(*refused, finding))
-
-    def _others(self, planned: PlannedLesion) -> Iterator[CaseRecord]:
-        """Hosts for a lesion whose planned host has no room; dealt only when asked for."""
-        yield from deal_hosts(self._hosts, _OTHER_HOSTS, SeedTree(planned.seed).child("other hosts"))
-
-    def complete(self, ready: Sequence[_Ready]) -> list[tuple[PlannedLesion, _Written]]:
-        """Draw and write a batch."""
-        rngs = [SeedTree(r.planned.seed).child("draw").rng() for r in ready]
-        drawn = self._job.renderer.complete([r.prepared for r in ready], rngs)
-        return [(r.planned, self._write(r, result)) for r, result in zip(ready, drawn, strict=True)]
-
-    def _host(self, host: CaseRecord) -> HostView:
-        """A host read from disk; the last one is kept, since lesions are drawn host by host."""
-        if self._view is None or self._view.case.case_id != host.case_id:
-            case = load_case(self._job.options.dataset, host, self._job.manifest.classes)
-            self._view = self._job.renderer.view(case)
-        return self._view
-
-    def _write(self, ready: _Ready, rendered: Rendered) -> _Written:
-        planned, host = ready.planned, ready.host
-        case = replace(rendered.case, case_id=planned.case_id, origin=Origin.SYNTHETIC)
-        codes = tuple(finding.code for finding in ready.findings)
-        facts = CaseFacts(
-            modality=host.modality,
-            licence=host.licence,
-            terms=host.terms,
-            source_sha256=host.source_sha256,
-            findings=codes,
-        )
-        record = write_case(self._out, case, facts, rendered.edit_mask)
-        job = self._job
-        recipe = Recipe(
-            case_id=planned.case_id,
-            host_case_id=host.case_id,
-            host_patient_id=host.patient_id,
-            donor_patient_ids=rendered.donor_patient_ids,
-            generator=job.generator.kind,
-            generator_sha256=job.generator.sha256,
-            bank_sha256=job.renderer.bank.sha256,
-            fold=job.fold.index,
-            training_scope_sha256=job.fold.scope_sha256,
-            class_name=rendered.class_name,
-            site_mm=rendered.site_mm,
-            diameter_mm=rendered.diameter_mm,
-            seed=planned.seed,
-            edit_mask=edit_mask_path(planned.case_id),
-        )
-        return _Written(record=record, recipe=recipe, findings=ready.findings)
-
-
-def _unreadable(host: CaseRecord, error: DataError) -> Finding:
-    """A host of the dataset is damaged; the lesion goes to another one."""
-    bare = DataError(error.what, expected=error.expected, hint=error.hint)
-    return Finding(
-        code="host-unreadable",
-        severity="refused",
-        case_id=host.case_id,
-        message=f"host left out: {bare.line()}",
-    )
-
-
-def _moved(planned: PlannedLesion, reason: str) -> Finding:
-    return Finding(
-        code="host-changed",
-        severity="fixed",
-        case_id=planned.case_id,
-        message=f"planned host had no place ({reason}); another training case was used, see recipes.jsonl",
+        if len(bank.entries(name)) == 1
     )
 
 
@@ -398,22 +339,33 @@ def _findings(out: Path) -> tuple[Finding, ...]:
 def _summary(job: _Job, planned: Sequence[PlannedLesion], findings: Sequence[Finding]) -> SynthesizeSummary:
     out = job.options.out
     recipes = read_lines(out / RECIPES, Recipe) if (out / RECIPES).is_file() else ()
-    places = recipes or planned
-    hosts = {p.host_case_id for p in places}
+    hosts = {p.host_case_id for p in recipes or planned}
+    learnt = learnt_sizes(job.renderer.bank)
     names = sorted({p.class_name for p in planned}, key=job.manifest.classes.index)
     return SynthesizeSummary(
         out=str(out),
-        generator=job.generator.kind,
+        generator=job.renderer.generator.kind,
         planned_only=not recipes,
-        classes=tuple(
-            ClassMade(
-                class_name=name,
-                wanted=sum(p.class_name == name for p in planned),
-                made=sum(r.class_name == name for r in recipes),
-            )
-            for name in names
-        ),
+        classes=tuple(_class_made(name, planned, recipes, learnt[name]) for name in names),
         hosts=len(hosts),
         patients=len({job.manifest.case(case_id).patient_id for case_id in hosts}),
+        disk_bytes=_disk_bytes(planned, job),
         findings=tuple(findings),
+    )
+
+
+def _class_made(
+    name: str, planned: Sequence[PlannedLesion], recipes: Sequence[Recipe], learnt: Range
+) -> ClassMade:
+    wanted = [p for p in planned if p.class_name == name and p.use != "null"]
+    made = [r for r in recipes if r.class_name == name and r.use != "null"]
+    sizes = [r.diameter_mm for r in made]
+    if not recipes:
+        sizes = [size for p in wanted for size in p.diameter_mm or learnt]
+    return ClassMade(
+        class_name=name,
+        wanted=len(wanted),
+        made=len(made),
+        nulls=sum(p.class_name == name and p.use == "null" for p in recipes or planned),
+        sizes_mm=(round(min(sizes), 2), round(max(sizes), 2)) if sizes else None,
     )

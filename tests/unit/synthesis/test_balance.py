@@ -11,7 +11,8 @@ from medaug.core.case import CaseRecord, Origin, StoredFile
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.seeding import SeedTree
 from medaug.core.volume import Unit
-from medaug.synthesis.balance import ClassCount, make_plan, parse_counts, usable_hosts
+from medaug.synthesis.balance import ClassCount, parse_counts
+from medaug.synthesis.planning import make_plan, usable_hosts
 
 FILE = StoredFile(path="x.nii.gz", sha256="0" * 64)
 CLASSES = ("solid", "ground_glass")
