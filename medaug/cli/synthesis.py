@@ -207,6 +207,42 @@ def synthesize(
     call(workflow.synthesize, options, as_json=as_json)
 
 
+def translate(
+    *,
+    dataset: DatasetArgument,
+    translator: Annotated[
+        Path, typer.Option("--with", metavar="RUN", help="Run folder of `medaug fit` with a translator.")
+    ],
+    out: OutOption,
+    fold: FoldOption = 0,
+    seed: SeedOption = 0,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, help="Cases to make; default: one a training case.")
+    ] = None,
+    per_class: Annotated[
+        list[str] | None,
+        typer.Option("--per-class", help="CLASS=COUNT; may be repeated; for whole_image."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make whole cases: finer slices, another scanner's look, or images of label maps that are nobody's.
+
+    Example: `medaug translate dataset --with runs/whole --fold 0 --out runs/made --per-class ground_glass=20`
+    """
+    from medaug.workflows import translate as workflow
+
+    options = workflow.TranslateOptions(
+        dataset=dataset,
+        translator=translator,
+        out=out,
+        fold=fold,
+        seed=seed,
+        count=count,
+        per_class=tuple(per_class or ()),
+    )
+    call(workflow.translate, options, as_json=as_json)
+
+
 def assess(
     *,
     synthetic: Annotated[Path, typer.Argument(metavar="SYN", help="Synthetic dataset folder.")],
