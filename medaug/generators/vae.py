@@ -48,7 +48,7 @@ from medaug.generators._vae.directions import ATTRIBUTES, Attribute, Directions,
 from medaug.generators._vae.learner import VaeLearner
 from medaug.generators._vae.networks import LesionVae, Place
 from medaug.generators._vae.prior import NAMES, Prior
-from medaug.generators._vae.scenes import Learnt, Scene, Walk, resized_scene
+from medaug.generators._vae.scenes import Scene, Taught, Walk, resized_scene
 from medaug.generators._vae.settings import Config
 from medaug.generators.base import (
     CARD,
@@ -70,8 +70,8 @@ class VAE:
 
     kind: str = "vae"
 
-    def __init__(self, config: Config, card: GeneratorCard, net: LesionVae, learnt: Learnt) -> None:
-        self._config, self._card, self._learnt = config, card, learnt
+    def __init__(self, config: Config, card: GeneratorCard, net: LesionVae, taught: Taught) -> None:
+        self._config, self._card, self._taught = config, card, taught
         self._device, self._layout = pick_device("auto"), memory_format(config.dims)
         self._net = net.eval().to(device=self._device, memory_format=self._layout)  # type: ignore[call-overload]
 
@@ -88,7 +88,7 @@ class VAE:
     @property
     def directions(self) -> Directions:
         """The named directions, and how much of each attribute the codes explain."""
-        return self._learnt.directions
+        return self._taught.directions
 
     def generate(
         self, requests: Sequence[LesionRequest], rngs: Sequence[np.random.Generator]
@@ -188,10 +188,10 @@ class VAE:
         lesions look like inside.
         """
         amounts = [float(v) for v in np.linspace(-reach, reach, steps)]
-        codes = torch.cat([self._encode(scene) + self._learnt.directions.shift(name, v) for v in amounts])
+        codes = torch.cat([self._encode(scene) + self._taught.directions.shift(name, v) for v in amounts])
         scenes = [scene] * steps
         if name == "size":
-            deviation = float(self._learnt.directions.deviations[ATTRIBUTES.index("size")])
+            deviation = float(self._taught.directions.deviations[ATTRIBUTES.index("size")])
             scenes = [resized_scene(scene, v * deviation / self._config.dims) for v in amounts]
         return self._walk(Scene.joined(scenes), codes)
 
@@ -207,7 +207,7 @@ class VAE:
     def _code(self, scene: Scene, rng: np.random.Generator) -> Float[Tensor, "1 Z"]:
         """The code of a new lesion of a place's class and size."""
         voxels = float(log_size(scene.distance).max())
-        return self._learnt.prior.draw(int(scene.class_index[0]), voxels, rng)
+        return self._taught.prior.draw(int(scene.class_index[0]), voxels, rng)
 
     def _encode(self, scene: Scene) -> Float[Tensor, "B Z"]:
         """Mean codes of the lesions that the frames show."""
@@ -242,7 +242,7 @@ class VAE:
         )
         level = (
             self._config.grain
-            * self._learnt.grain[scene.class_index]
+            * self._taught.grain[scene.class_index]
             * scan_noise(scene.image, scene.distance)
         )
         noise: Tensor = zone_of(scene.distance) * level.reshape(*level.shape, *(1,) * (fine.ndim - 2)) * fine
@@ -293,19 +293,19 @@ def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, se
     fit_loop(watched, steps=config.steps, run=run, progress=progress, label="vae")
     watched.picture()
     weights = {name: value.cpu() for name, value in learner.averaged.state_dict().items()}
-    save_checkpoint(run.path / WEIGHTS, {"net": weights, **_learnt(learner, training, seed).state})
+    save_checkpoint(run.path / WEIGHTS, {"net": weights, **_taught(learner, training, seed).state})
     card_of(config, bank, weights).write(run.path / CARD)
     return load(run.path)
 
 
-def _learnt(learner: VaeLearner, training: TrainingSet, seed: SeedTree) -> Learnt:
+def _taught(learner: VaeLearner, training: TrainingSet, seed: SeedTree) -> Taught:
     """Prior, named directions, and the grain of each class; no code of any single lesion."""
     patches, prior = training.patches, learner.prior()
     ratio = patches.figures[..., GRAIN] / patches.figures[..., NOISE]
     grain = torch.stack(
         [ratio[patches.class_index == n].median(dim=0).values for n in range(len(training.owners))]
     )
-    return Learnt(prior, learner.directions(prior, seed), grain)
+    return Taught(prior, learner.directions(prior, seed), grain)
 
 
 def load(run_path: Path) -> VAE:
@@ -321,4 +321,4 @@ def load(run_path: Path) -> VAE:
         raise CheckpointError(f"{WEIGHTS} holds no vae of this version", hint=HINT)
     fill_net(net, state, card)
     found = [cast(Tensor, part) for part in parts]
-    return VAE(config, card, net, Learnt(Prior(*found[:4]), Directions(*found[4:7]), found[7]))
+    return VAE(config, card, net, Taught(Prior(*found[:4]), Directions(*found[4:7]), found[7]))

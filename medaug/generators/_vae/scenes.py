@@ -95,7 +95,7 @@ class Walk:
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Learnt:
+class Taught:
     """What training leaves beside the weights.
 
     Attributes:
