@@ -20,7 +20,7 @@ from medaug.lesions.harmonise import ring_around
 
 _GRAIN_VOXELS = 1.5  # structure is what is left after smoothing by this
 _HALO_VOXELS = 0.8  # a lesion's brightness spills over its outline by this
-_DRAWN_EDGE = 0.9  # deviation of the edge that the usual blend makes, in-plane voxels
+_DRAWN_EDGE = 0.75  # deviation of the edge that the usual blend makes, in-plane voxels
 _WIDEST = 0.6  # an edge is never wider than this share of the lesion's radius
 _DISC = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])
 

@@ -1,39 +1,13 @@
-"""Plans say what was asked, spread evenly, and the same each time."""
+"""Counts are read as they were meant, and balance fills up what is rare."""
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any
-
 import pytest
 
-from medaug.core.case import CaseRecord, Origin, StoredFile
-from medaug.core.errors import ConfigError, DataError
-from medaug.core.seeding import SeedTree
-from medaug.core.volume import Unit
-from medaug.synthesis.balance import ClassCount, parse_counts
-from medaug.synthesis.planning import make_plan, usable_hosts
+from medaug.core.errors import ConfigError
+from medaug.synthesis.balance import Balance, ClassCount, balanced_counts, parse_counts
 
-FILE = StoredFile(path="x.nii.gz", sha256="0" * 64)
 CLASSES = ("solid", "ground_glass")
-
-
-def record(number: int, patient: str, **how: Any) -> CaseRecord:
-    facts = {"label": FILE, "origin": Origin.REAL} | how
-    return CaseRecord(
-        case_id=f"case_{number}",
-        patient_id=patient,
-        modality="CT",
-        unit=Unit.HU,
-        channels=("CT",),
-        shape=(4, 4, 4),
-        spacing_mm=(1, 1, 1),
-        images=(FILE,),
-        **facts,
-    )
-
-
-HOSTS = tuple(record(n, f"p{min(n, 3)}") for n in range(6))  # p3 has three cases
 
 
 def test_counts_are_read():
@@ -61,24 +35,37 @@ def test_bad_counts_are_named(texts, words):
         parse_counts(texts, CLASSES)
 
 
-def test_lesions_are_spread_over_patients_then_cases():
-    plan = make_plan((ClassCount("solid", 12),), HOSTS, SeedTree(0))
-    patients = Counter(next(h.patient_id for h in HOSTS if h.case_id == p.host_case_id) for p in plan)
-    assert set(patients.values()) == {3}
-    third = Counter(p.host_case_id for p in plan if p.host_case_id in {"case_3", "case_4", "case_5"})
-    assert set(third.values()) == {1}
-    assert len({p.seed for p in plan}) == len({p.case_id for p in plan}) == 12
+REAL = {"solid": 100, "part": 25, "ground_glass": 4}
 
 
-def test_plan_is_repeatable_and_classes_do_not_disturb_each_other():
-    solid = make_plan((ClassCount("solid", 5),), HOSTS, SeedTree(1))
-    both = make_plan((ClassCount("ground_glass", 4), ClassCount("solid", 5)), HOSTS, SeedTree(1))
-    assert [(p.host_case_id, p.seed) for p in both[4:]] == [(p.host_case_id, p.seed) for p in solid]
-    assert make_plan((ClassCount("solid", 5),), HOSTS, SeedTree(2)) != solid
+def drawn(how: Balance, total: int | None = None, real: dict[str, int] | None = None) -> dict[str, int]:
+    return {c.class_name: c.count for c in balanced_counts(real or REAL, how, total)}
 
 
-def test_synthetic_and_unlabelled_cases_are_no_hosts():
-    odd = (record(7, "p7", label=None), record(8, "p8", origin=Origin.SYNTHETIC))
-    assert usable_hosts((*HOSTS, *odd)) == HOSTS
-    with pytest.raises(DataError, match="no host"):
-        usable_hosts(odd)
+def test_equal_fills_every_class_up_to_the_largest():
+    assert drawn("equal") == {"part": 75, "ground_glass": 96}
+
+
+def test_sqrt_keeps_the_order_and_halves_it():
+    assert drawn("sqrt") == {"part": 25, "ground_glass": 16}  # 100, 50, 20
+
+
+@pytest.mark.parametrize("total", [1, 10, 21, 22, 96, 171, 172, 500])
+def test_a_total_is_used_up_by_the_rarest_first(total):
+    for how in ("equal", "sqrt"):
+        counts = drawn(how, total)
+        assert sum(counts.values()) == total
+    counts = drawn("equal", total)
+    together = {name: REAL[name] + counts.get(name, 0) for name in REAL}
+    filled = [together[name] for name in counts]
+    assert max(filled) - min(filled) <= 1  # those that got some are level
+    rest = [REAL[name] for name in REAL if name not in counts]
+    assert not rest or min(rest) >= max(filled) - 1
+    if total <= 21:
+        assert counts == {"ground_glass": total}
+
+
+def test_balanced_classes_need_a_total():
+    with pytest.raises(ConfigError, match="balanced already; say how many"):
+        balanced_counts({"a": 3, "b": 3}, "equal")
+    assert drawn("sqrt", 5, {"a": 3, "b": 3}) == {"a": 3, "b": 2}
