@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from medaug.core.errors import ConfigError
+from medaug.core.errors import CheckpointError, ConfigError
 from medaug.core.lesion import Generator, LesionRequest
 from medaug.core.plugins import kinds, load_plugin
 from medaug.core.runs import NoProgress, open_run
 from medaug.core.seeding import SeedTree
-from medaug.generators.base import TrainableConfig, load_generator, parse_generator
+from medaug.core.splits import Fold
+from medaug.generators.base import CARD, WEIGHTS, TrainableConfig, load_generator, parse_generator, read_card
+from medaug.synthesis.fit import fit_generator
 from tests import made_lesions
 
 # the smallest training of each kind that learns
@@ -43,8 +46,58 @@ def generator(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Generator:
         return config.build()
     path: Path = tmp_path_factory.mktemp(kind) / "run"
     with open_run(path, "fit", load_plugin("generators", kind).Config(), {}) as run:
-        config.fit(made_lesions.bank(3, 3), run, NoProgress(), SeedTree(0))
-    return load_generator(str(path))
+        bank = made_lesions.bank(3, 3)
+        fold = Fold(index=0, train=bank.index.training_patients, held_out=("patient_999",))
+        return fit_generator(config, bank, fold, run, NoProgress(), SeedTree(0))
+
+
+@pytest.fixture(scope="module")
+def run_folder(kind: str, generator: Generator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the run folder of a trained kind."""
+    if not isinstance(parse_generator({"kind": kind}), TrainableConfig):
+        pytest.skip(f"{kind} is not trained")
+    (trained,) = tmp_path_factory.getbasetemp().glob(f"{kind}[0-9]*/run")
+    folder: Path = tmp_path_factory.mktemp("copy") / "run"
+    shutil.copytree(trained, folder)
+    return folder
+
+
+def test_card_tells_what_was_learnt(run_folder: Path, generator: Generator) -> None:
+    card = read_card(run_folder)
+    assert card.learnt is not None
+    assert card.learnt.lesions == {"faint": 3, "bright": 3}
+    assert card.learnt.finest_mm == pytest.approx((0.7, 0.7, 2.0))
+    assert card.notes == tuple(
+        f"class {name} has only 3 lesions: expect little variety" for name in ("faint", "bright")
+    )
+    assert load_generator(str(run_folder)).sha256 == generator.sha256
+
+
+def test_edited_and_damaged_cards_are_refused(run_folder: Path) -> None:
+    text = (run_folder / CARD).read_text()
+    for wrong, words in (
+        (text.replace("faint", "feint"), "was changed since the training"),
+        (text[:200], "not valid JSON"),
+        (text.replace('"fold"', '"fald"'), "breaks its schema"),
+    ):
+        (run_folder / CARD).write_text(wrong)
+        with pytest.raises(CheckpointError, match=words):
+            load_generator(str(run_folder))
+    (run_folder / CARD).write_text(text)
+    assert load_generator(str(run_folder)).sha256
+
+
+def test_damaged_files_of_a_trained_kind_are_refused(run_folder: Path) -> None:
+    learnt = next(run_folder / name for name in (WEIGHTS, "laws.json") if (run_folder / name).is_file())
+    content = learnt.read_bytes()
+    for wrong in (content[: len(content) // 2], b"", content[:-50] + bytes(50)):
+        learnt.write_bytes(wrong)
+        with pytest.raises(CheckpointError):
+            load_generator(str(run_folder))
+    learnt.unlink()
+    with pytest.raises(CheckpointError):
+        load_generator(str(run_folder))
+    learnt.write_bytes(content)
 
 
 def rngs(*seeds: int) -> list[np.random.Generator]:

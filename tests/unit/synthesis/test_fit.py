@@ -8,12 +8,14 @@ from medaug.core.config import Frozen
 from medaug.core.errors import SplitLeakageError
 from medaug.core.runs import NoProgress, open_run
 from medaug.core.seeding import SeedTree
-from medaug.generators import copy_paste
+from medaug.generators import copy_paste, procedural
+from medaug.generators.base import read_card
 from medaug.lesions.bank import bank_of_cases
-from medaug.synthesis.fit import fit_generator
+from medaug.synthesis.fit import fit_generator, fit_or_fall_back
 from tests.small_cases import chest, fold_of
 
-CASES = [chest(1), chest(2)]
+BOTH = ("solid", "ground_glass")
+CASES = [chest(1, BOTH), chest(2, BOTH)]
 
 
 class Learning(Frozen):
@@ -26,18 +28,24 @@ class Learning(Frozen):
 
     def fit(self, bank, run, progress, seed):
         run.log("fit", lesions=len(bank.entries()), seed=seed.seed)
-        return copy_paste.Config().build()
+        return procedural.Config().fit(bank, run, progress, seed)
 
 
-def fit(config, fold, tmp_path):
-    bank = bank_of_cases(CASES, fold_of(CASES))
+class Network(Learning):
+    """One that runs on a device."""
+
+    device: str = "cpu"
+
+
+def fit(config, fold, tmp_path, how=fit_generator, cases=CASES):
+    bank = bank_of_cases(cases, fold_of(cases))
     with open_run(tmp_path / "run", "fit", Learning(), {}) as run:
-        return fit_generator(config, bank, fold, run, NoProgress(), SeedTree(3))
+        return how(config, bank, fold, run, NoProgress(), SeedTree(3))
 
 
 def test_a_trainable_kind_is_trained_on_the_bank(tmp_path):
     fit(Learning(), fold_of(CASES), tmp_path)
-    assert '"lesions": 2' in (tmp_path / "run" / "log.jsonl").read_text()
+    assert '"lesions": 4' in (tmp_path / "run" / "log.jsonl").read_text()
 
 
 def test_other_kinds_are_built(tmp_path):
@@ -47,3 +55,34 @@ def test_other_kinds_are_built(tmp_path):
 def test_a_bank_of_another_fold_is_refused(tmp_path):
     with pytest.raises(SplitLeakageError, match="patient_002"):
         fit(Learning(), fold_of(CASES[:1], CASES[1:]), tmp_path)
+
+
+def test_the_card_says_what_was_learnt_from(tmp_path):
+    fit(Learning(), fold_of(CASES), tmp_path)
+    card = read_card(tmp_path / "run")
+    assert card.learnt is not None
+    assert card.learnt.lesions == {"solid": 2, "ground_glass": 2}
+    assert card.learnt.patients == {"solid": 2, "ground_glass": 2}
+    low, high = card.learnt.diameter_mm["solid"]
+    assert 0 < low <= high
+    assert "class solid has only 2 lesions: expect little variety" in card.notes
+    assert card.instead_of is None
+
+
+def test_a_network_is_not_trained_on_a_handful_of_lesions(tmp_path):
+    fitted = fit(Network(), fold_of(CASES), tmp_path, fit_or_fall_back)
+    assert fitted.kind == "procedural"
+    assert not (tmp_path / "run" / "log.jsonl").exists()
+    card = read_card(tmp_path / "run")
+    assert card.instead_of == "learning"
+    assert card.notes[0] == (
+        "4 lesions are too few to train learning (8 are needed): a procedural generator was fitted instead"
+    )
+
+
+def test_eight_lesions_are_enough_and_a_kind_without_network_needs_fewer(tmp_path):
+    cases = [chest(n, BOTH) for n in range(1, 5)]
+    fit(Network(), fold_of(cases), tmp_path / "eight", fit_or_fall_back, cases)
+    assert '"lesions": 8' in (tmp_path / "eight" / "run" / "log.jsonl").read_text()
+    fit(Learning(), fold_of(CASES), tmp_path / "four", fit_or_fall_back)
+    assert '"lesions": 4' in (tmp_path / "four" / "run" / "log.jsonl").read_text()
