@@ -13,7 +13,7 @@ from torch import Tensor
 
 from medaug.core.seeding import SeedTree
 from medaug.engine.checkpoint import State
-from medaug.engine.launch import memory_format, mixed_precision, pick_device
+from medaug.engine.launch import average_gradients, memory_format, mixed_precision, pick_device, team
 from medaug.generators._patches.average import follow
 from medaug.generators._patches.batches import Batch, TrainingSet
 from medaug.generators._patches.coarse import feather, zone_of
@@ -57,9 +57,10 @@ class VaeLearner:
     def train_step(self, step: int) -> dict[str, float]:
         """Encode, draw a code, decode, compare with the lesion as it was before any noise was added."""
         rng = self._seed.child("step", step).rng()
-        batch = self._training.draw(self._config.batch_size, rng).to(self._device, self._layout)
-        noise = normal((self._config.batch_size, self._config.z_size), rng).to(self._device)
-        seen = _noisy(batch, self._config, rng)
+        whole, rows = self._training.draw(self._config.batch_size, rng), team().rows(self._config.batch_size)
+        noise = normal((self._config.batch_size, self._config.z_size), rng)[rows].to(self._device)
+        seen = _noisy(whole, self._config, rng).at(rows).to(self._device, self._layout)
+        batch = whole.at(rows).to(self._device, self._layout)
         with mixed_precision(self._device):
             place = _place(seen, self._net)
             mean, log_variance = self._net.encode(seen.image, place)
@@ -71,6 +72,7 @@ class VaeLearner:
         price = self._config.beta_at(step) * losses.priced(nats, self._config.free_bits)
         self._adam.zero_grad(set_to_none=True)
         (error + self._config.gradient * edges + price).backward()
+        average_gradients(self._net.parameters())
         self._adam.step()
         follow(self.averaged, self._net, self._config.ema, step)
         return {
