@@ -13,6 +13,7 @@ from medaug.experiments.design import ExperimentConfig
 from medaug.generators.base import read_generator_config
 from medaug.tasks.base import parse_task
 from medaug.transforms.base import parse_transforms
+from medaug.translators.base import read_translator_config
 from medaug.workflows.experiment import resolved
 from medaug.workflows.train import TrainConfig
 
@@ -35,6 +36,8 @@ def test_every_configuration_is_valid(path: Path) -> None:
         training = load_yaml(path, TrainConfig)
         assert parse_task(training.task).kind in kinds("tasks")
         assert parse_transforms(training.transforms).kind in kinds("transforms")
+    elif raw["kind"] in kinds("translators"):
+        assert read_translator_config(path).kind == raw["kind"]
     else:
         assert read_generator_config(path).kind in kinds("generators")
 

@@ -36,12 +36,12 @@ class Pair:
     """Thick slices and what is lost in them, normalised units.
 
     Attributes:
-        thick: (C, I, J, k).
-        lost: (C, I, J, factor k) fine slices less cubic interpolation of the thick ones.
+        thick: (C, *S, k), of a volume or of one plane.
+        lost: (C, *S, factor k) fine slices less cubic interpolation of the thick ones.
     """
 
-    thick: Float[np.ndarray, "C I J k"]
-    lost: Float[np.ndarray, "C I J K"]
+    thick: Float[np.ndarray, "C *S k"]
+    lost: Float[np.ndarray, "C *S K"]
 
 
 @final

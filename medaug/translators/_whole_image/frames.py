@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Integer, UInt8
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
@@ -103,7 +103,7 @@ class Frame:
             return turned
         return np.asarray(ndimage.zoom(turned, factor, order=1, mode="nearest", grid_mode=True))
 
-    def labels(self, labels: Labels) -> Labels:
+    def labels(self, labels: Integer[np.ndarray, "I J K"]) -> UInt8[np.ndarray, "i j k"]:
         """The nearest voxel's label."""
         if self.source == self.grid.shape:
             return np.asarray(labels, dtype=np.uint8)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from scipy import ndimage
 
 from medaug.core.errors import DataError
@@ -62,7 +62,7 @@ class LawGatherer:
         voxel_mm2 = float(np.prod(scene.grid.spacing_mm[:2]))
         lesions = np.isin(scene.layout, [self._table.number(name) for name in self._table.lesions])
         for name in self._table.lesions:
-            parts, count = ndimage.label(scene.layout == self._table.number(name), np.ones((3, 3, 3)))
+            parts, _ = ndimage.label(scene.layout == self._table.number(name), np.ones((3, 3, 3)))
             for number, box in enumerate(ndimage.find_objects(parts), start=1):
                 part = parts[box] == number
                 area = int(part.sum(axis=(0, 1)).max())
@@ -71,7 +71,6 @@ class LawGatherer:
                 self._sizes[name].append(float(np.sqrt(4 * area * voxel_mm2 / np.pi)))
                 centre = np.argwhere(part).mean(axis=0) + [side.start for side in box]
                 self._places[name].append((centre + 0.5) / scene.layout.shape)
-            del count
             self._rings[name] += _ring_counts(scene.layout, parts > 0, lesions, self._table.planes)
 
     def laws(self) -> tuple[ClassLaw, ...]:
@@ -127,8 +126,15 @@ def bend(labels: Labels, settings: LayoutSettings, rng: np.random.Generator) -> 
     moved += (middle + shift)[:, None, None] + _elastic(shape, settings, rng)
     if settings.flip and rng.random() < 0.5:
         moved[0] = shape[0] - 1 - moved[0]
-    rows = [np.clip(np.rint(axis), 0, n - 1).astype(int) for axis, n in zip(moved, shape, strict=True)]
+    rows = [_folded(np.rint(axis).astype(int), n) for axis, n in zip(moved, shape, strict=True)]
     return np.ascontiguousarray(labels[rows[0], rows[1]])
+
+
+def _folded(places: Integer[np.ndarray, "I J"], size: int) -> Integer[np.ndarray, "I J"]:
+    """Places beyond an edge, mirrored back into the image: repeating its edge would draw streaks."""
+    period = max(1, 2 * (size - 1))
+    turned = np.mod(places, period)
+    return np.asarray(np.minimum(turned, period - turned) if size > 1 else np.zeros_like(places))
 
 
 def _elastic(
