@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 from medaug.core.case import CaseRecord, Manifest, Origin
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError
+from medaug.core.lesion import Blending
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
 from medaug.core.storage import sha256_text
@@ -40,13 +41,26 @@ class Arm(Frozen):
         le=1,
         description="share of synthetic lesions drawn over a lesion of another class, not into healthy tissue",
     )
+    null_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.9,
+        description="share of the other synthetic patches that show healthy tissue, pasted in the same way, unlabelled",
+    )
+    blending: Blending = Field(
+        default="feather", description="feather leaves it to the generator, poisson blends all so"
+    )
+    match_noise: bool = Field(default=False, description="add the noise that a host has and its lesion lacks")
 
     @model_validator(mode="after")
     def _share_needs_generator(self) -> Arm:
         if (self.generator is None) != (self.synthetic_share == 0):
             raise ValueError("generator and synthetic_share are set together or not at all")
-        if self.generator is None and (self.real_only_tail or self.swap_share):
-            raise ValueError("real_only_tail and swap_share need a generator")
+        shares = self.real_only_tail or self.swap_share or self.null_share
+        if self.generator is None and (shares or self.match_noise or self.blending != "feather"):
+            raise ValueError(
+                "real_only_tail, swap_share, null_share, blending and match_noise need a generator"
+            )
         return self
 
     @property

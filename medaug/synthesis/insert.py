@@ -68,10 +68,10 @@ def _retouched(prepared: Prepared, lesion: Lesion) -> tuple[Lesion, Feather]:
     order, host, edge = prepared.order, prepared.request.host, prepared.edge
     if order.use == "null":
         return lesion, edge
+    in_place = order.use == "swap"
     if order.contrast is not None:
-        lesion = change_contrast(host, lesion, order.contrast)
+        lesion = change_contrast(host, lesion, order.contrast, in_place=in_place)
     if order.sharpness is not None:
-        in_place = order.use == "swap"
         lesion, edge = change_sharpness(host, lesion, edge, order.sharpness, in_place=in_place)
     return lesion, edge
 

@@ -17,7 +17,7 @@ from medaug.core.lesion import LesionCrop, LesionEntry, LesionRequest
 from medaug.core.volume import LabelMap, Mask, Unit, Volume
 from medaug.lesions.bank import Bank
 from medaug.lesions.blend import Feather
-from medaug.lesions.place import HostTissue, find_site, require_room
+from medaug.lesions.place import HostTissue, find_like, find_site, require_room
 from medaug.lesions.shape import (
     DrawnShape,
     Outline,
@@ -79,7 +79,9 @@ class Preparer:
                 failure = error
                 continue
             if order.use == "null":
-                return self._null(host, order, outline.mask, (site, find_site(tissue, outline.mask, rng)))
+                return self._null(
+                    host, order, outline.mask, (site, find_like(tissue, outline.mask, site, rng))
+                )
             if order.room_mm is not None and order.diameter_mm is not None:
                 outline = self._outline(host.case, crop, order.diameter_mm[0], seed)
             return self._request(host, order, entry, outline.fill(), site)

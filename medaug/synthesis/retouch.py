@@ -16,30 +16,30 @@ from scipy import ndimage
 from medaug.core.lesion import Lesion
 from medaug.core.volume import Image, Mask
 from medaug.lesions.blend import Feather
-from medaug.lesions.harmonise import ring_around
+from medaug.lesions.harmonise import fine_part, ring_around, robust_deviation
 
 _GRAIN_VOXELS = 1.5  # structure is what is left after smoothing by this
-_HALO_VOXELS = 0.8  # a lesion's brightness spills over its outline by this
+_MOST_GRAIN = 2.5  # deviations of the host's noise
 _DRAWN_EDGE = 0.75  # deviation of the edge that the usual blend makes, in-plane voxels
 _WIDEST = 0.6  # an edge is never wider than this share of the lesion's radius
 _DISC = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])
 
 
-def change_contrast(host: Image, lesion: Lesion, factor: float) -> Lesion:
+def change_contrast(host: Image, lesion: Lesion, factor: float, *, in_place: bool) -> Lesion:
     """The lesion with its mean difference from the tissue around it times a factor.
 
     Args:
         host: (C, I, J, K) the untouched host patch, native units.
         lesion: What was drawn there.
         factor: 1 leaves it as it is; 0 leaves grain on the level of the tissue.
+        in_place: The host shows another lesion there, so that it cannot tell what the drawn one has more.
     """
     if not lesion.mask.any():
         return lesion
-    structure = _structure(lesion.image, lesion.mask)
-    lift = np.mean(lesion.image[:, lesion.mask] - structure[:, lesion.mask], axis=1)
-    difference = structure + _flat(lift) - _level(host, lesion.mask)
-    soft = np.maximum(lesion.mask, _blurred(lesion.mask[None].astype(np.float32), _HALO_VOXELS)[0])
-    return replace(lesion, image=np.asarray(lesion.image + (factor - 1.0) * soft * difference, np.float32))
+    inside = lesion.image - _grain(host, lesion) - _level(host, lesion.mask)
+    spilt = np.zeros_like(inside) if in_place else lesion.image - host
+    difference = np.where(lesion.mask, inside, spilt)
+    return replace(lesion, image=np.asarray(lesion.image + (factor - 1.0) * difference, np.float32))
 
 
 def change_sharpness(
@@ -58,16 +58,13 @@ def change_sharpness(
         return lesion, edge
     mask, image = lesion.mask, lesion.image
     width = min(_DRAWN_EDGE / factor, max(_DRAWN_EDGE, _WIDEST * _radius(mask)))
-    level = _level(host, mask)
-    structure = _structure(image, mask)
-    core = mask
+    level, grain = _level(host, mask), _grain(host, lesion)
+    structure = image - grain
     if factor > 1.0:  # what is soft at the drawn edge becomes as the inside is
         inner = np.asarray(ndimage.binary_erosion(mask, _DISC))
-        core = inner if inner.any() else mask
-    filled = np.where(mask, _structure(image, core) - level, 0.0)
-    spread = _blurred(filled, width)
-    outside = image if in_place else host
-    changed = np.where(mask, image - structure + level, outside) + spread
+        structure = _smooth(image, inner if inner.any() else mask)
+    spread = _blurred(np.where(mask, structure - level, 0.0), width)
+    changed = np.where(mask, level + grain, image if in_place else host) + spread
     reach = 2.0 * width
     return (
         replace(lesion, image=np.asarray(changed, np.float32)),
@@ -75,8 +72,16 @@ def change_sharpness(
     )
 
 
-def _structure(image: Image, mask: Mask) -> Image:
-    """The lesion without its grain, each slice from its own voxels; continued beyond its outline."""
+def _grain(host: Image, lesion: Lesion) -> Image:
+    """What is finer than the lesion's structure and no stronger than the host's noise, so that edges are no grain."""
+    ring = ring_around(lesion.mask)
+    noise = robust_deviation(fine_part(host)[:, ring if ring.any() else lesion.mask])
+    limit = _flat(_MOST_GRAIN * noise)
+    return np.asarray(np.clip(lesion.image - _smooth(lesion.image, lesion.mask), -limit, limit))
+
+
+def _smooth(image: Image, mask: Mask) -> Image:
+    """The image inside a mask without its fine part, slice by slice; continued beyond its outline."""
     weight = mask.astype(np.float32)
     parts = _blurred(image * weight, _GRAIN_VOXELS)
     total = _blurred(weight[None], _GRAIN_VOXELS)

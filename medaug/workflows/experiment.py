@@ -55,7 +55,8 @@ from medaug.io.dataset import load_case
 from medaug.lesions.bank import Bank, bank_of_cases
 from medaug.report.verdict import verdict
 from medaug.synthesis.fit import fit_generator
-from medaug.synthesis.render import Order, Renderer
+from medaug.synthesis.order import Finish, Order
+from medaug.synthesis.render import Renderer
 from medaug.synthesis.source import StreamingSource, StreamOptions
 from medaug.tasks.base import TaskConfig, TrainingData, parse_task
 from medaug.transforms import Journal
@@ -254,9 +255,8 @@ class _Prepared:
     def source(self, arm: Arm) -> CaseSource:
         """See :class:`medaug.experiments.run.Prepared`."""
         weights = tuple(float(name in self._drawn) for name in self._renderer.classes)
-        return StreamingSource(
-            self._hosts, self._renderer, StreamOptions(self._dims, weights, arm.swap_share)
-        )
+        options = StreamOptions(self._dims, weights, arm.swap_share, arm.null_share)
+        return StreamingSource(self._hosts, self._renderer, options)
 
     def samples(self, count: int, seed: SeedTree) -> Sequence[Sample]:
         """See :class:`medaug.experiments.run.Prepared`."""
@@ -287,7 +287,8 @@ class _Bench:
     ) -> None:
         self._options, self._config, self._manifest, self._drawn = options, config, manifest, drawn
         self._bank: tuple[str, Bank] | None = None
-        self._prepared: dict[str, _Prepared] = {}
+        self._generators: dict[str, Generator] = {}
+        self._prepared: dict[tuple[str, Finish], _Prepared] = {}
 
     def load(self, record: CaseRecord) -> Case:
         """Read one case."""
@@ -300,20 +301,22 @@ class _Bench:
         bank = self._bank_of(subset, cases, progress)
         config = _generator_of(arm)
         name = f"generator_{config.kind}_{sha256_text(config.model_dump_json())[:8]}"
-        if name not in self._prepared:
-            generator = self._generator(config, bank, subset, folder / name, progress)
-            renderer = Renderer(bank, generator)
+        finish = Finish(arm.blending, arm.match_noise)
+        if name not in self._generators:
+            self._generators[name] = self._generator(config, bank, subset, folder / name, progress)
+        if (name, finish) not in self._prepared:
+            renderer = Renderer(bank, self._generators[name], finish=finish)
             for class_name in self._drawn:
                 renderer.require_class(class_name)
             dims = _dims_of(self._config.task)
-            self._prepared[name] = _Prepared(renderer, cases, self._drawn, dims)
-        return self._prepared[name]
+            self._prepared[name, finish] = _Prepared(renderer, cases, self._drawn, dims)
+        return self._prepared[name, finish]
 
     def _bank_of(self, subset: TrainingSubset, cases: Sequence[Case], progress: Progress) -> Bank:
         if self._bank is None or self._bank[0] != subset.sha256:
             progress.say("cutting the lesion bank out of the training cases")
             bank = bank_of_cases(cases, subset.fold, self._manifest.content_sha256)
-            self._bank, self._prepared = (subset.sha256, bank), {}
+            self._bank, self._generators, self._prepared = (subset.sha256, bank), {}, {}
         return self._bank[1]
 
     def _generator(

@@ -25,6 +25,8 @@ def test_identical_arms_are_refused() -> None:
         ({"baseline": "nothing"}, "baseline nothing is no arm"),
         ({"arms": [{"name": "real"}]}, "at least 2"),
         ({"arms": [{"name": "real"}, {"name": "real", "synthetic_share": 0.1}]}, "set together"),
+        ({"arms": [{"name": "real"}, {"name": "two", "null_share": 0.1}]}, "null_share, .* need a generator"),
+        ({"arms": [{"name": "real"}, {"name": "two", "blending": "poisson"}]}, "need a generator"),
         ({"n_annotated": [0]}, "at least 1"),
         ({"n_annotated": [4, 4]}, "distinct"),
         ({"seeds": [1, 1]}, "named twice"),

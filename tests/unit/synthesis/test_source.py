@@ -109,5 +109,5 @@ def test_hosts_without_room_end_in_an_error():
         labels = np.where(case.label_map.labels > 0, case.label_map.labels, 1).astype(np.uint8)
         full.append(replace(case, label_map=replace(case.label_map, labels=labels)))
     machine = Renderer(bank_of_cases(CASES, fold_of(CASES)), Config().build())
-    with pytest.raises(DataError, match="no place off other lesions|no tissue of the kind"):
+    with pytest.raises(DataError, match=r"no place off other lesions|no tissue of the kind"):
         StreamingSource(full, machine, StreamOptions(dims=2)).draw(rngs(0))
