@@ -9,7 +9,6 @@ network's patch is shrunk to fit, and the change is brought back to the host's v
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, final
 
@@ -28,11 +27,14 @@ from medaug.core.volume import Unit
 from medaug.engine.checkpoint import State, load_checkpoint, save_checkpoint
 from medaug.engine.launch import memory_format, pick_device
 from medaug.engine.loop import fit_loop
+from medaug.generators._cgan.build import Net, build_net
+from medaug.generators._cgan.draft import Draft
 from medaug.generators._cgan.learner import CganLearner
-from medaug.generators._cgan.networks import LesionNet
 from medaug.generators._cgan.noise import Noise
 from medaug.generators._cgan.settings import Config, LossWeights
-from medaug.generators._patches.batches import TrainingSet, gather, held_back
+from medaug.generators._cgan.table import FigureTable
+from medaug.generators._cgan.teacher import Teacher
+from medaug.generators._patches.batches import gather, held_back
 from medaug.generators._patches.coarse import (
     Anchor,
     CoarseInput,
@@ -57,86 +59,9 @@ from medaug.generators.base import (
 )
 
 _FRAMES_AT_ONCE = 32
-_SIZE_SPREAD = 0.5  # of the logarithm of the voxels
 _HINT = "train again with `medaug fit`"
 
 __all__ = ["CGAN", "Config", "LossWeights", "fit", "load"]
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class FigureTable:
-    """What the coarse lesions are drawn from: figures of the training lesions, no voxels.
-
-    Attributes:
-        figures: (N, C, 7) see :func:`~medaug.generators._patches.coarse.lesion_figures`.
-        class_index: (N,) index into the class table.
-        shares: (N,) weight within the class; each patient weighs the same, faint end slices nothing.
-        voxels: (N,) size of the lesion in its frame.
-    """
-
-    figures: Float[Tensor, "N C 7"]
-    class_index: Tensor
-    shares: Tensor
-    voxels: Tensor
-
-    @staticmethod
-    def of(training: TrainingSet) -> FigureTable:
-        """The figures of all training patches."""
-        patches = training.patches
-        voxels = (patches.distance > 0).flatten(1).sum(1)
-        return FigureTable(patches.figures, patches.class_index, training.shares, voxels)
-
-    def draw(self, class_index: int, voxels: int, rng: np.random.Generator) -> Float[Tensor, "C 7"]:
-        """The figures of a random lesion of a class, rather one of about the same size.
-
-        Small lesions are fainter than large ones, since a slice averages over their edges.
-        """
-        rows = torch.nonzero(self.class_index == class_index).flatten().numpy()
-        ratio = np.log(self.voxels.numpy()[rows] / max(1, voxels))
-        shares = self.shares.double().numpy()[rows] * (np.exp(-0.5 * (ratio / _SIZE_SPREAD) ** 2) + 1e-3)
-        return self.figures[int(rng.choice(rows, p=shares / shares.sum()))]
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class _Draft:
-    """A request in the network's frames, before the network; several are joined into one batch.
-
-    Attributes:
-        image: (B, C, *S) the host, normalised.
-        distance: (B, 1, *S) signed distance to the lesion's edge.
-        class_index: (B,) index into the class table.
-        figures: (B, C, 7) of the training lesion that was drawn.
-        noise: Of every frame.
-        texture: (B, C, *S) the request's texture, normalised, where the generator begins with it; else empty.
-    """
-
-    image: Tensor
-    distance: Tensor
-    class_index: Tensor
-    figures: Tensor
-    noise: Noise
-    texture: Tensor
-
-    @staticmethod
-    def joined(parts: Sequence[_Draft]) -> _Draft:
-        """Several requests as one batch."""
-        return _Draft(
-            torch.cat([p.image for p in parts]),
-            torch.cat([p.distance for p in parts]),
-            torch.cat([p.class_index for p in parts]),
-            torch.cat([p.figures for p in parts]),
-            Noise.joined([p.noise for p in parts]),
-            torch.cat([p.texture for p in parts]),
-        )
-
-    def part(self, start: int, stop: int) -> _Draft:
-        """Some of the frames."""
-        image, distance, index, figures, texture = (
-            t[start:stop] for t in (self.image, self.distance, self.class_index, self.figures, self.texture)
-        )
-        return _Draft(image, distance, index, figures, self.noise.part(start, stop), texture)
 
 
 @final
@@ -149,7 +74,7 @@ class CGAN:
         self,
         config: Config,
         card: GeneratorCard,
-        net: LesionNet,
+        net: Net,
         table: FigureTable,
         *,
         refine: bool = True,
@@ -187,10 +112,10 @@ class CGAN:
         windows = [Window.around(r.mask, self._config.size, r.spacing_mm) for r in requests]
         asked = zip(requests, windows, rngs, strict=True)
         drafts = [self._draft(request, window, rng) for request, window, rng in asked]
-        change = self._change(_Draft.joined(drafts)).split([len(d.image) for d in drafts])
+        change = self._change(Draft.joined(drafts)).split([len(d.image) for d in drafts])
         return [_answer(r, w, part) for r, w, part in zip(requests, windows, change, strict=True)]
 
-    def _draft(self, request: LesionRequest, window: Window, rng: np.random.Generator) -> _Draft:
+    def _draft(self, request: LesionRequest, window: Window, rng: np.random.Generator) -> Draft:
         if request.class_name not in self._card.classes:
             known = ", ".join(self._card.classes)
             raise ConfigError(f"the generator knows no class {request.class_name!r}", expected=known)
@@ -205,13 +130,13 @@ class CGAN:
         count = len(image)
         noise = Noise.draw_slices(self._net, count, rng)
         voxels = int((distance > 0).flatten(1).sum(1).max())
-        figures = self._table.draw(number, voxels, rng).expand(count, -1, -1)
+        figures = self._table.draw(number, voxels, float(noise.z[0, 0])).expand(count, -1, -1)
         texture = torch.empty(count, 0)
         if self._config.coarse == "texture":
             texture = window.frames(request.scale.normalise(request.texture))
-        return _Draft(image, distance, torch.full((count,), number), figures, noise, texture)
+        return Draft(image, distance, torch.full((count,), number), figures, noise, texture)
 
-    def _change(self, draft: _Draft) -> Float[Tensor, "B C *S"]:
+    def _change(self, draft: Draft) -> Float[Tensor, "B C *S"]:
         """What the lesions change in their frames: whole in the zone, nothing beyond a voxel outside it."""
         done = []
         with torch.inference_mode():
@@ -221,7 +146,7 @@ class CGAN:
                 done.append(near * (self._refined(part) - part.image))
         return torch.cat(done)
 
-    def _refined(self, draft: _Draft) -> Tensor:
+    def _refined(self, draft: Draft) -> Tensor:
         """The frames with coarse lesions, refined by the network."""
         distance, noise = draft.distance, draft.noise.to(self._device)
         texture = covered = None
@@ -232,7 +157,9 @@ class CGAN:
         coarse = draw_coarse(fill(draft.image, zone_of(distance)), distance, source)
         if not self._refine:
             return coarse
-        told = Conditions(draft.class_index.to(self._device), 1.0, distance.to(self._device))
+        told = Conditions(
+            draft.class_index.to(self._device), float(self._config.conditional), distance.to(self._device)
+        )
         drawn = coarse.to(self._device).contiguous(memory_format=self._layout)
         refined: Tensor = drawn + self._net(drawn, told, noise.z, noise.fields)
         return refined.float().cpu().contiguous()
@@ -259,11 +186,15 @@ def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, se
 
     Raises:
         DataError: If a class of the bank's table has no lesion.
-        DivergedError: If a loss is not finite.
+        TrainingError: If a loss is not finite or explodes, or made lesions become all alike.
+        SplitLeakageError: If the teacher was trained on other patients than the bank's.
     """
     training = gather(bank, config, progress, held_back(bank))
     anchor = _anchor(bank.index.scheme)
-    learner = CganLearner(config, training, anchor, seed)
+    teacher = None
+    if config.teacher is not None:
+        teacher = Teacher(Path(config.teacher), bank.index, config.size, pick_device(config.device))
+    learner = CganLearner(config, training, anchor, seed, teacher)
     watched = Watched(learner, run, seed, config.samples_every)
     fit_loop(watched, steps=config.steps, run=run, progress=progress, label="cgan")
     watched.picture()
@@ -281,7 +212,7 @@ def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, se
         steps=config.steps,
         weights_sha256=state_sha256(weights),
     )
-    table = FigureTable.of(training)
+    table = FigureTable.of(training, anchor)
     state: State = {
         "net": {name: tensor.cpu() for name, tensor in weights.items()},
         "figures": table.figures,
@@ -306,7 +237,7 @@ def load(run_path: Path) -> CGAN:
     except ValidationError as error:
         raise CheckpointError(f"{CARD} holds a configuration of another version", hint=_HINT) from error
     state = load_checkpoint(run_path / WEIGHTS)
-    net = LesionNet(config.net_spec(len(card.scheme.channels), len(card.classes)))
+    net = build_net(config, len(card.scheme.channels), len(card.classes))
     weights = state.get("net")
     table = [state.get(name) for name in ("figures", "class_index", "shares", "voxels")]
     if not isinstance(weights, dict) or not all(isinstance(column, Tensor) for column in table):
@@ -319,7 +250,7 @@ def load(run_path: Path) -> CGAN:
     if state_sha256(weights) != card.weights_sha256:
         raise CheckpointError(f"{WEIGHTS} is not the one that {CARD} names", hint=_HINT)
     figures, class_index, shares, voxels = (cast(Tensor, column) for column in table)
-    return CGAN(config, card, net, FigureTable(figures, class_index, shares, voxels))
+    return CGAN(config, card, net, FigureTable(figures, class_index, shares, voxels, _anchor(card.scheme)))
 
 
 def _anchor(scheme: IntensityScheme) -> Anchor:

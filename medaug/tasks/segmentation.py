@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal, Self, final
 
 import torch
 from pydantic import Field, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from medaug.core.case import Case
 from medaug.core.errors import CheckpointError, DataError
@@ -203,6 +204,24 @@ class SegmentationModel:
     def plan(self) -> TrainingPlan:
         """What it was trained on and how."""
         return self._plan
+
+    @property
+    def step_voxels(self) -> tuple[int, ...]:
+        """What the size of a patch must be a multiple of, an axis each."""
+        return tuple(math.prod(steps) for steps in zip(*self._plan.strides, strict=True))
+
+    def scores(self, image: Tensor) -> Tensor:
+        """Logits of patches, for another training that this model judges; gradients flow to the image alone.
+
+        Args:
+            image: (B, C, *S) normalised, on the model's device.
+
+        Returns:
+            (B, 1 + classes, *S), background first.
+        """
+        self._network.requires_grad_(requires_grad=False)
+        found: Tensor = self._network(image)
+        return found
 
     def predict(self, volume: Volume) -> LabelMap:
         """Label a whole volume; see :meth:`medaug.tasks.base.Model.predict`."""

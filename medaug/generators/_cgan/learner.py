@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from medaug.core.seeding import SeedTree
 from medaug.engine.checkpoint import State
-from medaug.engine.launch import memory_format, mixed_precision, pick_device
+from medaug.engine.launch import (
+    average_gradients,
+    averaged,
+    memory_format,
+    mixed_precision,
+    pick_device,
+    team,
+)
 from medaug.engine.watch import Scores, VitalSigns
 from medaug.generators._cgan import losses
 from medaug.generators._cgan.augment import Distortion
-from medaug.generators._cgan.networks import Critic, LesionNet
+from medaug.generators._cgan.build import Net, build_net
+from medaug.generators._cgan.networks import Critic
 from medaug.generators._cgan.noise import Noise
+from medaug.generators._cgan.scene import Scene, coarse_of, donors, own, partners
 from medaug.generators._cgan.settings import Config
+from medaug.generators._cgan.table import FigureTable
+from medaug.generators._cgan.teacher import Teacher
 from medaug.generators._patches.batches import Batch, TrainingSet
 from medaug.generators._patches.coarse import (
     NOISE,
     SPREAD,
     Anchor,
-    CoarseInput,
     at_noise,
-    draw_coarse,
     energies,
     feather,
     soft_cumulative,
@@ -38,47 +47,7 @@ from medaug.generators._patches.variety import mean_of_known, relative_variety
 _BETAS = (0.5, 0.99)
 _SCORE_DECAY = 0.99
 _COMPARED, _JUDGED = 4, 24  # lesions of a class whose variety is measured, lesions whose scores are
-_DIVERSITY = 0.4  # two z shall differ by so much of the lesion's own spread and grain, on average
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A batch, and as what each lesion of it is drawn.
-
-    Attributes:
-        batch: Real patches.
-        partner: (B,) whose class and figures each lesion gets; its own number where it stays what it is.
-        class_weight: How much the networks are told of the class.
-    """
-
-    batch: Batch
-    partner: Int[Tensor, " B"]
-    class_weight: float
-
-    @property
-    def figures(self) -> Float[Tensor, "B C 7"]:
-        """What each lesion is drawn with: its partner's figures, at the noise of its own scan."""
-        return at_noise(self.batch.figures[self.partner], self.batch.figures[..., NOISE])
-
-    @property
-    def told(self) -> Conditions:
-        """What the networks are told of the made lesions."""
-        return Conditions(self.batch.class_index[self.partner], self.class_weight, self.batch.distance)
-
-
-def coarse_of(scene: Scene, noise: Noise, anchor: Anchor, *, textured: bool) -> Float[Tensor, "B C *S"]:
-    """The patches of a scene with the coarse lesions of their partners."""
-    batch, partner = scene.batch, scene.partner
-    texture = covered = None
-    if (
-        textured
-    ):  # turned upside down, so that a lesion which stays what it is does not get its own voxels in place
-        axes = tuple(range(2, batch.image.ndim))
-        texture = batch.image[partner].flip(axes)
-        covered = (batch.distance[partner] > 0).to(batch.image.dtype).flip(axes)
-    source = CoarseInput(scene.figures, anchor, noise.fine, noise.broad, texture, covered)
-    return draw_coarse(batch.filled, batch.distance, source)
+_DIVERSITY = 0.6  # two z shall differ by so much of the lesion's own spread and grain, on average
 
 
 @final
@@ -90,13 +59,23 @@ class CganLearner:
         training: What is learnt from.
         anchor: Whether the level or the contrast of a lesion is carried from its donor.
         seed: Root of all randomness; a step's depends on its number alone.
+        teacher: Judges made lesions, if there is one.
     """
 
-    def __init__(self, config: Config, training: TrainingSet, anchor: Anchor, seed: SeedTree) -> None:
+    def __init__(
+        self,
+        config: Config,
+        training: TrainingSet,
+        anchor: Anchor,
+        seed: SeedTree,
+        teacher: Teacher | None = None,
+    ) -> None:
+        self._teacher, self._team = teacher, team()
         self._config, self._training, self._anchor, self._seed = config, training, anchor, seed
         self._device, self._layout = pick_device(config.device), memory_format(config.dims)
-        spec = config.net_spec(training.edges.shape[0], len(training.owners))
-        self._net, self._critic = LesionNet(spec), Critic(spec)
+        channels, classes = training.edges.shape[0], len(training.owners)
+        self._net: Net = build_net(config, channels, classes)
+        self._critic = Critic(config.net_spec(channels, classes))
         initialise(self._net, torch.Generator().manual_seed(seed.child("generator").seed))
         initialise(self._critic, torch.Generator().manual_seed(seed.child("critic").seed))
         self._net.to(device=self._device, memory_format=self._layout)  # type: ignore[call-overload]
@@ -104,9 +83,15 @@ class CganLearner:
         self.averaged = copy.deepcopy(self._net).requires_grad_(requires_grad=False)
         self._adam = torch.optim.Adam(self._net.parameters(), config.learning_rate, _BETAS)
         self._critic_adam = torch.optim.Adam(self._critic.parameters(), config.critic_learning_rate, _BETAS)
+        self._undistorted = Distortion((0,) * config.dims, 0.0, 1.0)
         self._edges = training.edges.to(self._device)
+        self._table = FigureTable.of(training, anchor)
         self._score_means = (0.0, 0.0)
         self._ramp_steps = max(1, round(config.ramp * config.steps))
+        self._told = float(config.conditional)  # weight of the class after the ramp
+        if config.compile:  # in place: the names of the weights stay
+            self._net.compile()
+            self._critic.compile()
 
     @property
     def shown(self) -> tuple[float, float]:
@@ -116,19 +101,26 @@ class CganLearner:
 
     def train_step(self, step: int) -> dict[str, float]:
         """One step of the discriminator, one of the generator."""
-        rng = self._seed.child("step", step).rng()
-        count = self._config.batch_size
+        rng = team().stream(self._seed.child("step", step)).rng()
+        count = team().share(self._config.batch_size)
         batch = self._training.draw(count, rng)
-        partner = _partners(batch.class_index.numpy(), self._config.swap_share, rng)
-        noise = Noise.draw(self._net, count, rng).to(self._device)
-        other_z = normal((count, self._config.z_size), rng).to(self._device)
-        distortion = Distortion.draw(self._config.size, rng)
-        weight = min(1.0, (step + 1) / self._ramp_steps)
-        scene = Scene(batch.to(self._device, self._layout), partner.to(self._device), weight)
+        partner = partners(batch.class_index.numpy(), self._config.swap_share, rng)
+        donor = donors(batch.class_index.numpy(), partner, rng)
+        fresh = torch.as_tensor(rng.random(count) < self._config.fresh_share)
+        noise, other_z = Noise.draw(self._net, count, rng), normal((count, self._config.z_size), rng)
+        noise.z[:, 0] = self._table.first_of(batch.figures[partner], batch.class_index[partner])
+        other_z[:, 0] = noise.z[:, 0]  # it chose the coarse lesion
+        noise, other_z = noise.to(self._device), other_z.to(self._device)
+        distortion = Distortion.draw(self._config.size, rng) if self._config.distort else self._undistorted
+        weight = self._class_weight(step)
+        whose = (partner.to(self._device), weight, donor.to(self._device), fresh.to(self._device))
+        scene = Scene(batch.to(self._device, self._layout), *whose)
         with mixed_precision(self._device):
             coarse = coarse_of(scene, noise, self._anchor, textured=self._config.coarse == "texture")
             made = self._refine(scene, coarse, noise, self._net)
-            critic, real_features = self._critic_step(scene, made.detach(), distortion, lecam_on=weight >= 1)
+            critic, real_features = self._critic_step(
+                scene, made.detach(), distortion, lecam_on=step + 1 >= self._ramp_steps
+            )
             terms = self._terms(scene, made, distortion, real_features)
             if step % 2 == 0:  # a second pass of the network: half as often is enough
                 terms["diversity"] = self._diversity(scene, coarse, made, noise.with_z(other_z))
@@ -136,6 +128,7 @@ class CganLearner:
         loss = sum((weights.get(name, 1.0) * term for name, term in terms.items()), torch.zeros(()))
         self._adam.zero_grad(set_to_none=True)
         loss.backward()
+        average_gradients(self._net.parameters())
         self._adam.step()
         self._average(step)
         return {"critic": critic, **{name: float(term.detach()) for name, term in terms.items()}}
@@ -188,7 +181,7 @@ class CganLearner:
             at_noise(torch.stack(donors), picked.figures[index][..., NOISE]),
             picked.cumulative[index],
         )
-        scene = Scene(batch, torch.arange(count, device=self._device), 1.0)
+        scene = Scene(batch, torch.arange(count, device=self._device), self._told)
         noise = Noise.draw(self.averaged, count, rng).to(self._device)
         with torch.no_grad():
             coarse = coarse_of(scene, noise, self._anchor, textured=self._config.coarse == "texture")
@@ -209,7 +202,9 @@ class CganLearner:
         real = self._training.pick(number, _COMPARED, rng).to(self._device, self._layout)
         place = real.at(torch.zeros(_COMPARED, dtype=torch.long))
         donors = self._training.pick(number, _COMPARED, rng).figures.to(self._device)
-        scene = Scene(replace(place, figures=at_noise(donors, place.figures[..., NOISE])), _own(place), 1.0)
+        scene = Scene(
+            replace(place, figures=at_noise(donors, place.figures[..., NOISE])), own(place), self._told
+        )
         noise = Noise.draw(self.averaged, _COMPARED, rng).to(self._device)
         with torch.no_grad():
             coarse = coarse_of(scene, noise, self._anchor, textured=self._config.coarse == "texture")
@@ -223,7 +218,7 @@ class CganLearner:
         numbers = rng.integers(len(self._training.unseen.image), size=_JUDGED)
         unseen = self._training.unseen.at(torch.as_tensor(numbers))
         trained = self._training.alike(unseen, rng).to(self._device, self._layout)
-        scene = Scene(trained, _own(trained), min(1.0, (step + 1) / self._ramp_steps))
+        scene = Scene(trained, own(trained), self._class_weight(step))
         noise = Noise.draw(self._net, _JUDGED, rng).to(self._device)
         self._critic.eval()  # else every look would move its spectral norms
         with torch.no_grad():
@@ -239,7 +234,10 @@ class CganLearner:
         scores, _ = self._critic(batch.image, told, feather(batch.distance))
         return float(scores.float().mean())
 
-    def _parts(self) -> dict[str, LesionNet | Critic | torch.optim.Adam]:
+    def _class_weight(self, step: int) -> float:
+        return self._told * min(1.0, (step + 1) / self._ramp_steps)
+
+    def _parts(self) -> dict[str, Net | Critic | torch.optim.Adam]:
         return {
             "net": self._net,
             "critic": self._critic,
@@ -248,12 +246,11 @@ class CganLearner:
             "critic_adam": self._critic_adam,
         }
 
-    def _refine(self, scene: Scene, coarse: Tensor, noise: Noise, net: LesionNet) -> Tensor:
+    def _refine(self, scene: Scene, coarse: Tensor, noise: Noise, net: Net) -> Tensor:
         """The patches with the made lesions, blended into their hosts."""
         drawn = coarse.contiguous(memory_format=self._layout)
         lesion = drawn + net(drawn, scene.told, noise.z, noise.fields)
-        blended: Tensor = scene.batch.image + feather(scene.batch.distance) * (lesion - scene.batch.image)
-        return blended
+        return scene.blended(lesion, scene.ground(noise))
 
     def _critic_step(
         self, scene: Scene, made: Tensor, distortion: Distortion, *, lecam_on: bool
@@ -267,7 +264,7 @@ class CganLearner:
             images, Conditions(index, scene.class_weight, distance), feather(distance)
         )
         real, fake = scores.float().split(count)
-        hinge = losses.critic_hinge(real, fake)
+        hinge = losses.critic_loss(self._config.objective, real, fake)
         loss = hinge
         if lecam_on:
             means = self._score_means
@@ -276,10 +273,12 @@ class CganLearner:
             )
         self._critic_adam.zero_grad(set_to_none=True)
         loss.backward()
+        average_gradients(self._critic.parameters())
         self._critic_adam.step()
-        fresh = (float(real.detach().mean()), float(fake.detach().mean()))
+        fresh = averaged({"real": float(real.detach().mean()), "made": float(fake.detach().mean())})
         kept = [
-            _SCORE_DECAY * m + (1 - _SCORE_DECAY) * f for m, f in zip(self._score_means, fresh, strict=True)
+            _SCORE_DECAY * m + (1 - _SCORE_DECAY) * f
+            for m, f in zip(self._score_means, fresh.values(), strict=True)
         ]
         self._score_means = (kept[0], kept[1])
         statistics = losses.feature_statistics(
@@ -304,14 +303,22 @@ class CganLearner:
         stays = (partner == torch.arange(len(partner), device=partner.device)).to(made.dtype)
         rebuilt = losses.blurred_l1(made, batch.image, zone)
         cumulative = soft_cumulative(made, mask, self._edges)
+        levels, known = losses.by_depth(batch.image, batch.distance)
+        made_levels, made_known = losses.by_depth(made, batch.distance)
+        shared = known[partner] * made_known
+        shared[..., :2] *= stays.reshape(-1, 1, 1)  # outside the lesion only its own surroundings are right
         lively = energies(made, batch.distance) - scene.figures[..., SPREAD:NOISE]
-        return {
-            "adversarial": -scores.float().mean(),
+        terms = {
+            "adversarial": losses.generator_loss(self._config.objective, scores.float()),
             "blurred_l1": (rebuilt * stays).sum() / stays.sum().clamp(min=1),
             "features": losses.feature_distance(statistics, [level[partner] for level in real_features]),
             "histogram": losses.histogram_distance(cumulative, batch.cumulative[partner]),
             "grain": lively.abs().mean(),
+            "rim": losses.depth_distance(made_levels, levels[partner], shared),
         }
+        if self._teacher is not None:
+            terms["teacher"] = self._teacher.loss(made, scene.told)
+        return terms
 
     def _diversity(self, scene: Scene, coarse: Tensor, made: Tensor, noise: Noise) -> Tensor:
         """How far two z of the same scene are from giving two lesions; on a quarter of the batch."""
@@ -321,7 +328,7 @@ class CganLearner:
         drawn = coarse[:count].contiguous(memory_format=self._layout)
         part = noise.part(0, count)
         lesion = drawn + self._net(drawn, few, part.z, part.fields)
-        again = batch.image + feather(batch.distance) * (lesion - batch.image)
+        again = scene.blended(lesion, scene.ground(noise)[:count])
         wanted = _DIVERSITY * scene.figures[:count, :, SPREAD:NOISE].sum(dim=-1) + 0.02
         return losses.lack_of_diversity(made[:count], again, (batch.distance > 0).to(made.dtype), wanted)
 
@@ -331,19 +338,3 @@ class CganLearner:
         with torch.no_grad():
             for kept, now in zip(self.averaged.parameters(), self._net.parameters(), strict=True):
                 kept.lerp_(now, 1 - decay)
-
-
-def _own(batch: Batch) -> Int[Tensor, " B"]:
-    """Every lesion stays what it is."""
-    return torch.arange(len(batch.image), device=batch.image.device)
-
-
-def _partners(
-    class_index: Int[np.ndarray, " B"], share: float, rng: np.random.Generator
-) -> Int[Tensor, " B"]:
-    """For each sample its own number, or (for a share of them) that of a sample of another class."""
-    partner = np.arange(len(class_index))
-    for n in range(round(share * len(class_index))):
-        others = np.flatnonzero(class_index != class_index[n])
-        partner[n] = rng.choice(others if len(others) else partner)
-    return torch.as_tensor(partner)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -12,10 +14,27 @@ from torch.nn import functional
 from medaug.generators._patches.coarse import smooth
 from medaug.generators._patches.layers import zone_mean
 
+Objective = Literal["hinge", "non_saturating", "minimax"]
 
-def critic_hinge(real: Float[Tensor, " B"], made: Float[Tensor, " B"]) -> Tensor:
-    """Hinge loss of the discriminator (Lim and Ye 2017)."""
-    return functional.relu(1 - real).mean() + functional.relu(1 + made).mean()
+_DEPTHS = (-2.0, 0.0, 1.0, 2.0, 3.5, 100.0)  # voxels inside the edge
+
+
+def critic_loss(objective: Objective, real: Float[Tensor, " B"], made: Float[Tensor, " B"]) -> Tensor:
+    """What the discriminator minimises: hinge (Lim and Ye 2017) or cross-entropy (Goodfellow et al., NeurIPS 2014)."""
+    if objective == "hinge":
+        return functional.relu(1 - real).mean() + functional.relu(1 + made).mean()
+    return functional.softplus(-real).mean() + functional.softplus(made).mean()
+
+
+def generator_loss(objective: Objective, made: Float[Tensor, " B"]) -> Tensor:
+    """What the generator minimises: the score itself with hinge, log(1 - D) with minimax, -log D with non_saturating."""
+    if objective == "hinge":
+        return -made.mean()
+    return (
+        functional.softplus(-made).mean()
+        if objective == "non_saturating"
+        else -functional.softplus(made).mean()
+    )
 
 
 def lecam(
@@ -30,6 +49,38 @@ def lecam(
 def blurred_l1(made: Tensor, real: Tensor, zone: Tensor) -> Float[Tensor, " B"]:
     """Mean absolute difference of 3-voxel means over the zone: structure, without asking for the same noise."""
     return zone_mean((smooth(made) - smooth(real)).abs(), zone).mean(dim=1)
+
+
+def by_depth(
+    image: Float[Tensor, "B C *S"], distance: Float[Tensor, "B 1 *S"]
+) -> tuple[Float[Tensor, "B C D"], Float[Tensor, "B 1 D"]]:
+    """Level and steepness of a lesion in shells of equal depth, the first outside it, and which shells it has.
+
+    A lesion of the same class has about the same rim whatever its outline; the blend into the host dims the rim, and
+    the network has to make up for it.
+    """
+    steep = _steepness(image)
+    figures, known = [], []
+    for low, high in pairwise(_DEPTHS):
+        shell = ((distance > low) & (distance <= high)).to(image.dtype)
+        figures += [zone_mean(image, shell), zone_mean(steep, shell)]
+        known += 2 * [(shell.flatten(2).sum(2) > 0).to(image.dtype)]
+    return torch.stack(figures, dim=-1), torch.stack(known, dim=-1)
+
+
+def depth_distance(made: Tensor, real: Tensor, known: Float[Tensor, "B 1 D"]) -> Tensor:
+    """Mean absolute difference over the shells that count."""
+    counted = known.expand_as(made)
+    return ((made - real).abs() * counted).sum() / counted.sum().clamp(min=1)
+
+
+def _steepness(image: Tensor) -> Tensor:
+    """Size of the gradient in plane, by forward differences; 0 at the far edges."""
+    squares = torch.full_like(image, 1e-4)
+    for axis in (2, 3):
+        step = image.diff(dim=axis, append=image.narrow(axis, image.shape[axis] - 1, 1))
+        squares = squares + step**2
+    return squares.sqrt()
 
 
 def feature_statistics(features: Sequence[Tensor], zone: Tensor) -> list[Float[Tensor, "B D"]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
+from medaug.generators._cgan.attention import Attention
 from medaug.generators._patches.layers import (
     STYLE,
     Conditions,
@@ -26,6 +28,8 @@ from medaug.generators._patches.layers import (
 )
 
 _CLASS_PLANES = 6
+_PATTERN = {2: 24, 3: 12}  # voxels of the pattern of z along an axis at most
+_SHARED = 0.5  # amplitude of the noise beside the pattern of z
 _GAIN = 4.0
 _FINE_GAIN = 5.0  # the grain is small beside the levels, and spectral norm forbids the critic to enlarge it
 
@@ -43,6 +47,7 @@ class NetSpec:
         base: Channels of the generator's first level.
         critic_base: Channels of the discriminator's first level.
         z_size: Length of z.
+        attention: Transformer blocks at the bottleneck.
     """
 
     dims: Dims
@@ -52,6 +57,7 @@ class NetSpec:
     base: int
     critic_base: int
     z_size: int
+    attention: int = 0
 
 
 @final
@@ -62,11 +68,13 @@ class DecoderBlock(nn.Module):
         super().__init__()
         self.conv = conv(dims, channels, channels)
         self.noise_gain = nn.Parameter(torch.full((1, channels, *(1,) * dims), 0.1))
+        self.loudness = nn.Linear(STYLE, channels)
         self.modulation = Modulation(dims, channels, planes)
 
     def forward(self, x: Tensor, maps: Tensor, style: Tensor, noise: Tensor) -> Tensor:
         """(B, channels, *S) to the same; noise is (B, 1, *S)."""
-        noisy = self.conv(x) + self.noise_gain * noise
+        loud = 1 + 0.5 * spread(torch.tanh(self.loudness(style)), x.ndim)
+        noisy = self.conv(x) + self.noise_gain * loud * noise
         return functional.leaky_relu(self.modulation(noisy, resized(maps, x), style), 0.2)
 
 
@@ -88,12 +96,18 @@ class LesionNet(nn.Module):
         self.stem = conv(dims, spec.channels + 2, base)
         self.down = nn.ModuleList(conv(dims, widths[n], widths[n + 1]) for n in (0, 1))
         self.middle = nn.ModuleList(DecoderBlock(dims, widths[2], planes) for _ in (0, 1))
+        self.attention: nn.Module | None = None
         self.narrow = nn.ModuleList(conv(dims, widths[n + 1], widths[n]) for n in (1, 0))
         self.up = nn.ModuleList(DecoderBlock(dims, widths[n], planes) for n in (1, 0))
         self.head = conv(dims, base, spec.channels)
         half = tuple(n // s for n, s in zip(spec.size, self.strides[0], strict=True))
         quarter = tuple(n // s for n, s in zip(half, self.strides[1], strict=True))
         self.noise_shapes = (quarter, quarter, half, tuple(spec.size))
+        if spec.attention:
+            self.attention = Attention(widths[2], quarter, spec.attention)
+        most = _PATTERN[dims]
+        self.pattern_shapes = [tuple(min(n, most) for n in shape) for shape in (quarter, half)]
+        self.patterns = nn.ModuleList(nn.Linear(spec.z_size, math.prod(s)) for s in self.pattern_shapes)
 
     def forward(self, coarse: Tensor, conditions: Conditions, z: Tensor, noise: Sequence[Tensor]) -> Tensor:
         """The residual to add to the coarse patch.
@@ -113,13 +127,25 @@ class LesionNet(nn.Module):
         for step_down, stride in zip(self.down, self.strides, strict=True):
             skips.append(x)
             x = functional.leaky_relu(step_down(pooled(x, stride)), 0.2)
-        for block, field in zip(self.middle, noise[:2], strict=True):
+        fields = self._patterned(z, noise)
+        for block, field in zip(self.middle, fields[:2], strict=True):
             x = block(x, maps, style, field)
-        for narrow, block, skip, field in zip(self.narrow, self.up, reversed(skips), noise[2:], strict=True):
+        x = x if self.attention is None else self.attention(x)
+        for narrow, block, skip, field in zip(self.narrow, self.up, reversed(skips), fields[2:], strict=True):
             x = enlarged(narrow(x), skip)
             x = block(x + skip, maps, style, field)
         residual: Tensor = self.head(x)
         return residual
+
+    def _patterned(self, z: Tensor, noise: Sequence[Tensor]) -> list[Tensor]:
+        """The broad noise maps with the pattern that belongs to z added, so that z tells where a lesion is mottled."""
+        fields = list(noise)
+        for number, (pattern, shape) in enumerate(zip(self.patterns, self.pattern_shapes, strict=True), 1):
+            drawn = pattern(z).reshape(len(z), 1, *shape)
+            fields[number] = _SHARED * fields[number] + (1 - _SHARED**2) ** 0.5 * enlarged(
+                drawn, fields[number]
+            )
+        return fields
 
 
 @final

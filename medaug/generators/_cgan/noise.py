@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Protocol, final
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from medaug.generators._cgan.networks import LesionNet
+from medaug.generators._cgan.networks import NetSpec
 from medaug.generators._patches.layers import normal
 
 _KEPT = 0.8  # correlation of the noise of neighbouring slices of one lesion
+
+
+class NoisyNet(Protocol):
+    """A network that is fed with noise."""
+
+    @property
+    def spec(self) -> NetSpec:
+        """What it is built from."""
+        ...
+
+    @property
+    def noise_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of its noise maps."""
+        ...
 
 
 @final
@@ -34,7 +48,7 @@ class Noise:
     broad: Float[Tensor, "B C *T"]
 
     @staticmethod
-    def draw(net: LesionNet, count: int, rng: np.random.Generator) -> Noise:
+    def draw(net: NoisyNet, count: int, rng: np.random.Generator) -> Noise:
         """Independent noise for so many frames."""
         spec = net.spec
         return Noise(
@@ -45,7 +59,7 @@ class Noise:
         )
 
     @staticmethod
-    def draw_slices(net: LesionNet, count: int, rng: np.random.Generator) -> Noise:
+    def draw_slices(net: NoisyNet, count: int, rng: np.random.Generator) -> Noise:
         """Noise for so many neighbouring slices of one lesion: one z, broad fields that change slowly."""
         drawn = Noise.draw(net, count, rng)
         fields = (*(_chained(field) for field in drawn.fields[:-1]), drawn.fields[-1])

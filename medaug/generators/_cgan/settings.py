@@ -11,6 +11,7 @@ from medaug.core.errors import ConfigError
 from medaug.core.lesion import Generator
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
+from medaug.generators._cgan.losses import Objective
 from medaug.generators._cgan.networks import NetSpec
 from medaug.generators._patches.layers import Dims
 from medaug.generators.base import LesionLibrary
@@ -30,8 +31,16 @@ class LossWeights(Frozen):
     grain: float = Field(
         default=2.0, ge=0, description="deviation of broad, middle and fine parts inside the mask"
     )
+    rim: float = Field(
+        default=3.0,
+        ge=0,
+        description="level and steepness in shells of equal depth, from the rim to the core",
+    )
     diversity: float = Field(default=1.0, ge=0, description="mode seeking: two z must give two lesions")
-    lecam: float = Field(default=0.3, ge=0, description="discriminator regulariser, after the class ramp")
+    teacher: float = Field(
+        default=0.5, ge=0, description="what the teacher makes of them, where there is one"
+    )
+    lecam: float = Field(default=0.1, ge=0, description="discriminator regulariser, after the class ramp")
 
 
 @final
@@ -50,12 +59,30 @@ class Config(Frozen):
         default="noise",
         description="what stands in the mask at first: class statistics with noise, or a real texture",
     )
+    objective: Objective = "hinge"
+    backbone: Literal["spade", "dcgan"] = Field(
+        default="spade", description="dcgan: from noise, class and mask alone, without looking at the host"
+    )
+    conditional: bool = Field(default=True, description="whether the networks are told the class")
+    bottleneck: Literal["conv", "transformer"] = Field(
+        default="conv", description="transformer: two blocks of self-attention on the coarsest level"
+    )
+    distort: bool = Field(
+        default=True, description="whether the discriminator sees its lesions moved and toned"
+    )
+    teacher: str | None = Field(
+        default=None, description="run folder of a segmentation of the same fold that judges made lesions"
+    )
+    compile: bool = Field(default=False, description="compile the networks for training, with torch.compile")
     steps: PositiveInt = 1400
     batch_size: int = Field(default=16, ge=2)
     learning_rate: PositiveFloat = 4e-4
     critic_learning_rate: PositiveFloat = 8e-4
     swap_share: float = Field(
         default=0.5, ge=0, le=1, description="share of a batch drawn as another lesion's class"
+    )
+    fresh_share: float = Field(
+        default=0.5, ge=0, le=1, description="share of a batch drawn into healthy tissue, not over the lesion"
     )
     ramp: float = Field(
         default=0.1, ge=0, le=1, description="share of the steps over which the class is faded in"
@@ -74,6 +101,10 @@ class Config(Frozen):
             raise ValueError("size must be 16 to 256 in plane, and at least 4 along the slices")
         if any(n % 4 for n in self.size[:2]):
             raise ValueError("size must be a multiple of 4 in plane")
+        if self.backbone == "dcgan" and self.bottleneck == "transformer":
+            raise ValueError("a dcgan has no bottleneck")
+        if self.backbone == "dcgan" and self.base % 4:
+            raise ValueError("base must be a multiple of 4 with dcgan")
         return self
 
     def build(self) -> Generator:
@@ -92,4 +123,7 @@ class Config(Frozen):
 
     def net_spec(self, channels: int, classes: int) -> NetSpec:
         """What the networks are built from, for images of so many channels and a table of so many classes."""
-        return NetSpec(self.dims, channels, classes, self.size, self.base, self.critic_base, self.z_size)
+        attention = 2 if self.bottleneck == "transformer" else 0
+        return NetSpec(
+            self.dims, channels, classes, self.size, self.base, self.critic_base, self.z_size, attention
+        )

@@ -22,6 +22,8 @@ LEVEL, CONTRAST, EDGE, SPREAD, KNOT, GRAIN, NOISE = range(7)
 Anchor = Literal["level", "contrast"]
 _ZONE = 3.0  # in-plane voxels outside the mask that are emptied and drawn anew
 _NOISE_LIMIT = 4.0
+_REMIX = 0.3  # share of a texture's variance that is drawn anew, so that one texture gives many lesions
+_STRETCH = 1.4  # a texture is made livelier or calmer at most so much
 _FEATHER, _INSIDE = 2.0, 1.0  # where the blend into the host ends outside the mask, and is whole inside it
 
 
@@ -153,7 +155,8 @@ class CoarseInput:
         anchor: Whether the level or the contrast to the surroundings is kept.
         fine: (B, C, *S) standard normal, white.
         broad: (B, C, *T) standard normal, of any smaller size; interpolated.
-        texture: (B, C, *S) a real lesion's voxels to use in place of figures and noise, or None.
+        texture: (B, C, *S) a real lesion's voxels to use with figures and noise, or None: they are brought to the
+            level and liveliness of the figures, and remixed with the noise.
         covered: (B, 1, *S) 1 where the texture is of the lesion; elsewhere figures and noise stand in for it.
     """
 
@@ -169,24 +172,38 @@ def draw_coarse(
     filled: Float[Tensor, "B C *S"], distance: Float[Tensor, "B 1 *S"], source: CoarseInput
 ) -> Float[Tensor, "B C *S"]:
     """The patch whose zone was emptied by :func:`fill`, with the coarse lesion drawn into it."""
-    lesion = _drawn(filled, distance, source)
+    mask = (distance > 0).to(filled.dtype)
+    level = _flat(source.figures[..., LEVEL], filled)
+    if source.anchor == "contrast":
+        level = _flat(zone_mean(filled, mask) + source.figures[..., CONTRAST], filled)
+    change = _drawn(filled, distance, source)
     if source.texture is not None and source.covered is not None:
-        lesion = torch.where(source.covered > 0, source.texture, lesion)
-    return filled + zone_of(distance) * torch.sigmoid(3 * distance) * (lesion - filled)
+        remixed = (1 - _REMIX) ** 0.5 * _livened(source) + _REMIX**0.5 * change
+        change = torch.where(source.covered > 0, remixed, change)
+    return filled + zone_of(distance) * torch.sigmoid(3 * distance) * (level + change - filled)
+
+
+def _livened(source: CoarseInput) -> Tensor:
+    """The texture about its mean, as lively as the figures say, within limits."""
+    texture, covered = source.texture, source.covered
+    if texture is None or covered is None:
+        raise ValueError("no texture")
+    centred = texture - _flat(zone_mean(texture, covered), texture)
+    own = (zone_mean(centred**2, covered) + 1e-6).sqrt()
+    wanted = source.figures[..., EDGE:NOISE].square().sum(dim=-1).sqrt()
+    return centred * _flat((wanted / own).clamp(1 / _STRETCH, _STRETCH), texture)
 
 
 def _drawn(filled: Tensor, distance: Tensor, source: CoarseInput) -> Tensor:
-    """Level, edge slope, and noise in three bands, everywhere."""
+    """Edge slope, and noise in three bands, everywhere."""
     mask = (distance > 0).to(filled.dtype)
-    level, contrast, edge, spread, knot, grain, _ = (_flat(f, filled) for f in source.figures.unbind(-1))
-    if source.anchor == "contrast":
-        level = _flat(zone_mean(filled, mask), filled) + contrast
+    edge, spread, knot, grain = (_flat(source.figures[..., n], filled) for n in (EDGE, SPREAD, KNOT, GRAIN))
     mode = "bilinear" if filled.ndim == 4 else "trilinear"
     broad = functional.interpolate(source.broad, size=filled.shape[2:], mode=mode, align_corners=False)
     broad = broad - _flat(zone_mean(broad, mask), broad)
     _, middle, fine = bands(source.fine, torch.ones_like(mask))
     noise = spread * _unit(broad, mask) + knot * _unit(middle, mask) + grain * _unit(fine, mask)
-    return level + edge * _unit(profile(distance), mask) + noise
+    return edge * _unit(profile(distance), mask) + noise
 
 
 def _unit(noise: Tensor, mask: Tensor) -> Tensor:

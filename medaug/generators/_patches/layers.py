@@ -66,8 +66,8 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
     """Draw all weights anew from a generator of random numbers (He et al., ICCV 2015); biases become 0."""
     with torch.no_grad():
         for name, weight in module.named_parameters():
-            if name.endswith("_gain"):
-                continue
+            if name.endswith("_gain") or ("norm" in name and name.endswith("weight")):
+                continue  # they begin as they were built
             if weight.ndim < 2:
                 weight.zero_()
             else:

@@ -15,8 +15,8 @@ ONES = torch.ones(4, 1, 8, 8)
 
 
 def test_hinge_rests_beyond_the_margin() -> None:
-    assert float(losses.critic_hinge(torch.full((4,), 1.5), torch.full((4,), -1.5))) == 0
-    assert float(losses.critic_hinge(torch.zeros(4), torch.zeros(4))) == 2
+    assert float(losses.critic_loss("hinge", torch.full((4,), 1.5), torch.full((4,), -1.5))) == 0
+    assert float(losses.critic_loss("hinge", torch.zeros(4), torch.zeros(4))) == 2
 
 
 def test_lecam_costs_what_real_and_made_scores_are_apart() -> None:

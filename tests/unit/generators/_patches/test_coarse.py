@@ -105,17 +105,36 @@ def test_coarse_noise_has_the_wanted_energies() -> None:
     np.testing.assert_allclose(energies(coarse, distance)[0, 0].numpy(), wanted, rtol=0.35)
 
 
-def test_texture_stands_where_it_covers() -> None:
+def test_texture_is_brought_to_the_level_and_liveliness_of_the_figures() -> None:
+    distance = distance_of(8)
+    covered = (distance > 0).float()
+    stripes = torch.sin(torch.arange(32.0)).expand(1, 1, 32, 32)
+    figures = torch.tensor([[[2.0, 0.0, 0.0, 0.6, 0.3, 0.2, 0.1]]])
+    source = CoarseInput(figures, "level", normal(1, 1, 32, 32), normal(1, 1, 8, 8), 7 + stripes, covered)
+    inside = draw_coarse(torch.zeros(1, 1, 32, 32), distance, source)[distance > 2]
+    texture = stripes[distance > 2]
+    assert float(inside.mean()) == pytest.approx(2, abs=0.2)
+    assert float(inside.std()) == pytest.approx(0.7, abs=0.15)
+    assert np.corrcoef(inside.numpy(), texture.numpy())[0, 1] > 0.6
+
+
+def test_one_texture_gives_many_lesions_and_noise_stands_where_it_does_not_cover() -> None:
     distance, covered = distance_of(8), torch.zeros(1, 1, 32, 32)
     covered[..., :16] = 1
-    texture = torch.full((1, 1, 32, 32), 7.0)
-    flat = CoarseInput(
-        torch.zeros(1, 1, 7), "level", normal(1, 1, 32, 32), normal(1, 1, 8, 8), texture, covered
-    )
-    coarse = draw_coarse(torch.zeros(1, 1, 32, 32), distance, flat)
-    deep = distance > 2
-    assert float(coarse[deep & (covered > 0)].min()) > 6.9
-    assert float(coarse[deep & (covered == 0)].abs().max()) < 1e-3
+    figures, texture = torch.tensor([[[0.0, 0.0, 0.0, 0.5, 0.2, 0.2, 0.1]]]), normal(1, 1, 32, 32, seed=9)
+    drawn = [
+        draw_coarse(
+            torch.zeros(1, 1, 32, 32),
+            distance,
+            CoarseInput(
+                figures, "level", normal(1, 1, 32, 32, seed=n), normal(1, 1, 8, 8, seed=n), texture, covered
+            ),
+        )
+        for n in (0, 1)
+    ]
+    for place, least, most in ((covered > 0, 0.4, 0.95), (covered == 0, -0.5, 0.5)):
+        both = [image[(distance > 1) & place].numpy() for image in drawn]
+        assert least < np.corrcoef(*both)[0, 1] < most
 
 
 def test_noise_of_the_scan_is_told_apart_from_what_is_in_it() -> None:
