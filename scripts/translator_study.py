@@ -28,7 +28,7 @@ from medaug.experiments.statistics import bootstrap_interval
 from medaug.io.dataset import load_case
 from medaug.tasks.base import Model, load_model
 from medaug.translators._style.look import change_look
-from medaug.translators._style.slices import view
+from medaug.translators._style.slices import body_mask, view
 from medaug.translators._super_resolution.slices import (
     along_last,
     between_weights,
@@ -38,7 +38,6 @@ from medaug.translators._super_resolution.slices import (
 )
 from medaug.translators.base import Translator, load_translator, read_config
 from medaug.translators.style import Config as StyleConfig
-from medaug.translators.style import body_mask
 from medaug.translators.super_resolution import SuperResolution
 
 Scores = dict[str, list[float]]

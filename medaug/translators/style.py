@@ -15,7 +15,6 @@ from typing import cast, final
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
@@ -24,16 +23,23 @@ from medaug.core.errors import CheckpointError
 from medaug.core.intensity import CaseScale, IntensityScheme
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
-from medaug.core.volume import Image, Mask, Volume
+from medaug.core.volume import Image, Volume
 from medaug.engine.checkpoint import State, load_checkpoint, save_checkpoint
 from medaug.engine.launch import pick_device
 from medaug.engine.loop import fit_loop
 from medaug.engine.weights import state_sha256
-from medaug.lesions.body import Body
 from medaug.translators._style.learner import StyleLearner
 from medaug.translators._style.networks import StyleNet
 from medaug.translators._style.settings import Config
-from medaug.translators._style.slices import Reading, Slices, gather, members, view
+from medaug.translators._style.slices import (
+    Reading,
+    Slices,
+    bodily,
+    body_mask,
+    gather,
+    members,
+    view,
+)
 from medaug.translators.base import (
     CARD,
     HINT,
@@ -50,7 +56,6 @@ from medaug.translators.base import (
 __all__ = ["Config", "Style", "fit", "load"]
 
 _PIXELS = 1 << 18  # that go through the network at once
-_IN_PLANE = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])
 
 
 @final
@@ -129,8 +134,8 @@ class Style:
     def _redraw(self, volume: Volume, known: CaseScale | None, chosen: int) -> Image:
         """The image in the chosen style; outside the body as it was, or the target's background."""
         scale = known or IntensityScheme.for_volume(volume).case_scale(volume)
-        drawn = self._draw(scale.normalise(volume.image), self._learnt.codes[chosen])
         body = body_mask(volume)
+        drawn = self._draw(bodily(scale.normalise(volume.image), body), self._learnt.codes[chosen])
         if self._keeps_units:
             return np.asarray(np.where(body, scale.restore(drawn), volume.image), np.float32)
         zero, unit, background = self._learnt.levels[chosen].float().numpy()[..., None, None, None]
@@ -151,11 +156,6 @@ class Style:
                 )
         whole = torch.cat(drawn)[:, :, : image.shape[1], : image.shape[2]]
         return np.ascontiguousarray(np.moveaxis(whole.numpy(), 0, -1))
-
-
-def body_mask(volume: Volume) -> Mask:
-    """The body and a voxel around it within slices."""
-    return np.asarray(ndimage.binary_dilation(Body.of(volume).mask, structure=_IN_PLANE))
 
 
 def fit(config: Config, cases: TrainingCases, run: RunDir, progress: Progress, seed: SeedTree) -> Style:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from medaug.core.seeding import SeedTree
 from medaug.engine.checkpoint import State
 from medaug.engine.launch import pick_device
-from medaug.translators._style.networks import Critic, StyleNet, initialise, initialise_critic
+from medaug.translators._style.networks import Critic, StyleNet, initialise
 from medaug.translators._style.settings import Config
 from medaug.translators._style.slices import Slices
 
@@ -40,11 +40,11 @@ class StyleLearner:
         self._critics = torch.nn.ModuleList()
         for n in range(2):
             critic = Critic(channels, config.base)
-            initialise_critic(critic, seed.child("critic", n))
+            initialise(critic, seed.child("critic", n))
             self._critics.append(critic.to(self._device))
         rate = config.learning_rate
         self._adam = torch.optim.Adam(self._net.parameters(), lr=rate, betas=(0.5, 0.99))
-        self._critic_adam = torch.optim.Adam(self._critics.parameters(), lr=2 * rate, betas=(0.5, 0.99))
+        self._critic_adam = torch.optim.Adam(self._critics.parameters(), lr=rate, betas=(0.5, 0.99))
 
     def train_step(self, step: int) -> dict[str, float]:
         """One step of the network and one of both critics, on patches drawn for the step."""
@@ -57,8 +57,8 @@ class StyleLearner:
         same = [self._net(images[n], codes[n]) for n in range(2)]
         self._critics.requires_grad_(False)
         fooled = torch.stack([((self._critics[n](drawn[n]) - 1) ** 2).mean() for n in range(2)]).sum()
-        cycle = torch.stack([functional.l1_loss(back[n], images[n]) for n in range(2)]).sum()
-        identity = torch.stack([functional.l1_loss(same[n], images[n]) for n in range(2)]).sum()
+        cycle = torch.stack([functional.smooth_l1_loss(back[n], images[n]) for n in range(2)]).sum()
+        identity = torch.stack([functional.smooth_l1_loss(same[n], images[n]) for n in range(2)]).sum()
         weights = self._config.weights
         self._adam.zero_grad()
         (fooled + weights.cycle * cycle + weights.identity * identity).backward()
@@ -119,9 +119,8 @@ class StyleLearner:
         """The learning rate falls to nothing over the last part."""
         left = 1 - step / self._config.steps
         share = min(1.0, left / (1 - _FALL))
-        for adam, rate in ((self._adam, 1), (self._critic_adam, 2)):
-            for group in adam.param_groups:
-                group["lr"] = self._config.learning_rate * rate * share
+        for group in (*self._adam.param_groups, *self._critic_adam.param_groups):
+            group["lr"] = self._config.learning_rate * share
 
     def _average(self, step: int) -> None:
         """Exponential moving average of the weights; short at first."""

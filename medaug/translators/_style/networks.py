@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import final
 
 import torch
@@ -78,15 +77,19 @@ class _Block(nn.Module):
 
 @final
 class Critic(nn.Module):
-    """Judges patches of a slice: from the domain, or drawn; spectral norm (Miyato et al., ICLR 2018)."""
+    """Judges patches of a slice: from the domain, or drawn. One mark sees 23 voxels across."""
 
     def __init__(self, channels: int, base: int) -> None:
         super().__init__()
-        sizes = (channels, base, 2 * base, 4 * base)
-        layers: list[nn.Module] = []
-        for into, out in pairwise(sizes):
-            layers += [nn.utils.parametrizations.spectral_norm(_conv(into, out, stride=2)), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers, nn.utils.parametrizations.spectral_norm(_conv(4 * base, 1)))
+        self.layers = nn.Sequential(
+            _conv(channels, base, stride=2),
+            nn.LeakyReLU(0.2),
+            _conv(base, 2 * base, stride=2),
+            nn.LeakyReLU(0.2),
+            _conv(2 * base, 4 * base),
+            nn.LeakyReLU(0.2),
+            _conv(4 * base, 1),
+        )
 
     def forward(self, image: Float[Tensor, "B C I J"]) -> Float[Tensor, "B 1 P Q"]:
         """A mark for each place, 1 for the domain and 0 for drawn."""
@@ -104,8 +107,8 @@ def _conv(into: int, out: int, *, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(into, out, 3, stride=stride, padding=1, padding_mode="replicate")
 
 
-def initialise(net: StyleNet, seed: SeedTree) -> None:
-    """Draw the first weights; every block starts small, and the last layer at nothing."""
+def initialise(net: StyleNet | Critic, seed: SeedTree) -> None:
+    """Draw the first weights (He et al., ICCV 2015); blocks and what styles say start small, the last layer at 0."""
     generator = torch.Generator().manual_seed(seed.seed)
     with torch.no_grad():
         for name, weight in net.named_parameters():
@@ -117,17 +120,3 @@ def initialise(net: StyleNet, seed: SeedTree) -> None:
                 nn.init.kaiming_normal_(weight, a=0.2, generator=generator)
                 if ".outer." in name:
                     weight.mul_(0.1)
-
-
-def initialise_critic(critic: Critic, seed: SeedTree) -> None:
-    """Draw the first weights, and the vectors that the spectral norm goes on from."""
-    generator = torch.Generator().manual_seed(seed.seed)
-    with torch.no_grad():
-        for name, tensor in critic.state_dict().items():
-            if name.endswith("bias"):
-                tensor.zero_()
-            elif name.endswith(("_u", "_v")):
-                drawn = torch.randn(tensor.shape, generator=generator)
-                tensor.copy_(functional.normalize(drawn, dim=0))
-            else:
-                tensor.normal_(0.0, 0.05, generator=generator)

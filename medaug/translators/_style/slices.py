@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy import ndimage
 from torch import Tensor
 
 from medaug.core.case import Case, CaseRecord
@@ -16,12 +17,15 @@ from medaug.core.errors import ConfigError, DataError
 from medaug.core.intensity import IntensityScheme
 from medaug.core.runs import Progress
 from medaug.core.seeding import SeedTree
-from medaug.core.volume import Volume
+from medaug.core.volume import Image, Mask, Volume
+from medaug.lesions.body import Body
 from medaug.translators._style.look import change_look
 from medaug.translators._style.settings import Config, Domain
 from medaug.translators.base import TrainingCases
 
 _BODY = 0.1  # a slice with less body teaches nothing
+_OUTSIDE = -2.0  # normalised units; the same in all domains, so that no critic looks at the background
+_IN_PLANE = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])
 
 
 @final
@@ -117,8 +121,9 @@ def gather(reading: Reading, progress: Progress, seed: SeedTree) -> Slices:
             image = change_look(volume.image, domain.look, rng)
             volume = Volume(image, volume.grid, volume.unit, volume.channels)
         scale = IntensityScheme.for_volume(volume).case_scale(volume)
-        normalised = scale.normalise(volume.image)
-        held = np.flatnonzero((normalised[0] > normalised[0].min() + 0.5).mean(axis=(0, 1)) > _BODY)
+        body = body_mask(volume)
+        normalised = bodily(scale.normalise(volume.image), body)
+        held = np.flatnonzero(body.mean(axis=(0, 1)) > _BODY)
         if len(held):
             picked = held[np.unique(np.linspace(0, len(held) - 1, min(share, len(held))).round().astype(int))]
             kept.append(np.ascontiguousarray(np.moveaxis(normalised[..., picked], -1, 0)))
@@ -127,6 +132,16 @@ def gather(reading: Reading, progress: Progress, seed: SeedTree) -> Slices:
     if not kept:
         raise DataError("no slice of the domain shows a body", expected="slices with more than background")
     return Slices(tuple(kept), np.array(levels, dtype=np.float64))
+
+
+def body_mask(volume: Volume) -> Mask:
+    """The body and a voxel around it within slices."""
+    return np.asarray(ndimage.binary_dilation(Body.of(volume).mask, structure=_IN_PLANE))
+
+
+def bodily(normalised: Image, body: Mask) -> Image:
+    """The image in the body, with one level around it."""
+    return np.where(body, normalised, np.float32(_OUTSIDE))
 
 
 def view(case: Case, channel: str | None) -> Volume:

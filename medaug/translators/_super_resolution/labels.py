@@ -12,7 +12,7 @@ from medaug.translators._super_resolution.slices import Positions
 _ABSENT = np.float32(-1e6)
 
 
-def nearest_labels(labels: Labels, positions: Positions) -> Labels:
+def nearest_labels(labels: Labels, positions: Positions) -> Integer[np.ndarray, "I J M"]:
     """The labels of the nearest old slice for each new one, along the last axis; a tie goes to the lower slice."""
     near = np.clip(np.ceil(positions - 0.5), 0, labels.shape[-1] - 1).astype(np.intp)
     return np.ascontiguousarray(labels[..., near])
