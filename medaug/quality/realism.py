@@ -25,14 +25,15 @@ def kernel_distance(first: Features, second: Float[np.ndarray, "M F"]) -> float:
         first: (N, F) standardised features, N at least 2.
         second: (M, F), M at least 2.
     """
-    within_first, within_second = _kernel(first, first), _kernel(second, second)
+    within_first, within_second = polynomial_kernel(first, first), polynomial_kernel(second, second)
     n, m = len(first), len(second)
     own = (within_first.sum() - np.trace(within_first)) / (n * (n - 1))
     other = (within_second.sum() - np.trace(within_second)) / (m * (m - 1))
-    return float(own + other - 2.0 * _kernel(first, second).mean())
+    return float(own + other - 2.0 * polynomial_kernel(first, second).mean())
 
 
-def _kernel(first: Features, second: Float[np.ndarray, "M F"]) -> Float[np.ndarray, "N M"]:
+def polynomial_kernel(first: Features, second: Float[np.ndarray, "M F"]) -> Float[np.ndarray, "N M"]:
+    """``(x . y / F + 1) ** 3`` of all pairs."""
     return np.asarray((first @ second.T / first.shape[1] + 1.0) ** 3)
 
 

@@ -1,0 +1,113 @@
+"""Kernel distances with intervals: over the classes, and between two generators on the same draws of patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from medaug.core.seeding import SeedTree
+from medaug.quality.features import Features, Standardiser
+from medaug.quality.realism import polynomial_kernel
+from medaug.quality.resampling import DRAWS, Estimate, estimate, patient_weights
+
+FEWEST = 5
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Described:
+    """Lesions as vectors.
+
+    Attributes:
+        features: (N, F) any features.
+        class_index: (N,) their classes.
+        patients: (N,) resampling units.
+    """
+
+    features: Features
+    class_index: Int[np.ndarray, " N"]
+    patients: tuple[str, ...]
+
+    def standardised(self, scale: Standardiser) -> Described:
+        """The same with standardised features."""
+        return Described(scale.apply(self.features), self.class_index, self.patients)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class DistanceDraws:
+    """The kernel distance of one set to a reference, averaged over classes; first on all lesions, then by draw."""
+
+    value: float
+    draws: Float[np.ndarray, " D"]
+    by_class: tuple[float, ...]
+
+    def estimate(self) -> Estimate:
+        """With its interval."""
+        return estimate(self.value, self.draws)
+
+    def minus(self, other: DistanceDraws) -> Estimate:
+        """The difference to another set, draw by draw; only of sets with the same seed and reference."""
+        return estimate(self.value - other.value, self.draws - other.draws)
+
+
+def class_distances(made: Described, real: Described, seed: SeedTree, draws: int = DRAWS) -> DistanceDraws:
+    """Unbiased kernel distance of each class to the same class of a reference, and its mean over classes.
+
+    A class with fewer than five lesions on one side is left out. In a draw a lesion that came up twice is no pair with
+    itself, so that draws stay unbiased.
+
+    Args:
+        made: Standardised lesions.
+        real: The reference, standardised alike.
+        seed: Root of the draws; equal seeds and patients give paired draws.
+        draws: Bootstrap draws.
+    """
+    ours = patient_weights(made.patients, seed.child("made").rng(), draws)
+    theirs = patient_weights(real.patients, seed.child("real").rng(), draws)
+    rows, values = [], []
+    for number in np.unique(real.class_index):
+        here, there = made.class_index == number, real.class_index == number
+        if min(here.sum(), there.sum()) < FEWEST:
+            continue
+        everyone = (np.ones((1, int(here.sum()))), np.ones((1, int(there.sum()))))
+        pair = (made.features[here], real.features[there])
+        weights = [np.vstack(w) for w in zip(everyone, (ours[:, here], theirs[:, there]), strict=True)]
+        found = weighted_distance(*pair, (weights[0], weights[1]))
+        values.append(float(found[0]))
+        rows.append(found[1:])
+    if not rows:
+        return DistanceDraws(float("nan"), np.full(draws, np.nan), ())
+    return DistanceDraws(float(np.mean(values)), np.nanmean(np.stack(rows), axis=0), tuple(values))
+
+
+def weighted_distance(
+    first: Features,
+    second: Float[np.ndarray, "M F"],
+    weights: tuple[Float[np.ndarray, "D N"], Float[np.ndarray, "D M"]],
+) -> Float[np.ndarray, " D"]:
+    """:func:`~medaug.quality.realism.kernel_distance` of weighted samples, a value for each row of weights."""
+    ours, theirs = weights
+    own = _within(polynomial_kernel(first, first), ours)
+    other = _within(polynomial_kernel(second, second), theirs)
+    total = np.maximum(ours.sum(axis=1) * theirs.sum(axis=1), 1e-9)
+    between = np.einsum("dn,nm,dm->d", ours, polynomial_kernel(first, second), theirs, optimize=True) / total
+    return np.asarray(own + other - 2.0 * between)
+
+
+def _within(kernel: Float[np.ndarray, "N N"], weights: Float[np.ndarray, "D N"]) -> Float[np.ndarray, " D"]:
+    """Weighted mean over pairs of different lesions; NaN where a draw holds none."""
+    off = kernel - np.diag(np.diag(kernel))
+    pairs = weights.sum(axis=1) ** 2 - (weights**2).sum(axis=1)
+    sums = np.einsum("dn,nm,dm->d", weights, off, weights, optimize=True)
+    return np.asarray(np.where(pairs > 0, sums / np.maximum(pairs, 1e-9), np.nan))
+
+
+def describe_all(sets: Sequence[Described], reference: Described) -> list[Described]:
+    """Standardise sets on a reference."""
+    scale = Standardiser.fitted_on(reference.features)
+    return [one.standardised(scale) for one in sets]

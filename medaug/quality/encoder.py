@@ -1,0 +1,103 @@
+"""An encoder of lesions that teaches itself: views of one lesion alike, features spread out and not redundant.
+
+VICReg (Bardes et al., ICLR 2022) with a small network; its features say how like two sets of lesions are without
+any figure being chosen by hand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from medaug.core.seeding import SeedTree
+from medaug.quality.looks import Looks
+from medaug.quality.networks import Dims, SmallNet, initialise, turned
+from medaug.quality.recovery import lesion_inputs
+
+_WIDTH = 32
+_ALIKE, _SPREAD, _REDUNDANT = 25.0, 25.0, 1.0  # the paper's weights
+_CONTRAST, _LEVEL = 0.1, 0.1  # of a view, normalised units: small, since density tells lesions apart
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SelfTraining:
+    """How the encoder is trained."""
+
+    steps: int = 300
+    batch: int = 48
+    learning_rate: float = 2e-3
+    shift: int = 2
+    noise: float = 0.1
+
+
+@final
+class Encoder:
+    """Turns lesions into 32 features."""
+
+    def __init__(self, net: SmallNet) -> None:
+        self._net = net.eval()
+
+    def features(self, looks: Looks) -> Float[np.ndarray, "N 32"]:
+        """Features of lesions, float64, not standardised."""
+        with torch.inference_mode():
+            rows = [self._net(some) for some in lesion_inputs(looks).split(64)]
+        return torch.cat(rows).double().numpy()
+
+
+def train_encoder(looks: Looks, seed: SeedTree, training: SelfTraining | None = None) -> Encoder:
+    """Train an encoder on real lesions, without their classes.
+
+    Args:
+        looks: Lesions to learn from; at least two.
+        seed: Root of all randomness.
+        training: How.
+    """
+    how = training or SelfTraining()
+    inputs = lesion_inputs(looks)
+    dims: Dims = 2 if inputs.ndim == 4 else 3
+    net = initialise(SmallNet(dims, inputs.shape[1], _WIDTH), seed).train()
+    optimiser = torch.optim.AdamW(net.parameters(), lr=how.learning_rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=how.learning_rate, total_steps=how.steps)
+    rng = seed.child("batches").rng()
+    count = looks.images.shape[1]
+    for _ in range(how.steps):
+        chosen = inputs[torch.as_tensor(rng.choice(len(inputs), min(how.batch, len(inputs)), replace=False))]
+        first, second = (_view(chosen, count, how, rng) for _ in range(2))
+        loss = vicreg(net(first), net(second))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    return Encoder(net)
+
+
+def vicreg(first: Float[Tensor, "N F"], second: Float[Tensor, "N F"]) -> Float[Tensor, ""]:
+    """The loss: distance of views, features that vary by less than 1, covariance of different features."""
+    loss = _ALIKE * functional.mse_loss(first, second)
+    for side in (first, second):
+        centred = side - side.mean(0)
+        covariance = centred.T @ centred / max(1, len(side) - 1)
+        loss = loss + _SPREAD / 2 * torch.relu(1 - (covariance.diagonal() + 1e-4).sqrt()).mean()
+        off = covariance - torch.diag(covariance.diagonal())
+        loss = loss + _REDUNDANT * off.square().sum() / side.shape[1]
+    return loss
+
+
+def _view(batch: Tensor, channels: int, how: SelfTraining, rng: np.random.Generator) -> Tensor:
+    """Turned, moved, a little brighter and more contrasted; the inner image is cut anew, so that both agree."""
+    shape = (len(batch), *(1,) * (batch.ndim - 1))
+    gain, level = (
+        torch.from_numpy(rng.normal(0.0, spread, shape).astype(np.float32)) for spread in (_CONTRAST, _LEVEL)
+    )
+    views = turned(batch[:, : channels + 1], rng, shift=how.shift, noise=0.0)
+    image, mask = views[:, :channels], views[:, channels:]
+    grain = torch.from_numpy(rng.standard_normal(tuple(image.shape), dtype=np.float32))
+    image = image * (1 + gain) + level + how.noise * grain * float(rng.random())
+    return torch.cat([image, mask, image * mask], dim=1)

@@ -1,0 +1,68 @@
+"""A step at the outline is found, and where nothing was done nothing is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from medaug.core.seeding import SeedTree
+from medaug.quality.looks import Sighting, look_at
+from medaug.quality.networks import Training
+from medaug.quality.seams import Pastes, detect, estimate_auc, seam_features, weighted_auc
+
+QUICK = Training(steps=40, batch=8, noise=0.0, shift=1)
+
+
+def _pastes(first: int, count: int, step: float, *, smoothed: bool = False) -> Pastes:
+    """Discs in correlated noise; where pasted, brighter by a step, or without their grain."""
+    sightings = []
+    for number in range(first, first + count):
+        rng = np.random.default_rng(number)
+        i, j = np.indices((32, 32))
+        mask = ((i - 16) ** 2 + (j - 16) ** 2 < rng.uniform(5, 7) ** 2)[..., None]
+        image = ndimage.gaussian_filter(rng.normal(0.0, 1.0, (1, 32, 32, 1)), (0, 1, 1, 0))
+        pasted = image + step * mask
+        if smoothed:
+            pasted = np.where(mask, ndimage.gaussian_filter(image, (0, 2, 2, 0)), image)
+        for cls, shown in enumerate((image, pasted)):
+            sightings.append(Sighting(shown.astype(np.float32), mask, cls, f"p{number}", (1.0, 1.0, 1.0)))
+    return Pastes(look_at(sightings, (24, 24)))
+
+
+def test_hard_edges_are_found_by_both_detectors():
+    found = detect(_pastes(0, 24, 2.0), _pastes(100, 16, 2.0), SeedTree(0), QUICK)
+    assert found.features.value > 0.95
+    assert found.network.value > 0.8
+    assert found.n == 16
+
+
+def test_missing_grain_is_found():
+    found = detect(
+        _pastes(0, 24, 0.0, smoothed=True), _pastes(100, 16, 0.0, smoothed=True), SeedTree(0), QUICK
+    )
+    assert found.features.value > 0.95
+
+
+def test_nothing_is_found_where_nothing_was_done():
+    found = detect(_pastes(0, 24, 0.0), _pastes(100, 16, 0.0), SeedTree(0), Training(steps=5, batch=8))
+    assert found.features.value == pytest.approx(0.5)
+    assert found.network.value == pytest.approx(0.5)
+
+
+def test_the_area_under_the_curve_counts_pairs():
+    scores, positive = np.array([0.9, 0.4, 0.4, 0.1]), np.array([True, True, False, False])
+    assert weighted_auc(scores, positive, np.ones((1, 4)))[0] == pytest.approx(3.5 / 4)
+    assert weighted_auc(scores, positive, np.array([[0.0, 1, 1, 0]]))[0] == pytest.approx(0.5)
+    assert np.isnan(weighted_auc(scores, positive, np.array([[0.0, 0, 1, 0]]))[0])
+    assert estimate_auc(scores, positive, np.ones((3, 4))).value == pytest.approx(3.5 / 4)
+
+
+def test_features_are_finite_for_volumes_and_for_tiny_outlines():
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(2, 20, 20, 4)).astype(np.float32)
+    mask = np.zeros((20, 20, 4), dtype=bool)
+    mask[10, 10, 1] = True
+    found = seam_features(image, mask)
+    assert np.isfinite(found).all()
+    assert len(found) == 2 * len(seam_features(image[:1, ..., 0], mask[..., 1]))
