@@ -26,10 +26,13 @@ _WINDOW, _RECENT, _FEWEST = (
 )  # losses compared with, losses compared, losses before anything is said
 _LOUD, _EXPLODED, _ABSURD = 10.0, 100.0, 1e4
 _WARN_AFTER, _STOP_AFTER = 3, 6  # checks in a row
-_LEAST_DIVERSITY = 0.15
+_LEAST_VARIETY = 0.15
 _MOST_OVERFIT = 0.8
 _FADE = 0.8  # of the running means of the scores, since each check sees few lesions
-_TELLING = 0.3  # scores of own and made lesions that lie nearer than this say nothing about memory
+_TELLING, _CONFIDENT = (
+    0.5,
+    1.0,
+)  # gap of scores below which it says nothing of memory, from which it stops a training
 
 Trouble = Literal["exploding losses", "collapse", "overfitting"]
 
@@ -56,11 +59,11 @@ class VitalSigns:
     """What a learner can tell of its health beside its losses; None where it cannot.
 
     Attributes:
-        diversity: Mean pairwise difference of lesions made for one place over that of real ones; 1 is as in life.
+        variety: Mean pairwise difference of lesions made for one place over that of real ones; 1 is as in life.
         scores: Of the discriminator.
     """
 
-    diversity: float | None = None
+    variety: float | None = None
     scores: Scores | None = None
 
 
@@ -100,10 +103,14 @@ class Watch:
         0 = no overfitting, 1 = unseen real lesions are judged as made ones are: r_v of Karras et al. (NeurIPS 2020).
         None where the discriminator hardly tells its own training lesions from made ones, so that there is no scale.
         """
-        if not self._scores:
+        if self.score_gap < _TELLING:
             return None
-        trained, unseen, made = self._scores
-        return (trained - unseen) / (trained - made) if trained - made > _TELLING else None
+        return (self._scores[0] - self._scores[1]) / self.score_gap
+
+    @property
+    def score_gap(self) -> float:
+        """How much higher the discriminator scores its own lesions than made ones, a running mean; 0 if unknown."""
+        return self._scores[0] - self._scores[2] if self._scores else 0.0
 
     def losses(self, step: int, losses: Mapping[str, float]) -> str | None:
         """Take in the losses of a step; returns a warning where one is due.
@@ -139,11 +146,11 @@ class Watch:
         if step < _SETTLED * self._steps:
             return None
         alike = None
-        if signs.diversity is not None and signs.diversity < _LEAST_DIVERSITY:
-            said = f"made lesions differ {signs.diversity:.2f} times as much as real ones at step {step}"
-            expected = f"at least {_LEAST_DIVERSITY}"
+        if signs.variety is not None and signs.variety < _LEAST_VARIETY:
+            said = f"made lesions differ {signs.variety:.2f} times as much as real ones at step {step}"
+            expected = f"at least {_LEAST_VARIETY}"
             alike = CollapsedError(said, expected=expected, hint=_HINTS["collapse"])
-        whole = (self.overfit or 0.0) >= 1  # else it still teaches something
+        whole = (self.overfit or 0.0) >= 1 and self.score_gap >= _CONFIDENT  # else it still teaches something
         by_heart = self._judge("overfitting", self._memorised(step), fatal=whole)
         warnings = [self._judge("collapse", alike), by_heart]
         return "; ".join(one for one in warnings if one) or None
@@ -152,7 +159,8 @@ class Watch:
         fresh = [signs.scores.trained, signs.scores.unseen, signs.scores.made] if signs.scores else []
         before = self._scores or fresh
         self._scores = [now + _FADE * (old - now) for old, now in zip(before, fresh, strict=False)] or before
-        named = {"diversity": signs.diversity, "overfit": self.overfit}
+        gap = self.score_gap if self._scores else None
+        named = {"variety": signs.variety, "overfit": self.overfit, "score_gap": gap}
         self.figures = {name: round(value, 4) for name, value in named.items() if value is not None}
 
     def _memorised(self, step: int) -> TrainingError | None:

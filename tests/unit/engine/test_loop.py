@@ -105,7 +105,7 @@ class Ill:
 
     def vital_signs(self, step: int) -> VitalSigns:
         self.examined.append(step)
-        return VitalSigns(diversity=0.01)
+        return VitalSigns(variety=0.01)
 
     def state(self) -> dict[str, object]:
         return {}
@@ -124,7 +124,7 @@ def test_a_learner_that_collapses_is_warned_of_in_log_and_progress_and_stopped(t
     assert heard.note == "loss of it 1.00"
     events = logged(tmp_path)
     assert {"event": "warning", "step": 129, "said": warning} in events
-    assert {"event": "signs", "step": 9, "diversity": 0.01} in events
+    assert {"event": "signs", "step": 9, "variety": 0.01} in events
     assert (tmp_path / CURVES).is_file()
 
 

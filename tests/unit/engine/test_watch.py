@@ -11,8 +11,8 @@ from medaug.core.errors import CollapsedError, DivergedError, OverfittedError, T
 from medaug.engine.watch import Scores, VitalSigns, Watch
 
 STEPS = 400
-ALIKE = VitalSigns(diversity=0.02)
-LIVELY = VitalSigns(diversity=0.8, scores=Scores(trained=1.0, unseen=0.6, made=-1.0))
+ALIKE = VitalSigns(variety=0.02)
+LIVELY = VitalSigns(variety=0.8, scores=Scores(trained=1.0, unseen=0.6, made=-1.0))
 BY_HEART = VitalSigns(scores=Scores(trained=1.0, unseen=-1.1, made=-1.0))
 
 
@@ -91,6 +91,15 @@ def test_a_discriminator_that_memorises_is_warned_of_and_then_stopped() -> None:
         look(watch, BY_HEART)
 
 
+def test_a_discriminator_that_still_teaches_is_not_stopped() -> None:
+    mild = VitalSigns(
+        scores=Scores(trained=1.0, unseen=-0.7, made=-1.0)
+    )  # tells unseen real ones from made ones
+    unsure = VitalSigns(scores=Scores(trained=0.4, unseen=-0.5, made=-0.4))
+    for signs in (mild, unsure):
+        assert len(look(Watch(STEPS), *[signs] * 20)) == 1
+
+
 def test_one_unlucky_look_at_unseen_lesions_is_smoothed_away() -> None:
     assert look(Watch(STEPS), *[LIVELY, LIVELY, BY_HEART] * 8) == []
 
@@ -103,16 +112,16 @@ def test_overfitting_is_measured_between_trained_and_made() -> None:
 
     assert overfit(1.0, 1.0, -1.0) == 0
     assert overfit(1.0, -1.0, -1.0) == 1
-    assert overfit(0.1, 5.0, 0.0) is None
+    assert overfit(0.4, 5.0, 0.0) is None  # hardly told apart: no scale
     assert Watch(STEPS).overfit is None
 
 
 def test_what_a_look_showed_has_names() -> None:
     watch = Watch(STEPS)
     watch.signs(0, LIVELY)
-    assert watch.figures == {"diversity": 0.8, "overfit": 0.2}
+    assert watch.figures == {"variety": 0.8, "overfit": 0.2, "score_gap": 2.0}
     watch.signs(1, VitalSigns())
-    assert watch.figures == {"overfit": 0.2}
+    assert watch.figures == {"overfit": 0.2, "score_gap": 2.0}
 
 
 @pytest.mark.parametrize("put_aside_at", [50, 205, 240])

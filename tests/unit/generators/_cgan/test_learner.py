@@ -37,8 +37,8 @@ def test_a_look_has_no_effect_on_the_training(training: TrainingSet) -> None:
 
 def test_lesions_that_differ_by_chance_are_varied(training: TrainingSet) -> None:
     signs = learner(training).vital_signs(0)
-    assert signs.diversity is not None
-    assert signs.diversity > 0.3
+    assert signs.variety is not None
+    assert signs.variety > 0.3
     assert signs.scores is not None
 
 
@@ -52,4 +52,4 @@ def test_a_generator_that_ignores_its_noise_is_found_out(
     sick = learner(training)
     fixed = torch.zeros(1, 1, 16, 16)
     monkeypatch.setattr(sick, "_refine", lambda scene, *_: fixed.expand(len(scene.batch.image), -1, -1, -1))
-    assert sick.vital_signs(0).diversity == 0
+    assert sick.vital_signs(0).variety == 0

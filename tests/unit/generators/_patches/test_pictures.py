@@ -44,7 +44,7 @@ class Sickly(Painter):
     """One that can be examined."""
 
     def vital_signs(self, step: int) -> VitalSigns:
-        return VitalSigns(diversity=step / 10)
+        return VitalSigns(variety=step / 10)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_pictures_of_several_steps_stay(run: RunDir) -> None:
 
 def test_signs_are_those_of_the_learner_where_it_has_any(run: RunDir) -> None:
     assert Watched(Painter(), run, SeedTree(0), 4).vital_signs(3) == VitalSigns()
-    assert Watched(Sickly(), run, SeedTree(0), 4).vital_signs(3) == VitalSigns(diversity=0.3)
+    assert Watched(Sickly(), run, SeedTree(0), 4).vital_signs(3) == VitalSigns(variety=0.3)
 
 
 def test_a_volume_is_shown_by_its_middle_slice(tmp_path: Path) -> None:
