@@ -136,6 +136,7 @@ class Code(StrEnum):
     # what drawing lesions met
     SIZE_CLAMPED = "size-clamped"
     ONE_DONOR = "one-donor"
+    HOST_UNLIKE = "host-unlike"
     HOST_CHANGED = "host-changed"
     HOST_UNREADABLE = "host-unreadable"
     NO_PLACE = "no-place"

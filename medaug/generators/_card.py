@@ -7,12 +7,12 @@ from typing import Literal, Self, final
 import numpy as np
 from pydantic import Field
 
+from medaug.core.case import CaseRecord
 from medaug.core.config import Document, Frozen
 from medaug.core.errors import CheckpointError, GeometryError
 from medaug.core.intensity import IntensityScheme
 from medaug.core.lesion import LesionEntry
 from medaug.core.storage import sha256_text
-from medaug.core.volume import Volume
 
 _WARN, _REFUSE = 2.0, 4.0  # times finer or coarser than what was learnt
 _HINT = "use a generator of `medaug fit` on this dataset"
@@ -96,7 +96,7 @@ def check_classes(card: GeneratorCard, classes: tuple[str, ...]) -> None:
         raise CheckpointError(found, expected=", ".join(classes), hint=_HINT)
 
 
-def check_host(card: GeneratorCard, host: Volume) -> str | None:
+def check_host(card: GeneratorCard, host: CaseRecord) -> str | None:
     """Whether a generator may draw into a host: same channels, unit, and a spacing near those it has learnt.
 
     Sizes in voxels and grain of the texture change with the spacing, so one beyond twice the learnt range is warned
@@ -120,14 +120,16 @@ def check_host(card: GeneratorCard, host: Volume) -> str | None:
             f"the host's channels are {', '.join(host.channels)}", expected=expected, hint=_HINT
         )
     learnt = card.learnt
-    if learnt is None or learnt.spacing == "nominal" or not host.spacing_known:
+    if learnt is None or learnt.spacing == "nominal" or host.spacing == "nominal":
         return None
     axes = 2 if card.config.get("dims") == 2 else 3
-    rows = zip(host.grid.spacing_mm[:axes], learnt.finest_mm, learnt.coarsest_mm, strict=False)
+    rows = zip(host.spacing_mm[:axes], learnt.finest_mm, learnt.coarsest_mm, strict=False)
     factor = max(max(low / now, now / high) for now, low, high in rows)
     if factor <= _WARN:
         return None
-    found = f"the host's spacing of {_words(host.grid.spacing_mm)} mm is {factor:.1f} times outside what was learnt"
+    found = (
+        f"the host's spacing of {_words(host.spacing_mm)} mm is {factor:.1f} times outside what was learnt"
+    )
     expected = f"{_words(learnt.finest_mm)} to {_words(learnt.coarsest_mm)} mm"
     if factor > _REFUSE:
         raise GeometryError(found, expected=expected, hint="resample the host, or train on such scans")

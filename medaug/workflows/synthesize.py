@@ -33,6 +33,7 @@ from medaug.synthesis.planning import Wishes, make_plan, usable_hosts
 from medaug.synthesis.production import NOTES, Ground, drop_leftovers, produce, read_note
 from medaug.synthesis.render import Renderer
 from medaug.synthesis.sizes import Range, SizeLimits, learnt_sizes
+from medaug.synthesis.suited import suited_hosts
 from medaug.synthesis.sweep import parse_sweep
 
 PLAN = "plan.jsonl"
@@ -232,8 +233,12 @@ class _Job:
 
     def ground(self) -> Ground:
         """What lesions are drawn on: training patients' cases that may take one."""
+        return Ground(self.options.dataset, self.manifest, self.fold, self._suited()[0])
+
+    def _suited(self) -> tuple[tuple[CaseRecord, ...], tuple[Finding, ...]]:
+        """Hosts that are like what the generator has learnt from, and what is odd about the others."""
         hosts = usable_hosts(self.manifest.of_patients(frozenset(self.fold.train)))
-        return Ground(self.options.dataset, self.manifest, self.fold, hosts)
+        return suited_hosts(self.options.generator, self.manifest.classes, hosts)
 
     def plan(self) -> tuple[tuple[PlannedLesion, ...], tuple[Finding, ...]]:
         """The plan that is given, or lies in the folder, maybe edited by a person; else a new one. And what is odd in it."""
@@ -245,7 +250,9 @@ class _Job:
             wishes = self._wishes()
             seed = SeedTree(self.options.seed).child("synthesize")
             planned = make_plan(self._counts(), self.ground().hosts, seed, wishes, limits)
-        return planned, (*limits.findings, *_few_donors(self.renderer.bank, planned))
+        taken = {lesion.host_case_id for lesion in planned}
+        odd = [f for f in self._suited()[1] if f.severity == "refused" or f.case_id in taken]
+        return planned, (*odd, *limits.findings, *_few_donors(self.renderer.bank, planned))
 
     def _wishes(self) -> Wishes:
         o = self.options
