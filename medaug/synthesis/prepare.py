@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import final
 
 import numpy as np
@@ -59,6 +60,7 @@ class Preparer:
 
     def __init__(self, bank: Bank, donors: Donors, frame: Frame) -> None:
         self._bank, self._donors, self._frame = bank, donors, frame
+        self._door = Lock()  # lesions are prepared side by side; the bank's cache is for one at a time
 
     def place(self, host: HostView, order: Order, tissue: HostTissue, rng: np.random.Generator) -> Prepared:
         """A new lesion, or a null paste, in healthy tissue.
@@ -70,7 +72,7 @@ class Preparer:
         failure: DataError | None = None
         for attempt in range(_SHAPES):
             entry, wanted = self._pick(order, attempt, rng)
-            crop, seed = self._bank.crop(entry.lesion_id), int(rng.integers(2**62))
+            crop, seed = self._crop(entry), int(rng.integers(2**62))
             try:
                 require_room(tissue, wanted)
                 outline = self._outline(host.case, crop, wanted, seed)
@@ -86,6 +88,10 @@ class Preparer:
                 outline = self._outline(host.case, crop, order.diameter_mm[0], seed)
             return self._request(host, order, entry, outline.fill(), site)
         raise failure or DataError("no lesion could be placed", where=host.case.case_id)
+
+    def _crop(self, entry: LesionEntry) -> LesionCrop:
+        with self._door:
+            return self._bank.crop(entry.lesion_id)
 
     def _outline(self, host: Case, crop: LesionCrop, wanted_mm: float | None, seed: int) -> Outline:
         """The same seed gives the same shape in any size."""
@@ -113,7 +119,7 @@ class Preparer:
         diameter = mask_diameter_mm(mask, host.case.volume.grid.spacing_mm)
         entry, _ = self._pick(replace(order, diameter_mm=(diameter, diameter)), 0, rng)
         target = replace(self._target(host.case, diameter), patch_voxels=in_plane)
-        drawn = draw_shape(self._bank.crop(entry.lesion_id), target, rng)
+        drawn = draw_shape(self._crop(entry), target, rng)
         shape = DrawnShape(patch, fit_texture(drawn, patch), diameter)
         return self._request(host, order, entry, shape, middle)
 

@@ -12,6 +12,7 @@ from medaug.core.errors import DataError, LabelError, SplitLeakageError
 from medaug.core.intensity import CaseScale
 from medaug.core.lesion import Generator, Lesion
 from medaug.core.volume import LabelMap
+from medaug.engine.lanes import side_by_side
 from medaug.lesions.bank import Bank
 from medaug.lesions.body import Body
 from medaug.lesions.place import HostTissue, map_tissue
@@ -128,8 +129,8 @@ class Renderer:
 
     def complete(self, prepared: Sequence[Prepared], rngs: Sequence[np.random.Generator]) -> list[Rendered]:
         """Draw the prepared lesions in one generator call and blend them into their hosts."""
-        lesions = self.draw(prepared, rngs)
-        return [self.insert(p, lesion) for p, lesion in zip(prepared, lesions, strict=True)]
+        drawn = list(zip(prepared, self.draw(prepared, rngs), strict=True))
+        return side_by_side(lambda pair: self.insert(*pair), drawn)
 
     def insert(self, prepared: Prepared, lesion: Lesion) -> Rendered:
         """Put one drawn lesion into its host."""
@@ -149,10 +150,12 @@ class Renderer:
         Raises:
             DataError: If a lesion cannot be placed.
         """
-        prepared = [
-            self.prepare(self.view(case), order, rng)
-            for case, order, rng in zip(hosts, orders, rngs, strict=True)
-        ]
+
+        def prepare(asked: tuple[Case, Order, np.random.Generator]) -> Prepared:
+            case, order, rng = asked
+            return self.prepare(self.view(case), order, rng)
+
+        prepared = side_by_side(prepare, list(zip(hosts, orders, rngs, strict=True)))
         return self.complete(prepared, rngs)
 
     def _checked(self, case: Case) -> LabelMap:

@@ -19,9 +19,11 @@ from scripts.benchmarks.measure import BenchmarkResult, alternate, peak_mb
 
 ROOT = Path(__file__).resolve().parents[2]
 AUGMENT = ["--shape", "24", "20", "--batch", "2", "--dims", "2"]
+SYNTHESIZE = ["--size", "96", "--lesions", "2", "--base", "4", "--sampling-steps", "2"]
 TOY = {
     "augment.py": AUGMENT,
     "ingest.py": ["--shape", "48", "48", "8", "--patients", "1"],
+    "synthesize.py": SYNTHESIZE,
     "train.py": ["--shape", "48", "48", "8", "--patients", "1", "--batch-size", "2", "--steps", "1"],
 }
 
@@ -63,16 +65,39 @@ def test_json_is_one_object_of_the_documented_form(name: str) -> None:
     readers = {"simpleitk": "SimpleITK", "dicom2nifti": "dicom2nifti"}
     there = {peer for peer, package in readers.items() if importlib.util.find_spec(package) is not None}
     v2 = {"batchgenerators"} if importlib.util.find_spec("batchgeneratorsv2") is not None else set[str]()
-    peers = {"train.py": {"bare"}, "ingest.py": there, "augment.py": {"monai"} | v2}[name]
+    alone = {"train.py": {"bare"}, "synthesize.py": {"procedural"}}
+    peers = (alone | {"ingest.py": there, "augment.py": {"monai"} | v2})[name]
     assert set(result.ratios) == peers
     # augment.py: what a peer lacks or that it is missing, and the memory of a batch
-    notes = {"train.py": 0, "ingest.py": len(readers.keys() - there), "augment.py": 2}[name]
+    left_out = len(readers.keys() - there)
+    notes = {"train.py": 0, "ingest.py": left_out, "augment.py": 2, "synthesize.py": 1}[name]
     assert len(result.notes) == notes
     ours = {peer: f"medaug for {peer}" if peer in v2 else "medaug" for peer in peers}
     assert set(result.seconds) == set(result.peaks_mb) == {"medaug", *peers, *ours.values()}
     for peer, ratio in result.ratios.items():
         assert ratio == pytest.approx(result.seconds[peer] / result.seconds[ours[peer]], rel=0.02, abs=1e-3)
     assert all(peak > 10 for peak in result.peaks_mb.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("what", "sides", "note"),
+    [
+        ("generate", {"medaug: generate", "diffusion: generate"}, "diffusion takes 2 steps"),
+        ("stages", {"place", "shape", "generate", "blend"}, "place "),
+        ("files", {"read", "draw", "write", "together"}, "one after the other"),
+        ("training", {"step", "draw"}, "drawing is "),
+        ("memory", {"2 lesions", "4 lesions"}, "4 lesions take"),
+    ],
+)
+def test_the_other_figures_of_drawing_are_of_the_same_form(what: str, sides: set[str], note: str) -> None:
+    given = [*SYNTHESIZE, "--lesions", "2", "4"] if what == "memory" else SYNTHESIZE
+    done = run("synthesize.py", what, "--json", "--repeats", "1", *given)
+    assert done.returncode == 0, done.stderr
+    result = BenchmarkResult.model_validate_json(done.stdout)
+    assert set(result.seconds) == set(result.peaks_mb) == sides
+    assert all(spent > 0 for spent in result.seconds.values())
+    assert result.notes[0].startswith(note)
 
 
 @pytest.mark.slow
