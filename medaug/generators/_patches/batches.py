@@ -104,6 +104,7 @@ class TrainingSet:
         owners: For each class of the table, for each of its patients, the numbers of the patches.
         edges: (C, E) places at which histograms of lesion voxels are compared, normalised units.
         central: (N,) whether a slice is about as large as its lesion's largest, and not a faint end.
+        lesions: How many lesions of each class the patches show.
         unseen: Patches of the patients that were held back, never drawn; None where nobody was.
     """
 
@@ -111,6 +112,7 @@ class TrainingSet:
     owners: tuple[tuple[Int[np.ndarray, " _"], ...], ...]
     edges: Float[Tensor, "C E"]
     central: Bool[Tensor, " N"]
+    lesions: tuple[int, ...] = ()
     unseen: Batch | None = None
 
     @property
@@ -252,9 +254,9 @@ def _joined(parts: list[_Part], classes: int) -> TrainingSet:
     table = tuple(tuple(np.asarray(numbers) for numbers in of_class.values()) for of_class in owners)
     areas = [(part[3] > 0).flatten(1).sum(1) for part in parts]
     central = torch.cat([area >= _CENTRAL * area.max() for area in areas])
-    return TrainingSet(
-        Batch(image, filled, distance, class_index, figures, cumulative), table, edges, central
-    )
+    lesions = tuple(sum(part[0] == number for part in parts) for number in range(classes))
+    patches = Batch(image, filled, distance, class_index, figures, cumulative)
+    return TrainingSet(patches, table, edges, central, lesions)
 
 
 def _measured(image: Tensor, distance: Tensor, edges: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

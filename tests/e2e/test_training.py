@@ -1,0 +1,128 @@
+"""A training that is killed goes on to the same losses and weights, and two processes learn what one does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from medaug.core.config import Frozen
+from medaug.core.runs import NoProgress, open_run
+from medaug.core.seeding import SeedTree
+from medaug.core.splits import Fold
+from medaug.engine import loop
+from medaug.generators.base import parse_generator, read_card
+from medaug.synthesis.fit import fit_generator
+from tests import made_lesions
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {"size": [16, 16], "base": 4, "batch_size": 4, "steps": 12, "device": "cpu"}
+KINDS: dict[str, dict[str, int]] = {
+    "cgan": {"critic_base": 4, "samples_every": 5},
+    "vae": {"z_size": 4, "free_bits": 0, "samples_every": 5},
+}
+
+# sits still in the eighth step, with a checkpoint after every one before, until it is killed
+CHILD = """
+import sys, time
+from pathlib import Path
+from tests.e2e.test_training import StuckAt, train
+from medaug.engine import loop
+loop.SAVE_EVERY_S = -1.0
+train(sys.argv[1], Path(sys.argv[2]), StuckAt(8))
+"""
+# rank and size come from torchrun
+TEAM = """
+import sys
+from pathlib import Path
+from tests.e2e.test_training import train
+from medaug.engine.launch import joined
+with joined() as team:
+    train(sys.argv[1], Path(sys.argv[2]) / f"rank_{team.rank}")
+"""
+
+
+class StuckAt:
+    """Progress that never returns from a step."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def start(self, label: str, total: int | None) -> None:
+        pass
+
+    def say(self, line: str) -> None:
+        pass
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        self.left -= units
+        while self.left <= 0:
+            time.sleep(1)
+
+
+def train(kind: str, path: Path, progress: NoProgress | StuckAt | None = None) -> None:
+    bank = made_lesions.bank(6, 6)
+    fold = Fold(index=0, train=bank.index.training_patients, held_out=("patient_999",))
+    config = parse_generator({"kind": kind, **SMALL, **KINDS[kind]})
+    with open_run(path, "fit", Frozen(), {}) as run:
+        fit_generator(config, bank, fold, run, progress or NoProgress(), SeedTree(0))
+
+
+def logged(path: Path) -> list[dict[str, float | str]]:
+    lines = [json.loads(line) for line in (path / "log.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "t"} for line in lines]
+
+
+def started(code: str, *arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    call = [sys.executable, *launcher, *(("-c", code) if not launcher else (code,)), *arguments]
+    return subprocess.Popen(call, cwd=ROOT, env=environment)
+
+
+@pytest.mark.slow  # torch is imported in another process
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_killed_training_goes_on_to_the_same_losses_and_weights(kind: str, tmp_path: Path) -> None:
+    child = started(CHILD, kind, str(tmp_path / "killed"))
+    log = tmp_path / "killed" / "log.jsonl"
+    until = time.monotonic() + 300
+    while not (log.is_file() and '"step": 6,' in log.read_text()) and time.monotonic() < until:
+        time.sleep(0.1)
+    time.sleep(1)  # into the step after
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    assert (tmp_path / "killed" / loop.CHECKPOINT).is_file()
+    assert json.loads((tmp_path / "killed/run.json").read_text())["status"] == "running"
+    train(kind, tmp_path / "killed")
+    train(kind, tmp_path / "whole")
+    assert logged(tmp_path / "killed") == logged(tmp_path / "whole")
+    hashes = {read_card(tmp_path / name).weights_sha256 for name in ("killed", "whole")}
+    assert len(hashes) == 1
+    pictures = [(tmp_path / name / "samples/step_000010.png").read_bytes() for name in ("killed", "whole")]
+    assert pictures[0] == pictures[1]
+
+
+@pytest.mark.slow  # torch is imported in three processes
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_train_one_model(kind: str, tmp_path: Path) -> None:
+    script = tmp_path / "team.py"
+    script.write_text(TEAM)
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0")
+    assert started(str(script), kind, str(tmp_path), launcher=launcher).wait() == 0
+    first, second = (read_card(tmp_path / f"rank_{n}") for n in (0, 1))
+    assert first.weights_sha256 == second.weights_sha256
+    assert logged(tmp_path / "rank_0") == logged(tmp_path / "rank_1")
+    assert not (tmp_path / "rank_1" / loop.CHECKPOINT).exists()
+    if (
+        kind == "vae"
+    ):  # all processes draw the whole batch, and each takes its rows: one process alone does the same
+        train(kind, tmp_path / "alone")
+        for one, two in zip(logged(tmp_path / "alone"), logged(tmp_path / "rank_0"), strict=True):
+            assert one.keys() == two.keys()
+            for name, value in one.items():
+                assert two[name] == pytest.approx(value, rel=1e-3)
