@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medaug.generators._patches.batches import TrainingSet
 from medaug.generators._patches.coarse import CONTRAST, LEVEL, Anchor
+from medaug.generators._patches.pooling import pooled
 
 _SIZE_SPREAD = 0.5  # of the logarithm of the voxels
 
@@ -37,10 +38,9 @@ class FigureTable:
 
     @staticmethod
     def of(training: TrainingSet, anchor: Anchor) -> FigureTable:
-        """The figures of all training patches."""
-        patches = training.patches
-        voxels = (patches.distance > 0).flatten(1).sum(1)
-        return FigureTable(patches.figures, patches.class_index, training.shares, voxels, anchor)
+        """The figures of all training patches, and those that scarce classes borrow."""
+        rows = pooled(training)
+        return FigureTable(rows.figures, rows.class_index, rows.shares, rows.voxels, anchor)
 
     def draw(self, class_index: int, voxels: int, first: float) -> Float[Tensor, "C 7"]:
         """The figures of a lesion of a class, rather one of about the same size.
