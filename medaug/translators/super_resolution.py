@@ -94,7 +94,7 @@ class SuperResolution:
         axis = self._require_slices(case)
         return thinned(case, axis, self._spacing_mm(case.volume.grid, axis), self)
 
-    def draw(self, image: Image, scale: CaseScale) -> Image:
+    def draw(self, image: Image, scale: CaseScale) -> Float[np.ndarray, "C I J k"]:
         """``factor`` slices for each one along the last axis, native units.
 
         Args:
