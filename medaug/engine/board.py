@@ -41,8 +41,8 @@ def require_board() -> ModuleType:
             warnings.simplefilter("ignore", DeprecationWarning)  # of its own dependencies
             return importlib.import_module("torch.utils.tensorboard")
     except ImportError as error:
-        hint = "install it with: pip install 'medaug[tensorboard]'"
-        raise DependencyError("--tensorboard needs TensorBoard", hint=hint) from error
+        hint = "install it with `pip install medaug[tensorboard]`"
+        raise DependencyError("--tensorboard needs tensorboard", hint=hint) from error
 
 
 @contextmanager
