@@ -47,7 +47,7 @@ from medaug.generators._patches.variety import mean_of_known, relative_variety
 _BETAS = (0.5, 0.99)
 _SCORE_DECAY = 0.99
 _COMPARED, _JUDGED = 4, 24  # lesions of a class whose variety is measured, lesions whose scores are
-_DIVERSITY = 0.6  # two z shall differ by so much of the lesion's own spread and grain, on average
+_DIVERSITY = 0.4  # two z shall differ by so much of the lesion's own spread and grain, on average
 
 
 @final

@@ -74,7 +74,7 @@ class Config(Frozen):
         default=None, description="run folder of a segmentation of the same fold that judges made lesions"
     )
     compile: bool = Field(default=False, description="compile the networks for training, with torch.compile")
-    steps: PositiveInt = 1400
+    steps: PositiveInt = 4000
     batch_size: int = Field(default=16, ge=2)
     learning_rate: PositiveFloat = 4e-4
     critic_learning_rate: PositiveFloat = 8e-4
@@ -89,7 +89,7 @@ class Config(Frozen):
     )
     ema: float = Field(default=0.995, ge=0, lt=1, description="decay of the averaged weights that are kept")
     weights: LossWeights = LossWeights()
-    samples_every: PositiveInt = Field(default=400, description="steps between pictures of samples")
+    samples_every: PositiveInt = Field(default=500, description="steps between pictures of samples")
     slices_per_lesion: PositiveInt = Field(default=12, description="2D: at most so many slices of one lesion")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
 

@@ -23,7 +23,7 @@ Anchor = Literal["level", "contrast"]
 _ZONE = 3.0  # in-plane voxels outside the mask that are emptied and drawn anew
 _NOISE_LIMIT = 4.0
 _REMIX = 0.3  # share of a texture's variance that is drawn anew, so that one texture gives many lesions
-_STRETCH = 1.4  # a texture is made livelier or calmer at most so much
+_STRETCH = 1.2  # a texture is made livelier or calmer at most so much
 _FEATHER, _INSIDE = 2.0, 1.0  # where the blend into the host ends outside the mask, and is whole inside it
 
 

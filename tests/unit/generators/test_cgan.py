@@ -14,6 +14,7 @@ from medaug.core.errors import CheckpointError, ConfigError, DataError
 from medaug.core.runs import NoProgress, Progress, open_run
 from medaug.core.seeding import SeedTree
 from medaug.core.volume import Unit
+from medaug.generators._cgan.noise import Noise
 from medaug.generators._patches.pictures import SAMPLES
 from medaug.generators.base import CARD, WEIGHTS, read_card
 from medaug.generators.cgan import CGAN, Config, fit, load
@@ -102,6 +103,55 @@ def test_interrupted_training_goes_on_to_the_same_weights(
     assert train(path, tiny(), made_lesions.bank()).sha256 == load(run).sha256
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        tiny(coarse="texture"),
+        tiny(backbone="dcgan", objective="minimax"),
+        tiny(bottleneck="transformer", conditional=False),
+    ],
+    ids=["texture", "dcgan", "transformer"],
+)
+def test_losses_after_a_kill_are_those_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: Config
+) -> None:
+    whole = train(tmp_path / "whole", config, made_lesions.bank(3, 3))
+    monkeypatch.setattr("medaug.engine.loop.time.monotonic", _hours())
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "killed", config, made_lesions.bank(3, 3), _Said(stop_after=2))
+    resumed = train(tmp_path / "killed", config, made_lesions.bank(3, 3))
+    assert resumed.sha256 == whole.sha256
+    ends = [_losses(tmp_path / name)[config.steps - 1] for name in ("whole", "killed")]
+    assert ends[0] == ends[1]
+
+
+def _losses(path: Path) -> dict[int, dict[str, float]]:
+    """What was logged of each step; of one that was taken twice, the last."""
+    lines = [json.loads(line) for line in (path / "log.jsonl").read_text().splitlines()]
+    return {
+        line["step"]: {key: value for key, value in line.items() if key != "t"}
+        for line in lines
+        if line["event"] == "step"
+    }
+
+
+def test_z_alone_makes_another_lesion(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator, asked = load(run), made_lesions.request(radius=8)
+    drawn, plain = [], Noise.draw_slices
+    for seed in (1, 2):
+        z = torch.from_numpy(np.random.default_rng(seed).standard_normal((1, 16), dtype=np.float32))
+
+        def with_z(net, count, rng, z=z):
+            return plain(net, count, rng).with_z(z.expand(count, -1))
+
+        monkeypatch.setattr(Noise, "draw_slices", staticmethod(with_z))
+        drawn.append(generator.generate([asked], [np.random.default_rng(0)])[0].image[0])
+    apart = np.abs(drawn[0] - drawn[1])
+    assert apart[asked.mask].mean() > 5
+    far = ndimage.distance_transform_edt(~asked.mask, sampling=(1, 1, 3)) > 6
+    assert apart[far].max() == 0
+
+
 def _hours():
     now = [0.0]
 
@@ -161,8 +211,24 @@ def test_damaged_checkpoints_are_refused(run: Path, tmp_path: Path, damage: str)
         tiny(dims=3, size=(16, 16, 4), batch_size=2),
         tiny(coarse="texture"),
         tiny(swap_share=0.0, weights={"lecam": 0}),
+        tiny(objective="minimax", distort=False, ema=0.0),
+        tiny(objective="non_saturating", conditional=False),
+        tiny(backbone="dcgan"),
+        tiny(bottleneck="transformer", fresh_share=0.0),
+        tiny(dims=3, size=(16, 16, 4), batch_size=2, backbone="dcgan"),
+        tiny(dims=3, size=(16, 16, 4), batch_size=2, bottleneck="transformer"),
     ],
-    ids=["3d", "texture", "no swaps"],
+    ids=[
+        "3d",
+        "texture",
+        "no swaps",
+        "minimax",
+        "unconditional",
+        "dcgan",
+        "transformer",
+        "dcgan 3d",
+        "transformer 3d",
+    ],
 )
 def test_variants_train_and_answer(tmp_path: Path, config: Config) -> None:
     generator = train(tmp_path / "run", config, made_lesions.bank(3, 3))

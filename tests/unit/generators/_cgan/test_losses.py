@@ -19,6 +19,50 @@ def test_hinge_rests_beyond_the_margin() -> None:
     assert float(losses.critic_loss("hinge", torch.zeros(4), torch.zeros(4))) == 2
 
 
+@pytest.mark.parametrize("objective", ["hinge", "non_saturating", "minimax"])
+def test_every_objective_rewards_both_players_for_their_own_side(objective: losses.Objective) -> None:
+    low, high = torch.full((4,), -2.0), torch.full((4,), 2.0)
+    assert losses.critic_loss(objective, high, low) < losses.critic_loss(objective, low, high)
+    assert losses.generator_loss(objective, high) < losses.generator_loss(objective, low)
+
+
+def test_minimax_falls_silent_where_the_generator_loses_and_non_saturating_does_not() -> None:
+    slopes = {}
+    for objective in ("minimax", "non_saturating"):
+        score = torch.full((1,), -6.0, requires_grad=True)
+        losses.generator_loss(objective, score).backward()
+        assert score.grad is not None
+        slopes[objective] = float(score.grad.abs())
+    assert slopes["minimax"] < 0.01
+    assert slopes["non_saturating"] > 0.99
+
+
+def rims(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    rows = torch.arange(24.0) - 12
+    return losses.by_depth(image, 8 - torch.hypot(rows[:, None], rows[None])[None, None])
+
+
+def test_a_dimmed_rim_costs_and_noise_alone_costs_less() -> None:
+    rows = torch.arange(24.0) - 12
+    radius = torch.hypot(rows[:, None], rows[None])[None, None]
+    lesion = (radius < 8).float()
+    dimmed = lesion * (1 - 0.5 * (radius > 6).float())
+    real, known = rims(lesion)
+    assert float(losses.depth_distance(real, real, known)) == 0
+    noisy = lesion + 0.02 * normal(1, 1, 24, 24)
+    worse, better = (losses.depth_distance(rims(image)[0], real, known) for image in (dimmed, noisy))
+    assert worse > 3 * better
+
+
+def test_shells_that_a_lesion_lacks_do_not_count() -> None:
+    distance = torch.full((1, 1, 8, 8), -24.0)
+    distance[..., 4, 4] = 0.5
+    image = normal(1, 1, 8, 8)
+    figures, known = losses.by_depth(image, distance)
+    assert known[0, 0].tolist() == [0, 0, 1, 1, 0, 0, 0, 0, 0, 0]
+    assert float(losses.depth_distance(figures + 5 * (1 - known), figures, known)) == 0
+
+
 def test_lecam_costs_what_real_and_made_scores_are_apart() -> None:
     real, made = torch.full((4,), 2.0), torch.full((4,), -2.0)
     assert float(losses.lecam(real, made, real_mean=2.0, made_mean=-2.0)) == 32
