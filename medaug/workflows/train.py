@@ -12,6 +12,7 @@ from pydantic import Field
 from medaug.core.case import (
     AUGMENTATIONS,
     RECIPES,
+    TRANSLATIONS,
     Case,
     CaseRecord,
     CaseSource,
@@ -22,7 +23,7 @@ from medaug.core.case import (
 from medaug.core.config import Frozen, load_yaml
 from medaug.core.errors import DataError, LabelError, SplitLeakageError
 from medaug.core.intensity import IntensityScheme
-from medaug.core.plan import Recipe, read_lines
+from medaug.core.plan import Recipe, Translation, read_lines
 from medaug.core.results import Summary
 from medaug.core.runs import Progress, finished, open_run
 from medaug.core.seeding import SeedTree
@@ -174,17 +175,23 @@ def _checked_set(folder: Path, manifest: Manifest, fold: Fold) -> Manifest:
     if synthetic.classes != manifest.classes:
         found, expected = ", ".join(synthetic.classes), ", ".join(manifest.classes)
         raise LabelError(f"synthetic set has classes {found}", where="--synthetic", expected=expected)
-    guard_training(synthetic.cases, fold)
+    translations = read_lines(folder / TRANSLATIONS, Translation) if (folder / TRANSLATIONS).is_file() else ()
+    nobodys = {row.case_id for row in translations if row.source_case_id is None}
+    guard_training((record for record in synthetic.cases if record.case_id not in nobodys), fold)
+    for row in translations:
+        guard_donors(row.donor_patient_ids, fold, where=row.case_id)
+        _same_scope(row, fold, hint=f"translate again with --fold {fold.index}")
     recipes = read_lines(folder / RECIPES, Recipe) if (folder / RECIPES).is_file() else ()
     for recipe in recipes:
         guard_donors((recipe.host_patient_id, *recipe.donor_patient_ids), fold, where=recipe.case_id)
-        if recipe.training_scope_sha256 != fold.scope_sha256:
-            raise SplitLeakageError(
-                "bank or generator was fitted on other patients than this fold's training part",
-                where=recipe.case_id,
-                hint=f"synthesize again with --fold {fold.index}",
-            )
+        _same_scope(recipe, fold, hint=f"synthesize again with --fold {fold.index}")
     return synthetic
+
+
+def _same_scope(made: Recipe | Translation, fold: Fold, *, hint: str) -> None:
+    if made.training_scope_sha256 != fold.scope_sha256:
+        what = "what made it was fitted on other patients than this fold's training part"
+        raise SplitLeakageError(what, where=made.case_id, hint=hint)
 
 
 def _training_data(

@@ -9,9 +9,9 @@ import pytest
 import torch
 import yaml
 
-from medaug.core.case import AUGMENTATIONS, RECIPES, Origin
+from medaug.core.case import AUGMENTATIONS, RECIPES, TRANSLATIONS, Origin
 from medaug.core.errors import ConfigError, DataError, DependencyError, LabelError, SplitLeakageError
-from medaug.core.plan import Recipe, write_lines
+from medaug.core.plan import Recipe, Translation, write_lines
 from medaug.core.runs import NoProgress, RunRecord
 from medaug.core.splits import Fold, read_splits
 from medaug.engine.checkpoint import load_checkpoint
@@ -124,6 +124,34 @@ def test_a_synthetic_set_takes_its_share(tmp_path):
     assert summary.n_synthetic == 1
     assert summary.report.synthetic_patch_share == 0.5
     assert "synthetic" in RunRecord.read(tmp_path / "run" / "run.json").inputs
+
+
+def write_translated(folder, donor, scope):
+    """A case that is nobody's, of a label map that a patient lent."""
+    nobody = {"case_id": "made_000", "patient_id": "made_000", "origin": Origin.SYNTHETIC}
+    write_dataset(folder, [replace(make_case(3, shape=(16, 18, 3)), **nobody)])
+    row = Translation(
+        case_id="made_000", source_case_id=None, source_sha256=(), donor_patient_ids=(donor,), fold=0, seed=0,
+        translator="whole_image", translator_sha256="0" * 64, training_scope_sha256=scope, class_name="dim",
+    )  # fmt: skip
+    write_lines(folder / TRANSLATIONS, (row,))
+
+
+def test_cases_without_a_host_are_learnt_from_within_their_fold(tmp_path):
+    manifest = write_dataset(tmp_path / "set", some_cases())
+    fold = read_splits(tmp_path / "set", manifest).fold(0)
+    write_translated(tmp_path / "made", fold.train[0], fold.scope_sha256)
+    assert train(options(tmp_path, synthetic=tmp_path / "made"), NoProgress()).n_synthetic == 1
+
+
+@pytest.mark.parametrize("scope", ["own", "other"])
+def test_cases_without_a_host_of_another_fold_are_a_leak(tmp_path, scope):
+    manifest = write_dataset(tmp_path / "set", some_cases())
+    fold = read_splits(tmp_path / "set", manifest).fold(0)
+    donor = fold.held_out[0] if scope == "own" else fold.train[0]
+    write_translated(tmp_path / "made", donor, fold.scope_sha256 if scope == "own" else "f" * 64)
+    with pytest.raises(SplitLeakageError):
+        train(options(tmp_path, synthetic=tmp_path / "made"), NoProgress())
 
 
 def test_real_cases_are_no_synthetic_set(tmp_path):
