@@ -136,7 +136,7 @@ def _losses(path: Path) -> dict[int, dict[str, float]]:
 
 
 def test_z_alone_makes_another_lesion(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    generator, asked = load(run), made_lesions.request(radius=8)
+    generator, asked = load(run), made_lesions.request(radius=4)
     drawn, plain = [], Noise.draw_slices
     for seed in (1, 2):
         z = torch.from_numpy(np.random.default_rng(seed).standard_normal((1, 16), dtype=np.float32))
