@@ -52,7 +52,7 @@ class _Block(nn.Module):
         return refined
 
 
-def _conv(dims: Dims, into: int, out: int) -> nn.Module:
+def _conv(dims: Dims, into: int, out: int) -> nn.Conv2d | nn.Conv3d:
     """A convolution of width 3; edges repeat, so that the end of a patch looks like no edge in the body."""
     made = nn.Conv2d if dims == 2 else nn.Conv3d
     return made(into, out, 3, padding=1, padding_mode="replicate")

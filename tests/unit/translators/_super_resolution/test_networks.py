@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -13,12 +15,12 @@ def test_untrained_it_adds_nothing_and_draws_slices_apart_in_order(
 ) -> None:
     net = ThinNet(dims, 2, 4, 8, 1)
     initialise(net, SeedTree(0))
-    thick = torch.arange(2.0 * torch.tensor(shape).prod()).reshape(1, 2, *shape)
+    thick = torch.arange(2.0 * math.prod(shape)).reshape(1, 2, *shape)
     with torch.no_grad():
         drawn = net(thick)
         assert drawn.shape == (1, 2, *shape[:-1], shape[-1] * 4)
         assert not drawn.any()
-        net.last.bias.copy_(torch.arange(8.0))
+        dict(net.named_parameters())["last.bias"].copy_(torch.arange(8.0))
         drawn = net(thick)
     # channel 0 answers 0..3 for each thick slice, channel 1 4..7
     assert drawn[0, 0].flatten()[:6].tolist() == [0, 1, 2, 3, 0, 1]

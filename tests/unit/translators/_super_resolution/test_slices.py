@@ -60,7 +60,7 @@ def test_thin_slices_lie_where_the_thick_ones_were_made_from(axis: int, factor: 
     affine[:3, 3] = first
     shape = [12, 12, 12]
     shape[axis] = 12 // factor
-    made, positions = finer_grid(Grid((shape[0], shape[1], shape[2]), affine), axis, fine.spacing_mm[axis])  # type: ignore[arg-type]
+    made, positions = finer_grid(Grid((shape[0], shape[1], shape[2]), affine), axis, fine.spacing_mm[axis])
     assert made.shape == fine.shape
     np.testing.assert_allclose(made.affine, fine.affine, atol=1e-12)
     assert positions[0] == pytest.approx(-(factor - 1) / (2 * factor))
@@ -79,9 +79,9 @@ def test_interpolation_reads_straight_lines_and_slices_themselves() -> None:
     values = np.array([[1.0, 3.0, 5.0, 7.0]], np.float32)
     np.testing.assert_allclose(along_last(values, between_weights(4, np.array([0.5, 1.25]), 1)), [[2.0, 3.5]])
     for order in (1, 3):
-        same = between_weights(4, np.arange(4.0), order)  # type: ignore[arg-type]
+        same = between_weights(4, np.arange(4.0), order)
         np.testing.assert_allclose(along_last(values, same), values, atol=1e-5)
-        beyond = between_weights(4, np.array([-0.4, 3.4]), order)  # type: ignore[arg-type]
+        beyond = between_weights(4, np.array([-0.4, 3.4]), order)
         np.testing.assert_allclose(beyond.sum(axis=1), 1.0, atol=1e-6)
 
 
@@ -89,5 +89,5 @@ def test_cubic_splines_follow_curves_closer_than_lines() -> None:
     wave = np.sin(np.linspace(0, 6, 13)).astype(np.float32)[None]
     at = np.arange(2.5, 10)
     truth = np.sin(at / 2)
-    errors = [np.abs(along_last(wave, between_weights(13, at, order)) - truth).max() for order in (1, 3)]  # type: ignore[arg-type]
+    errors = [np.abs(along_last(wave, between_weights(13, at, order)) - truth).max() for order in (1, 3)]
     assert errors[1] < 0.2 * errors[0]
