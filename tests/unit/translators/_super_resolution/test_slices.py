@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medaug.core.geometry import Grid
+from medaug.core.geometry import Axis, Grid
 from medaug.translators._super_resolution.slices import (
     Profile,
     along_last,
@@ -51,7 +51,7 @@ def test_a_gaussian_has_the_asked_width() -> None:
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("factor", [2, 3, 4])
-def test_thin_slices_lie_where_the_thick_ones_were_made_from(axis: int, factor: int) -> None:
+def test_thin_slices_lie_where_the_thick_ones_were_made_from(axis: Axis, factor: int) -> None:
     fine = Grid((12, 12, 12), OBLIQUE)
     # the centre of a thick slice is the mean of the centres of its thin ones
     first = np.mean([fine.to_mm(tuple(np.eye(3)[axis] * n)) for n in range(factor)], axis=0)
