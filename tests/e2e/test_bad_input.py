@@ -24,6 +24,9 @@ from medaug.core import storage
 from medaug.core.case import read_manifest
 from medaug.core.runs import NoProgress
 from medaug.core.splits import Fold, read_splits
+from medaug.core.volume import Unit
+from medaug.generators._cgan.learner import CganLearner
+from medaug.generators.base import read_card
 from medaug.phantom.cohort import PhantomSpec, make_cohort
 from tests.unit.ingest.material import ct_set, ct_values, label_values, save, write_table
 
@@ -73,8 +76,15 @@ def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cohort, its dataset, and the finished output of every station."""
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cohort, its dataset, and the finished output of every station; few lesions are enough for a network here."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("medaug.synthesis.fit.FEW_LESIONS", 1)
+        yield build_place(tmp_path_factory)
+
+
+def build_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run every station."""
     folder = tmp_path_factory.mktemp("place")
     spec = PhantomSpec(solid=4, ground_glass=3, both=1, lesion_free=2, lesions=1, shape=(64, 64, 8))
     make_cohort(folder / "cohort", spec, NoProgress())
@@ -82,6 +92,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "train.yaml").write_text(f"task: {TASK}\ntransforms: {{kind: none}}\n")
     (folder / "experiment.yaml").write_text(EXPERIMENT)
     (folder / "augment.yaml").write_text("kind: trivialaugment\ndims: 2\n")
+    (folder / "drawn.yaml").write_text("kind: procedural\n")
     (folder / "passphrase").write_text("correct horse battery\n")
     for name, station in STATIONS.items():
         out = folder / name
@@ -616,6 +627,8 @@ WRONG: dict[str, tuple[Callable[[Path], tuple[object, ...]], int, str]] = {
                 "no healthy tissue has room"),
     "device": (lambda p: ("predict", p / "train", dataset(p), "--device", "gpu", "--out", "x"), 2,
                "--device: unknown device 'gpu'"),
+    "device of no network": (lambda p: (*STATIONS["fit"](p, p / "x6"), "--config", p / "drawn.yaml", "--device", "cpu"), 2,
+                             "--device: procedural has no network to put on a device; leave --device out"),
     "nothing to write": (lambda p: ("augment", dataset(p)), 2, "--out: nothing to write"),
     "case without sheet": (lambda p: ("augment", dataset(p), "--case", "x", "--out", "x"), 2, "--case: is for --preview"),
     "sheet of no case": (lambda p: ("augment", dataset(p), "--case", "x", "--preview", "x.png"), 3, "x: no such case"),
@@ -690,6 +703,7 @@ CONFIGURATIONS = {
     "fit": {
         "kind: cgn": "did you mean cgan?",
         "kind: copy_paste": "fit.yaml: copy_paste needs no training",
+        "kind: cgan\ndevice: gpu": "unknown device 'gpu'",
         "kind: cgan\nsteps: many": "fit.yaml: steps: input should be a valid integer",
     },
     "experiment": {
@@ -717,9 +731,74 @@ def test_a_wrong_configuration_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+BROKEN = {
+    "cut": (5, "model.pt in broken is damaged"),
+    "edited card": (5, "generator.json was changed since the training"),
+    "card is no JSON": (5, "generator.json is not valid JSON"),
+    "other weights": (5, "model.pt is not the one that generator.json names"),
+    "other classes": (5, "the generator was trained on another class table: solid, frosted"),
+    "another unit": (5, "the host's voxels are in HU; expected a.u., as the generator has learnt"),
+    "far spacing": (3, "every host: the host's spacing of"),
+    "unfinished": (5, "broken holds no finished generator"),
+}
+
+
+def break_generator(folder: Path, how: str) -> None:
+    """Damage a run folder of `medaug fit`."""
+    card = read_card(folder)
+    changes: dict[str, dict[str, object]] = {
+        "edited card": {"fold": 1},
+        "other weights": {"weights_sha256": "0" * 64, "seal": ""},
+        "other classes": {"classes": ("solid", "frosted"), "seal": ""},
+        "another unit": {"scheme": card.scheme.model_copy(update={"unit": Unit.ARBITRARY}), "seal": ""},
+    }
+    if how == "cut":
+        (folder / "model.pt").write_bytes((folder / "model.pt").read_bytes()[:5000])
+    elif how == "card is no JSON":
+        (folder / "generator.json").write_text('{"kind": "cg')
+    elif how == "unfinished":
+        (folder / "generator.json").unlink()
+    elif how == "far spacing":
+        assert card.learnt is not None
+        far = card.learnt.model_copy(update={"finest_mm": (9.0, 9.0, 9.0), "coarsest_mm": (9.0, 9.0, 9.0)})
+        card.model_copy(update={"learnt": far, "seal": ""}).write(folder / "generator.json")
+    else:
+        card.model_copy(update=changes[how]).write(folder / "generator.json")
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_generator_that_does_not_fit_is_one_line(how: str, place: Path, tmp_path: Path, ask: Ask) -> None:
+    code, words = BROKEN[how]
+    shutil.copytree(place / "fit", tmp_path / "broken")
+    break_generator(tmp_path / "broken", how)
+    answer = ask(
+        "synthesize", dataset(place), "--bank", place / "bank", "--generator", tmp_path / "broken",
+        "--per-class", "solid=1", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert answer.code == code
+    assert words in answer.line
+
+
+def test_a_training_that_diverges_is_one_line(
+    place: Path, tmp_path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = CganLearner.train_step
+
+    def sick(self: CganLearner, number: int) -> dict[str, float]:
+        return step(self, number) | {"critic": float("nan")}
+
+    monkeypatch.setattr(CganLearner, "train_step", sick)
+    answer = ask(*STATIONS["fit"](place, tmp_path / "out"))
+    assert answer.code == 5
+    assert answer.line == "loss critic is nan at step 0; lower the learning rate or check the intensities"
+    assert not (tmp_path / "out" / "generator.json").exists()
+
+
 @pytest.mark.parametrize(
     ("package", "extra", "arguments"),
     [
+        ("tensorboard", "tensorboard", ("fit", "split", "--bank", "bank", "--config", "cgan.yaml", "--tensorboard",
+                                        "--out", "no_board")),
         ("cryptography", "sign", ("keygen", "--passphrase-file", "cohort/nifti/cases.csv", "--out", "keys")),
         (
             "highdicom",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +39,11 @@ arms:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the cohort, the configurations, and after each test what that station wrote."""
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the cohort, the configurations, and after each test what that station wrote.
+
+    Few lesions are enough for a network here.
+    """
     folder = tmp_path_factory.mktemp("job")
     make_cohort(
         folder / "cohort",
@@ -51,7 +54,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "experiment.yaml").write_text(EXPERIMENT)
     (folder / "train.yaml").write_text(f"task: {TASK}\ntransforms: {{kind: classical}}\n")
     (folder / "passphrase").write_text("correct horse battery\n")
-    return folder
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("medaug.synthesis.fit.FEW_LESIONS", 1)
+        yield folder
 
 
 @pytest.fixture
