@@ -65,6 +65,11 @@ class Bank:
         return self._sha256
 
     @property
+    def folder(self) -> Path | None:
+        """Where it lies; None for a bank in memory."""
+        return self._folder
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The class table of the dataset; a class may have no lesion here."""
         return self._index.classes

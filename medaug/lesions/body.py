@@ -21,13 +21,13 @@ _FLAT_CELLS, _CELLS = 1 << 14, 1 << 18  # an image of more voxels is looked at o
 _MOST = 4  # voxels for one of the coarse grid along an axis
 _COARSEST_MM = 3.0
 _ACROSS, _SLICES = 64, 16  # an image stays at least so wide and thick, where it is
-_AIR_HU = -960.0  # smoothed lung stays above, outside air and the trachea below
+_AIR_HU = -975.0  # smoothed lung stays above, outside air and the trachea below
 _LUNG_HU = -400.0
 _SKIN_MM = 5.0
 _LUNG_GAP_MM = 6.0  # vessels and small nodules of the lung belong to it
 _BODY_LEVEL = 0.08  # of the case's intensity range, for units without a zero
-_BRAIN_LEVEL = 0.22
-_BRAIN_BRIDGE_MM = 6.0  # what ties brain to scalp is thinner than this
+_BRAIN_LEVEL = 0.65  # of the middle of the body's intensities; skull and the fluid under it are darker
+_BRAIN_BRIDGE_MM = 8.0  # what ties brain to scalp is thinner than this
 _SMALLEST_ORGAN: Final = 0.03  # of the body
 _LOWEST_SHARE = 0.25  # of a side of the image that a body may touch before it counts as cut off there
 _FEW_SLICES = 6
@@ -244,11 +244,14 @@ def _lung(hu: Float32[np.ndarray, "P Q R"], body: Coarse, mm: float) -> Coarse:
 
 def _brain(coarse: Float32[np.ndarray, "C P Q R"], body: Coarse, mm: float) -> Coarse:
     """The largest part of the body once thin bridges are cut; of a skull-stripped image, nearly all of it."""
-    bright = np.zeros(body.shape, dtype=bool)
+    if not body.any():
+        return body
+    level = np.zeros(body.shape, dtype=np.float32)
     for channel in coarse:
-        low, high = np.percentile(channel, (0.1, 99.0))
-        bright |= channel > low + _BRAIN_LEVEL * (high - low)
-    bright &= body
+        low = float(channel.min())
+        middle = float(np.median(channel[body]))
+        level += np.clip((channel - low) / max(middle - low, 1e-6), 0.0, 2.0)
+    bright = (level > _BRAIN_LEVEL * len(coarse)) & body
     width = 2 * max(1, round(_BRAIN_BRIDGE_MM / 2 / mm)) + 1
     core = _largest(ndimage.minimum_filter(bright, size=(width, width, 1)))
     grown = ndimage.maximum_filter(core, size=(width, width, 1)) & bright

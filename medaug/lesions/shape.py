@@ -1,7 +1,8 @@
-"""New lesions out of old ones: a bank lesion flipped, turned, bent and resized, with its texture."""
+"""New lesions out of old ones: a bank lesion changed smoothly and to the size that is wanted, with its texture."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -11,16 +12,15 @@ from scipy import ndimage
 
 from medaug.core.errors import DataError
 from medaug.core.geometry import Box
-from medaug.core.intensity import CaseScale
 from medaug.core.lesion import LesionCrop
 from medaug.core.volume import Image, Mask
+from medaug.lesions.warp import BEND, Donor, Warp, section_of
 
 _CONNECTED = np.ones((3, 3, 3), dtype=bool)
-_WAVES = 3
-_BEND = 0.05  # of the diameter: amplitude of each wave of the elastic change
 _LEVELS = (0.15, 0.85)  # soft-mask values at which the outline may be drawn to meet a diameter
 _TOLERANCE = 0.1
-_CORRECTIONS = 4
+_CORRECTIONS = 6
+_MOST_STRETCH = 1.5
 _ANGLES = np.linspace(-np.pi, np.pi, 48, endpoint=False)
 
 
@@ -84,50 +84,76 @@ class Outline:
     Attributes:
         mask: As in :class:`DrawnShape`.
         diameter_mm: What the mask measures.
+        texture: Draws the texture, once the shape is wanted.
     """
 
     mask: Mask
     diameter_mm: float
-    _donor: _Donor
-    _warp: _Warp
-    _origin: Float[np.ndarray, "3"]
-    _spacing_mm: tuple[float, float, float]
-    _scale: CaseScale
+    texture: Callable[[], Image]
 
     def fill(self) -> DrawnShape:
-        """The shape with the donor's texture under the same warp."""
-        points = self._warp.donor_points(_shape3(self.mask), self._origin, self._spacing_mm)
-        texture = self._donor.sample_texture(points, _shape3(self.mask))
-        return DrawnShape(self.mask, self._scale.normalise(texture), self.diameter_mm)
+        """The shape with its texture."""
+        return DrawnShape(self.mask, self.texture(), self.diameter_mm)
 
 
 def draw_outline(crop: LesionCrop, target: ShapeTarget, rng: np.random.Generator) -> Outline:
     """Draw a new shape from a bank lesion: random flips, in-plane turn, elastic change and size.
 
+    A lesion that reaches beyond the slices of the host is cut off there.
+
     Args:
         crop: The donor.
-        target: Spacing and size wanted; met within 10%.
+        target: Spacing and size wanted; volume (area in one slice) met within 10%, or within a voxel of tiny lesions.
         rng: Randomness.
 
     Raises:
-        DataError: If the wanted diameter is less than about two voxels of the host.
+        DataError: If the wanted diameter is less than about two voxels of the host, or more than its slices take.
     """
-    donor = _section(crop, rng) if target.slices == 1 else _Donor.of(crop)
-    known = target.spacing_known and crop.entry.spacing == "known"
-    spacing = target.spacing_mm if known else crop.entry.spacing_mm
+    donor = section_of(crop, rng) if target.slices == 1 else Donor.of(crop)
+    spacing = drawn_spacing(crop, target)
     own = mask_diameter_mm(donor.mask, donor.spacing_mm)
-    wanted = target.diameter_mm
-    if wanted is None:
-        wanted = max(own * float(rng.uniform(0.8, 1.2)), _smallest_mm(spacing, flat=donor.flat))
-    warp = _Warp.draw(own, target.bend, np.array(donor.spacing_mm), rng, flat=donor.flat)
-    mask, warp, middle = _fit_mask(donor, warp, wanted, spacing)
+    wanted = wanted_diameter_mm(own, spacing, target, rng, flat=donor.flat)
+    warp = Warp.draw(own, target.bend, np.array(donor.spacing_mm), rng, flat=donor.flat)
+    room = _Room(spacing, 1 if donor.flat else target.slices)
+    mask, warp, middle = _fit_mask(donor, warp, wanted, room, exact=target.diameter_mm is not None)
+    patch, offset = in_patch(mask, target, flat=donor.flat)
+    origin = middle - np.array(offset)
+
+    def texture() -> Image:
+        points = warp.donor_points(_shape3(patch), origin, spacing)
+        return crop.scale.normalise(donor.sample_texture(points, _shape3(patch)))
+
+    return Outline(patch, mask_diameter_mm(patch, spacing), texture)
+
+
+def drawn_spacing(crop: LesionCrop, target: ShapeTarget) -> tuple[float, float, float]:
+    """The host's spacing; the donor's where one of both is nominal, so that sizes are kept in voxels."""
+    known = target.spacing_known and crop.entry.spacing == "known"
+    return target.spacing_mm if known else crop.entry.spacing_mm
+
+
+def wanted_diameter_mm(
+    own_mm: float,
+    spacing: tuple[float, float, float],
+    target: ShapeTarget,
+    rng: np.random.Generator,
+    *,
+    flat: bool,
+) -> float:
+    """The target's diameter; where it leaves that open, the donor's but for up to a fifth, and at least three voxels."""
+    if target.diameter_mm is not None:
+        return target.diameter_mm
+    return max(own_mm * float(rng.uniform(0.8, 1.2)), _smallest_mm(spacing, flat=flat))
+
+
+def in_patch(
+    mask: Mask, target: ShapeTarget, *, flat: bool
+) -> tuple[Bool[np.ndarray, "P Q R"], tuple[int, int, int]]:
+    """A drawn mask in the middle of a patch with context; and the patch's start, seen from the mask."""
     extent = Box.around(mask).shape
     in_plane = max(target.patch_voxels, 2 * max(extent[:2]))
-    slices = 1 if donor.flat else max(extent[2], min(2 * extent[2], target.slices))
-    patch, offset = _centred(mask, (in_plane, in_plane, slices))
-    return Outline(
-        patch, mask_diameter_mm(patch, spacing), donor, warp, middle - np.array(offset), spacing, crop.scale
-    )
+    slices = 1 if flat else max(extent[2], min(2 * extent[2], target.slices))
+    return _centred(mask, (in_plane, in_plane, slices))
 
 
 def draw_shape(crop: LesionCrop, target: ShapeTarget, rng: np.random.Generator) -> DrawnShape:
@@ -136,147 +162,68 @@ def draw_shape(crop: LesionCrop, target: ShapeTarget, rng: np.random.Generator) 
 
 
 @final
-@dataclass(frozen=True, slots=True, eq=False)
-class _Donor:
-    """A lesion to be warped: all of it, or one section (``flat``)."""
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """The host's voxels, and how many slices of them there are."""
 
-    image: Image
-    mask: Mask
-    centre: Float[np.ndarray, "3"]
-    spacing_mm: tuple[float, float, float]
-    flat: bool
-
-    @staticmethod
-    def of(crop: LesionCrop) -> _Donor:
-        centre = np.argwhere(crop.mask).mean(axis=0)
-        return _Donor(crop.image, crop.mask, centre, crop.entry.spacing_mm, crop.mask.shape[2] == 1)
-
-    def reach_mm(self) -> Float[np.ndarray, "3"]:
-        """Farthest the lesion gets from its centre: in plane (twice, since it will be turned), and along K."""
-        away = np.abs(np.argwhere(self.mask) - self.centre) * np.array(self.spacing_mm)
-        in_plane = float(np.hypot(away[:, 0], away[:, 1]).max())
-        return np.array([in_plane, in_plane, float(away[:, 2].max())])
-
-    def sample_mask(self, points: Float[np.ndarray, "3 n"]) -> Float[np.ndarray, " n"]:
-        """The mask between its voxels, 0..1."""
-        index = points + self.centre[:, None]
-        soft = self.mask.astype(np.float32)
-        if self.flat:
-            return np.asarray(ndimage.map_coordinates(soft[..., 0], index[:2], order=1))
-        return np.asarray(ndimage.map_coordinates(soft, index, order=1))
-
-    def sample_texture(self, points: Float[np.ndarray, "3 n"], shape: tuple[int, int, int]) -> Image:
-        """The image between its voxels, native units; cubic in a section, so that its grain survives."""
-        index = points + self.centre[:, None]
-        rows = [
-            ndimage.map_coordinates(channel[..., 0], index[:2], order=3, mode="nearest")
-            if self.flat
-            else ndimage.map_coordinates(channel, index, order=1, mode="nearest")
-            for channel in self.image
-        ]
-        return np.stack(rows).reshape(len(rows), *shape).astype(np.float32)
-
-
-def _section(crop: LesionCrop, rng: np.random.Generator) -> _Donor:
-    """One slice of a lesion, larger ones more often, as a donor of its own."""
-    areas = crop.mask.sum(axis=(0, 1)).astype(np.float64)
-    k = int(rng.choice(areas.size, p=areas / areas.sum()))
-    part = slice(k, k + 1)
-    mask = crop.mask[..., part]
-    labelled, count = ndimage.label(mask, _CONNECTED)
-    if count > 1:
-        mask = labelled == 1 + int(np.argmax(np.bincount(labelled.ravel())[1:]))
-    centre = np.argwhere(mask).mean(axis=0)
-    return _Donor(crop.image[..., part], mask, centre, crop.entry.spacing_mm, flat=True)
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class _Warp:
-    """Host mm (lesion centre at 0) to donor voxels (lesion centre at 0)."""
-
-    linear: Float[np.ndarray, "3 3"]
-    scale: float
-    spacing: Float[np.ndarray, "3"]
-    waves: Float[np.ndarray, "w 3"]
-    phases: Float[np.ndarray, " w"]
-    sway: Float[np.ndarray, "w 3"]
-
-    @staticmethod
-    def draw(
-        diameter_mm: float,
-        bend: float,
-        spacing: Float[np.ndarray, "3"],
-        rng: np.random.Generator,
-        *,
-        flat: bool,
-    ) -> _Warp:
-        """A random turn, flips, and a few long waves that bend the outline."""
-        angle = rng.uniform(0.0, 2.0 * np.pi)
-        linear = np.eye(3)
-        linear[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-        linear = linear @ np.diag(rng.choice((-1.0, 1.0), 3))
-        axes = 2 if flat else 3
-        waves, sway = np.zeros((_WAVES, 3)), np.zeros((_WAVES, 3))
-        waves[:, :axes] = _directions(rng, axes) * (
-            2.0 * np.pi / (diameter_mm * rng.uniform(0.8, 1.8, (_WAVES, 1)))
-        )
-        sway[:, :axes] = _directions(rng, axes) * (bend * _BEND * diameter_mm)
-        return _Warp(linear, 1.0, spacing, waves, rng.uniform(0.0, 2.0 * np.pi, _WAVES), sway)
-
-    def resized(self, scale: float) -> _Warp:
-        """The same warp at another size."""
-        return _Warp(self.linear, scale, self.spacing, self.waves, self.phases, self.sway)
-
-    def donor_points(
-        self,
-        shape: tuple[int, int, int],
-        origin: Float[np.ndarray, "3"],
-        spacing_mm: tuple[float, float, float],
-    ) -> Float[np.ndarray, "3 n"]:
-        """Donor voxels, relative to the lesion's centre, that the voxels of a host patch show.
-
-        Args:
-            shape: Of the patch.
-            origin: Patch index of the lesion's centre.
-            spacing_mm: Of the host.
-        """
-        i, j, k = (np.arange(n) - o for n, o in zip(shape, origin, strict=True))
-        linear = self.linear * np.array(spacing_mm) / self.scale
-        points = np.stack([(a * i)[:, None, None] + (b * j)[:, None] + c * k for a, b, c in linear])
-        # sin(a + b + c) over a box is the product of three short complex waves, far cheaper than a sine a voxel
-        for wave, phase, sway in zip(self.waves @ linear, self.phases, self.sway, strict=True):
-            along = [np.exp(1j * rate * axis) for rate, axis in zip(wave, (i, j, k), strict=True)]
-            bend = (along[0][:, None, None] * along[1][:, None] * (along[2] * np.exp(1j * phase))).imag
-            for axis in np.flatnonzero(sway):
-                points[axis] += sway[axis] * bend
-        return np.asarray(points.reshape(3, -1) / self.spacing[:, None])
-
-
-def _directions(rng: np.random.Generator, axes: int) -> Float[np.ndarray, "w axes"]:
-    """Random unit vectors."""
-    vectors = rng.standard_normal((_WAVES, axes))
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    spacing: tuple[float, float, float]
+    slices: int
 
 
 def _fit_mask(
-    donor: _Donor, warp: _Warp, wanted_mm: float, spacing: tuple[float, float, float]
-) -> tuple[Mask, _Warp, Float[np.ndarray, "3"]]:
-    """Resize until the mask measures what is wanted; returns mask, warp, and the index of its middle."""
-    scale = wanted_mm / mask_diameter_mm(donor.mask, donor.spacing_mm)
+    donor: Donor, warp: Warp, wanted_mm: float, room: _Room, *, exact: bool
+) -> tuple[Mask, Warp, Float[np.ndarray, "3"]]:
+    """Resize until the mask measures what is wanted; returns mask, warp, and the index of its middle.
+
+    A size that nobody asked for (not ``exact``) is that of what the host's slices show of the lesion.
+    """
+    start = wanted_mm / mask_diameter_mm(donor.mask, donor.spacing_mm)
+    scale = start
+    if not exact:
+        soft, _ = _warped(donor, warp.resized(scale), room)
+        if soft.shape[2] == room.slices > 1:
+            seen = max(int((soft >= 0.5).sum()), 3)
+            wanted_mm = min(wanted_mm, ball_diameter_mm(seen * float(np.prod(room.spacing))))
+    wanted = wanted_voxels(wanted_mm, room.spacing, flat=donor.flat)
     for _ in range(_CORRECTIONS):
         resized = warp.resized(scale)
-        mask, middle = _warped_mask(donor, resized, wanted_mm, spacing)
-        found = mask_diameter_mm(mask, spacing)
-        if mask.any() and abs(found / wanted_mm - 1.0) <= _TOLERANCE / 2:
-            break
-        scale *= float(np.clip(wanted_mm / max(found, 1e-6), 0.8, 1.5))
-    if not mask.any() or abs(found / wanted_mm - 1.0) > _TOLERANCE:
-        raise DataError(
-            f"a lesion of {wanted_mm:.1f} mm cannot be drawn on voxels of {spacing[0]:.1f} mm",
-            hint="ask for a larger diameter",
-        )
-    return mask, resized, middle
+        soft, middle = _warped(donor, resized, room)
+        mask = _levelled(soft, wanted)
+        found = int(mask.sum())
+        if is_met(found, wanted):
+            return mask, resized, middle
+        ratio = (wanted / max(found, 1)) ** (1 / 2 if donor.flat else 1 / 3)
+        scale = float(min(scale * np.clip(ratio, 0.8, 1.5), _MOST_STRETCH * start))
+    thin = not donor.flat and room.slices * room.spacing[2] < wanted_mm
+    raise too_thick(wanted_mm, room.slices) if thin else too_small(wanted_mm, room.spacing)
+
+
+def wanted_voxels(diameter_mm: float, spacing: tuple[float, float, float], *, flat: bool) -> float:
+    """Voxels of a ball of the diameter; of a disc in one slice."""
+    if flat:
+        return np.pi / 4.0 * diameter_mm**2 / (spacing[0] * spacing[1])
+    return np.pi / 6.0 * diameter_mm**3 / (spacing[0] * spacing[1] * spacing[2])
+
+
+def is_met(voxels: int, wanted: float) -> bool:
+    """Whether a mask has the size that was wanted, within 10% or the one voxel by which tiny ones must miss it."""
+    return voxels > 0 and abs(voxels - wanted) <= max(_TOLERANCE * wanted, 0.5)
+
+
+def too_small(diameter_mm: float, spacing: tuple[float, float, float]) -> DataError:
+    """The refusal of a lesion of too few voxels."""
+    return DataError(
+        f"a lesion of {diameter_mm:.1f} mm cannot be drawn on voxels of {spacing[0]:.1f} mm",
+        hint="ask for a larger diameter",
+    )
+
+
+def too_thick(diameter_mm: float, slices: int) -> DataError:
+    """The refusal of a lesion that the host's slices do not hold."""
+    return DataError(
+        f"a lesion of {diameter_mm:.1f} mm is larger than the image: it has {slices} slices",
+        hint="ask for a smaller diameter or another host",
+    )
 
 
 def _smallest_mm(spacing: tuple[float, float, float], *, flat: bool) -> float:
@@ -285,27 +232,32 @@ def _smallest_mm(spacing: tuple[float, float, float], *, flat: bool) -> float:
     return float(np.sqrt(4.0 * area / np.pi)) if flat else ball_diameter_mm(area * spacing[2])
 
 
-def _warped_mask(
-    donor: _Donor, warp: _Warp, wanted_mm: float, spacing: tuple[float, float, float]
-) -> tuple[Mask, Float[np.ndarray, "3"]]:
-    """The warped mask, its outline drawn where the size is met best, and the index of the donor's centre."""
+def _warped(
+    donor: Donor, warp: Warp, room: _Room
+) -> tuple[Float[np.ndarray, "I J K"], Float[np.ndarray, "3"]]:
+    """The warped mask, 0..1, within the host's slices; and the index of the donor's centre."""
     own = mask_diameter_mm(donor.mask, donor.spacing_mm)
-    reach = (donor.reach_mm() + 3.0 * _BEND * own + np.array(donor.spacing_mm)) * warp.scale
-    half = np.ceil(reach / np.array(spacing)).astype(int) + 1
-    if donor.flat:
-        half[2] = 0
-    shape = (int(2 * half[0] + 1), int(2 * half[1] + 1), int(2 * half[2] + 1))
-    points = warp.donor_points(shape, half.astype(float), spacing)
-    soft = donor.sample_mask(points).reshape(shape)
-    voxel = spacing[0] * spacing[1] * (1.0 if donor.flat else spacing[2])
-    size = np.pi / 4.0 * wanted_mm**2 if donor.flat else np.pi / 6.0 * wanted_mm**3
-    count = int(np.clip(round(size / voxel), 1, soft.size))
+    reach = (donor.reach_mm() + 3.0 * BEND * own + np.array(donor.spacing_mm)) * warp.scale
+    half = np.ceil(reach / np.array(room.spacing)).astype(int) + 1
+    shape = (int(2 * half[0] + 1), int(2 * half[1] + 1), min(int(2 * half[2] + 1), room.slices))
+    middle = (np.array(shape) - 1) / 2
+    points = warp.donor_points(shape, middle, room.spacing)
+    return donor.sample_mask(points).reshape(shape), middle
+
+
+def _levelled(soft: Float[np.ndarray, "I J K"], wanted: float) -> Mask:
+    """The outline drawn where the size is met best; its largest part."""
+    count = int(np.clip(round(wanted), 1, soft.size))
     level = float(np.partition(soft.ravel(), soft.size - count)[soft.size - count])
-    mask = soft >= np.clip(level, *_LEVELS)
+    return largest_part(soft >= np.clip(level, *_LEVELS))
+
+
+def largest_part(mask: Mask) -> Mask:
+    """The largest 26-connected part of a mask."""
     labelled, parts = ndimage.label(mask, _CONNECTED)
-    if parts > 1:
-        mask = labelled == 1 + int(np.argmax(np.bincount(labelled.ravel())[1:]))
-    return mask, half.astype(float)
+    if parts < 2:
+        return mask
+    return np.asarray(labelled == 1 + int(np.argmax(np.bincount(labelled.ravel())[1:])))
 
 
 def _centred(
