@@ -49,9 +49,9 @@ class Donors:
         return self._priors[class_name]
 
     def of_any_size(self, class_name: str, attempt: int, rng: np.random.Generator) -> LesionEntry:
-        """A random lesion of the class; with every attempt from fewer, smaller ones."""
+        """A random lesion of the class; from the third attempt on of fewer, smaller ones."""
         pool = self._by_size[class_name]
-        pool = pool[: max(1, round(len(pool) * 0.6**attempt))]
+        pool = pool[: max(1, round(len(pool) * 0.6 ** max(0, attempt - 1)))]
         return pool[int(rng.integers(len(pool)))]
 
     def wanted_mm(

@@ -226,9 +226,9 @@ def compare_generation(folder: Path, asked: Namespace) -> BenchmarkResult:
 
 
 @contextmanager
-def stopwatch(module: ModuleType, name: str, taken: dict[str, float]) -> Iterator[None]:
-    """Time every call of a function that a module calls by name."""
-    original = getattr(module, name)
+def stopwatch(owner: ModuleType | type, name: str, taken: dict[str, float]) -> Iterator[None]:
+    """Time every call of a function that a module, or of a method that a class, calls by name."""
+    original = getattr(owner, name)
 
     def timed(*given: object, **named: object) -> object:
         begun = time.perf_counter()
@@ -237,11 +237,11 @@ def stopwatch(module: ModuleType, name: str, taken: dict[str, float]) -> Iterato
         finally:
             taken[name] = taken.get(name, 0.0) + time.perf_counter() - begun
 
-    setattr(module, name, timed)
+    setattr(owner, name, timed)
     try:
         yield
     finally:
-        setattr(module, name, original)
+        setattr(owner, name, original)
 
 
 def stages(folder: Path, asked: Namespace) -> BenchmarkResult:
@@ -361,25 +361,29 @@ def measure_training(folder: Path, asked: Namespace) -> BenchmarkResult:
     source = StreamingSource(cases, machine, StreamOptions(plan.dims))
     scheme = IntensityScheme.for_volume(cases[0].volume)
     data = TrainingData(tuple(cases), CLASSES, scheme, source)
-    spent: list[tuple[float, float]] = []
+    patch, batch = ((64, 64), 12) if plan.dims == 2 else ((48, 48, 48), 2)
+    task = Config(
+        dims=plan.dims, patch_size=patch, batch_size=batch, steps=TRAINING_STEPS, synthetic_share=0.5
+    )
+    spent: list[tuple[float, float, float]] = []
     for turn in range(asked.repeats + 1):
-        task = Config(dims=plan.dims, steps=TRAINING_STEPS, synthetic_share=0.5)
         taken: dict[str, float] = {}
-        with open_run(folder / f"training_{turn}", "train", plan, {}) as run, stopwatch_of(source, taken):
+        with (
+            open_run(folder / f"training_{turn}", "train", plan, {}) as run,
+            stopwatch(type(source), "draw", taken),
+            stopwatch(type(machine.generator), "generate", taken),
+        ):
             report = task.build("cpu").fit(data, Plain().build(scheme.unit), run, NoProgress(), SEED)
-        spent.append((report.seconds / report.steps, taken["draw"] / report.steps))
-    steps, draws = (float(np.median(column)) for column in np.array(spent[1:]).T)
-    seconds = {"step": steps, "draw": draws}
-    note = f"drawing is {draws / steps:.0%} of a step whose batch is half synthetic"
+        spent.append((report.seconds, taken["draw"], taken["generate"]))
+    steps, draws, generates = (float(v) / TRAINING_STEPS for v in np.median(spent[1:], axis=0))
+    seconds = {"step": steps, "draw": draws, "generate": generates}
+    said = " x ".join(map(str, patch))
+    note = (
+        f"drawing is {draws / steps:.0%} of a step of {batch} patches of {said}, half of them synthetic; "
+        f"the generator alone {generates / steps:.0%}"
+    )
     peak = peak_mb(partial(insert_once, "cgan", 0), folder)
     return result(asked, plan, "a training step", ({}, seconds, dict.fromkeys(seconds, peak), (note,)))
-
-
-@contextmanager
-def stopwatch_of(source: object, taken: dict[str, float]) -> Iterator[None]:
-    """Time every draw of a source."""
-    with stopwatch(type(source), "draw", taken):  # type: ignore[arg-type]
-        yield
 
 
 def measure_memory(folder: Path, asked: Namespace) -> BenchmarkResult:

@@ -86,7 +86,7 @@ def test_json_is_one_object_of_the_documented_form(name: str) -> None:
         ("generate", {"medaug: generate", "diffusion: generate"}, "diffusion takes 2 steps"),
         ("stages", {"place", "shape", "generate", "blend"}, "place "),
         ("files", {"read", "draw", "write", "together"}, "one after the other"),
-        ("training", {"step", "draw"}, "drawing is "),
+        ("training", {"step", "draw", "generate"}, "drawing is "),
         ("memory", {"2 lesions", "4 lesions"}, "4 lesions take"),
     ],
 )
