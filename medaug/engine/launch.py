@@ -117,7 +117,7 @@ def joined() -> Iterator[Team]:
     try:
         distributed.init_process_group(backend)
     except (RuntimeError, ValueError) as error:
-        hint = "start them with `torchrun --nproc-per-node N -m medaug fit ...`"
+        hint = "start them with `torchrun --standalone --nproc-per-node N -m medaug fit ...`"
         raise ConfigError("the processes of torchrun do not find each other", hint=hint) from error
     try:
         yield team()
