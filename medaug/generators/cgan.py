@@ -198,10 +198,26 @@ def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, se
     watched = Watched(learner, run, seed, config.samples_every)
     fit_loop(watched, steps=config.steps, run=run, progress=progress, label="cgan")
     watched.picture()
-    weights = learner.averaged.state_dict()
-    card = GeneratorCard(
+    _leave(config, bank, run, learner.averaged, FigureTable.of(training, anchor))
+    return load(run.path)
+
+
+def _leave(config: Config, bank: LesionLibrary, run: RunDir, net: Net, table: FigureTable) -> None:
+    """Write weights, figures and card; of the teacher's folder the card keeps the name alone."""
+    weights = net.state_dict()
+    teacher = None if config.teacher is None else Path(config.teacher).name
+    kept = config.model_copy(update={"device": "auto", "teacher": teacher})
+    state: State = {
+        "net": {name: tensor.cpu() for name, tensor in weights.items()},
+        "figures": table.figures,
+        "class_index": table.class_index,
+        "shares": table.shares,
+        "voxels": table.voxels,
+    }
+    save_checkpoint(run.path / WEIGHTS, state)
+    GeneratorCard(
         kind=config.kind,
-        config=config.model_copy(update={"device": "auto"}).model_dump(mode="json"),
+        config=kept.model_dump(mode="json"),
         classes=bank.index.classes,
         scheme=bank.index.scheme,
         training_patients=bank.index.training_patients,
@@ -211,18 +227,7 @@ def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, se
         fold=bank.index.fold,
         steps=config.steps,
         weights_sha256=state_sha256(weights),
-    )
-    table = FigureTable.of(training, anchor)
-    state: State = {
-        "net": {name: tensor.cpu() for name, tensor in weights.items()},
-        "figures": table.figures,
-        "class_index": table.class_index,
-        "shares": table.shares,
-        "voxels": table.voxels,
-    }
-    save_checkpoint(run.path / WEIGHTS, state)
-    card.write(run.path / CARD)
-    return load(run.path)
+    ).write(run.path / CARD)
 
 
 def load(run_path: Path) -> CGAN:

@@ -152,6 +152,26 @@ def test_z_alone_makes_another_lesion(run: Path, monkeypatch: pytest.MonkeyPatch
     assert apart[far].max() == 0
 
 
+class _Teacher:
+    """Wants lesions near 0."""
+
+    def __init__(self, path: Path, *_: object) -> None:
+        assert path.is_absolute()
+
+    def loss(self, made: torch.Tensor, _: object) -> torch.Tensor:
+        return made.abs().mean()
+
+
+def test_a_teacher_is_listened_to_and_its_place_is_not_told(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medaug.generators.cgan.Teacher", _Teacher)
+    taught = train(tmp_path / "run", tiny(teacher="/somewhere/of/mine/segmenter"), made_lesions.bank())
+    assert read_card(tmp_path / "run").config["teacher"] == "segmenter"
+    assert "teacher" in _losses(tmp_path / "run")[0]
+    assert taught.card.weights_sha256 != read_card(run).weights_sha256
+
+
 def _hours():
     now = [0.0]
 
