@@ -112,7 +112,7 @@ class CganLearner:
         other_z[:, 0] = noise.z[:, 0]  # it chose the coarse lesion
         noise, other_z = noise.to(self._device), other_z.to(self._device)
         distortion = Distortion.draw(self._config.size, rng) if self._config.distort else self._undistorted
-        weight = self._class_weight(step)
+        weight = self.class_weight(step)
         whose = (partner.to(self._device), weight, donor.to(self._device), fresh.to(self._device))
         scene = Scene(batch.to(self._device, self._layout), *whose)
         with mixed_precision(self._device):
@@ -218,7 +218,7 @@ class CganLearner:
         numbers = rng.integers(len(self._training.unseen.image), size=_JUDGED)
         unseen = self._training.unseen.at(torch.as_tensor(numbers))
         trained = self._training.alike(unseen, rng).to(self._device, self._layout)
-        scene = Scene(trained, own(trained), self._class_weight(step))
+        scene = Scene(trained, own(trained), self.class_weight(step))
         noise = Noise.draw(self._net, _JUDGED, rng).to(self._device)
         self._critic.eval()  # else every look would move its spectral norms
         with torch.no_grad():
@@ -234,7 +234,8 @@ class CganLearner:
         scores, _ = self._critic(batch.image, told, feather(batch.distance))
         return float(scores.float().mean())
 
-    def _class_weight(self, step: int) -> float:
+    def class_weight(self, step: int) -> float:
+        """How much of the class the networks are told at a step."""
         return self._told * min(1.0, (step + 1) / self._ramp_steps)
 
     def _parts(self) -> dict[str, Net | Critic | torch.optim.Adam]:
