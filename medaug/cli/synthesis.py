@@ -187,6 +187,13 @@ def synthesize(
     match_noise: Annotated[
         bool, typer.Option("--match-noise", help="Add the noise that the host has and the lesion lacks.")
     ] = False,
+    shapes: Annotated[
+        str, typer.Option("--shapes", help="bank (masks, bent), pca, vae, or auto by number of lesions.")
+    ] = "bank",
+    tissue: Annotated[
+        str,
+        typer.Option("--tissue", help="Keep to: auto, body, lung, brain, or a class that marks an organ."),
+    ] = "auto",
     strict: StrictOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write plan.jsonl, say what to expect, and stop.")
@@ -201,9 +208,10 @@ def synthesize(
 
     what = {"per_class": per_class or (), "balance": balance, "total": total, "plan": plan, "sweep": sweep}
     shares = {"swap_share": swap_share, "null_share": null_share, "diameter_mm": _range(diameter_mm)}
-    finish = {"blending": blending, "match_noise": match_noise, "strict": strict, "dry_run": dry_run}
+    finish = {"blending": blending, "match_noise": match_noise, "shapes": shapes, "tissue": tissue}
+    how = {"strict": strict, "dry_run": dry_run}
     files = {"dataset": dataset, "bank": bank, "generator": generator, "out": out, "fold": fold, "seed": seed}
-    options = workflow.SynthesizeOptions.model_validate({**files, **what, **shares, **finish})
+    options = workflow.SynthesizeOptions.model_validate({**files, **what, **shares, **finish, **how})
     call(workflow.synthesize, options, as_json=as_json)
 
 

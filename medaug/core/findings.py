@@ -136,6 +136,7 @@ class Code(StrEnum):
     # what drawing lesions met
     SIZE_CLAMPED = "size-clamped"
     ONE_DONOR = "one-donor"
+    SHAPES_SIMPLER = "shapes-simpler"
     HOST_UNLIKE = "host-unlike"
     HOST_CHANGED = "host-changed"
     HOST_UNREADABLE = "host-unreadable"

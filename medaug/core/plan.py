@@ -91,7 +91,10 @@ class Recipe(Frozen):
     room_mm: float | None = None
     blending: Literal["feather", "poisson"] = "feather"
     match_noise: bool = False
-    shapes: str = Field(default="bank", description="where its outline comes from")
+    shapes: str = Field(
+        default="bank", description="where its outline comes from: bank, pca, vae, or the host's lesion"
+    )
+    tissue: str = Field(default="auto", description="organ or class that its place was kept to")
     seed: int
     edit_mask: str = Field(description="path of the edit mask in the dataset folder")
 

@@ -32,9 +32,13 @@ class Bank:
         index: What the bank holds.
         folder: Where the crops are; None if all of them are given.
         crops: Lesions in memory.
+
+    Raises:
+        SplitLeakageError: If a lesion is of another fold, or of a patient outside the training part.
     """
 
     def __init__(self, index: BankIndex, folder: Path | None, crops: Sequence[LesionCrop] = ()) -> None:
+        _refuse_mixed(index)
         self._index, self._folder = index, folder
         self._by_id = {entry.lesion_id: entry for entry in index.entries}
         self._sha256 = sha256_text(index.model_dump_json())
@@ -133,6 +137,17 @@ class Bank:
                 f"the bank holds {len(outside)} patients (first: {outside[0]}) outside the training part of fold {fold.index}",
                 hint="make the bank again for this fold",
             )
+
+
+def _refuse_mixed(index: BankIndex) -> None:
+    patients = frozenset(index.training_patients)
+    mixed = [e for e in index.entries if e.fold != index.fold or e.patient_id not in patients]
+    if mixed:
+        raise SplitLeakageError(
+            f"the bank mixes folds: {len(mixed)} lesions are not of the training part of fold {index.fold}",
+            where=mixed[0].lesion_id,
+            hint="make the bank again",
+        )
 
 
 def build_bank(

@@ -15,6 +15,9 @@ from medaug.core.lesion import Blending
 from medaug.core.volume import Image, Mask
 from medaug.lesions.poisson import poisson
 
+_GRAIN_VOXELS = 5
+_LIMIT = 2.5  # deviations
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,13 @@ def feather(mask: Mask, edge: Feather) -> Float[np.ndarray, "I J K"]:
 
 
 def blend(
-    host: Image, lesion: Image, mask: Mask, edge: Feather, how: Blending = "feather"
+    host: Image,
+    lesion: Image,
+    mask: Mask,
+    edge: Feather,
+    how: Blending = "feather",
+    *,
+    keep_grain: bool = False,
 ) -> tuple[Image, Mask]:
     """Blend a lesion into a host patch.
 
@@ -66,6 +75,8 @@ def blend(
         edge: How it fades into the host; a Poisson blend ends where the ramp does.
         how: ``feather`` mixes both over the ramp; ``poisson`` continues the lesion's gradients from the host's values
             around it (Perez et al., SIGGRAPH 2003), so that it takes on the host's brightness.
+        keep_grain: Where a feathered ramp mixes two images, give the mixture the grain that both have: the mean of two
+            independent noises is smoother than either, and the smooth rim would tell that something was pasted.
 
     Returns:
         The blended patch, and the edit mask: every voxel that may differ from the host. Outside it the patch
@@ -87,7 +98,41 @@ def blend(
         blended[:, edit] = poisson(host, lesion, edit)[:, edit]
         return blended, edit
     blended[:, edit] += alpha[edit] * (lesion[:, edit] - host[:, edit])
+    if keep_grain:
+        inner = (slice(None), *near)
+        blended[:, edit] += _lost_grain(host[inner], lesion[inner], alpha[near])[:, edit[near]]
     return blended, edit
+
+
+def _lost_grain(host: Image, lesion: Image, alpha: Float[np.ndarray, "I J K"]) -> Image:
+    """What the ramp took from the grain of both images; 0 off the ramp, and everywhere where both are one image there.
+
+    With shares ``1 - a`` and ``a`` the mixture's variance is ``(1-a)^2 h^2 + a^2 l^2 + 2 a (1-a) r h l`` for deviations h and
+    l and correlation r; wanted is ``(1-a) h^2 + a l^2``. Grain beyond 2.5 deviations is structure, and is left as it is.
+    """
+    ramp = (alpha > 0.0) & (alpha < 1.0)
+    lost = np.zeros_like(host)
+    if not ramp.any():
+        return lost
+    a = alpha[ramp]
+    for n, (below, above) in enumerate(zip(host, lesion, strict=True)):
+        grains = [_grain(image)[ramp] for image in (below, above)]
+        h, w = (1.4826 * float(np.median(np.abs(grain))) for grain in grains)
+        if h * w == 0.0:
+            continue
+        cut = [np.clip(g / s, -_LIMIT, _LIMIT) for g, s in zip(grains, (h, w), strict=True)]
+        likeness = float(
+            np.clip((cut[0] * cut[1]).mean() / np.sqrt((cut[0] ** 2).mean() * (cut[1] ** 2).mean()), 0, 1)
+        )
+        has = ((1 - a) * h) ** 2 + (a * w) ** 2 + 2 * a * (1 - a) * likeness * h * w
+        gain = np.sqrt(((1 - a) * h**2 + a * w**2) / has)
+        lost[n, ramp] = np.maximum(gain - 1.0, 0.0) * ((1 - a) * h * cut[0] + a * w * cut[1])
+    return lost
+
+
+def _grain(channel: Float[np.ndarray, "I J K"]) -> Float[np.ndarray, "I J K"]:
+    """A channel without what is larger than a few voxels of its slices."""
+    return np.asarray(channel - ndimage.uniform_filter(channel, (_GRAIN_VOXELS, _GRAIN_VOXELS, 1)))
 
 
 def _near(mask: Mask, margin: int) -> tuple[slice, slice, slice]:

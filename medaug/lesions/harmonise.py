@@ -31,6 +31,20 @@ def ring_around(mask: Mask) -> Mask:
     return np.asarray(ring if ring.any() else ~mask)
 
 
+def match_level(host: Image, patch: Image, mask: Mask) -> Image:
+    """The patch as bright as the host along the outline, up to 3 in-plane voxels off it; a channel each.
+
+    Args:
+        host: (C, I, J, K) native units.
+        patch: (C, I, J, K) what is pasted, native units.
+        mask: (I, J, K) where.
+    """
+    rim = ndimage.binary_dilation(mask, _DISC, iterations=3) & ~mask
+    if not rim.any():
+        return patch.copy()
+    return np.asarray(patch + _flat(np.median(host[:, rim] - patch[:, rim], axis=1)), dtype=np.float32)
+
+
 def match_tissue(host: Image, lesion: Image, mask: Mask) -> Image:
     """The lesion's patch with the tissue around the lesion as bright and as contrasted as the host's there.
 

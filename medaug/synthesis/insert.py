@@ -37,7 +37,7 @@ def insert(prepared: Prepared, lesion: Lesion, finish: Finish) -> Rendered:
     whole = lesion.mask if replaced is None or lesion.region is None else replaced
     how = "poisson" if finish.blending == "poisson" else lesion.blending
     region = _blended_region(lesion, labels.crop(box).labels > 0, replaced)
-    patch, edited = blend(prepared.request.host, drawn, region, edge, how)
+    patch, edited = blend(prepared.request.host, drawn, region, edge, how, keep_grain=True)
     patch = _like_host(patch, prepared.request.host)
     inner, outer = _overlap(box, host.volume.grid.shape)
     image, new_labels = host.volume.image.copy(), labels.labels.copy()

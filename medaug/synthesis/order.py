@@ -12,6 +12,8 @@ from medaug.core.plan import Use
 from medaug.core.volume import Mask
 from medaug.lesions.blend import Feather
 from medaug.lesions.body import Body
+from medaug.lesions.place import AUTO
+from medaug.lesions.shapes import ShapeKind
 
 
 @final
@@ -99,7 +101,12 @@ class Finish:
     Attributes:
         blending: ``poisson`` blends every lesion so; ``feather`` leaves it to the generator.
         match_noise: Add the noise that the host has more than the drawn patch.
+        shapes: Where outlines come from: bank masks bent a little, or shapes that the bank's lesions have taught.
+        tissue: Where lesions may sit: ``auto`` keeps to the organ that the bank's lesions live in, ``body`` to none; ``lung``,
+            ``brain``, or a class of the label map that marks an organ, keeps to that.
     """
 
     blending: Blending = "feather"
     match_noise: bool = False
+    shapes: ShapeKind = "bank"
+    tissue: str = AUTO

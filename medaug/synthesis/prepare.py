@@ -18,16 +18,17 @@ from medaug.core.lesion import LesionCrop, LesionEntry, LesionRequest
 from medaug.core.volume import LabelMap, Mask, Unit, Volume
 from medaug.lesions.bank import Bank
 from medaug.lesions.blend import Feather
+from medaug.lesions.harmonise import match_level
 from medaug.lesions.place import HostTissue, find_like, find_site, require_room
 from medaug.lesions.shape import (
     DrawnShape,
     Outline,
     ShapeTarget,
-    draw_outline,
     draw_shape,
     fit_texture,
     mask_diameter_mm,
 )
+from medaug.lesions.shapes import Shapes
 from medaug.synthesis.donors import Donors
 from medaug.synthesis.order import HostView, Order, Prepared
 from medaug.synthesis.site import Site, lesion_at, require_site
@@ -58,8 +59,8 @@ class Frame:
 class Preparer:
     """Prepares lesions of a bank for hosts."""
 
-    def __init__(self, bank: Bank, donors: Donors, frame: Frame) -> None:
-        self._bank, self._donors, self._frame = bank, donors, frame
+    def __init__(self, bank: Bank, donors: Donors, frame: Frame, shapes: Shapes) -> None:
+        self._bank, self._donors, self._frame, self._shapes = bank, donors, frame, shapes
         self._door = Lock()  # lesions are prepared side by side; the bank's cache is for one at a time
 
     def place(self, host: HostView, order: Order, tissue: HostTissue, rng: np.random.Generator) -> Prepared:
@@ -95,7 +96,10 @@ class Preparer:
 
     def _outline(self, host: Case, crop: LesionCrop, wanted_mm: float | None, seed: int) -> Outline:
         """The same seed gives the same shape in any size."""
-        return draw_outline(crop, self._target(host, wanted_mm), np.random.default_rng(seed))
+        target = self._target(host, wanted_mm)
+        with self._door:
+            self._shapes.learn(crop.entry.class_name, target.slices)
+        return self._shapes.outline(crop, target, np.random.default_rng(seed))
 
     def _site(self, order: Order, tissue: HostTissue, mask: Mask, rng: np.random.Generator) -> Site:
         if order.site_mm is not None:
@@ -165,7 +169,7 @@ class Preparer:
             class_name=order.class_name,
             mask=mask,
             host=box.cut(volume.image),
-            texture=other.cut(volume.image),
+            texture=match_level(box.cut(volume.image), other.cut(volume.image), mask),
             scale=host.scale,
             spacing_mm=volume.grid.spacing_mm,
             box=box,
@@ -179,7 +183,7 @@ class Preparer:
         width = self._frame.feather_voxels
         if order.use == "swap":
             return Feather(0.5, 0.5 + max(width, 2.0), through_plane)
-        return Feather(-1.0, width, through_plane)
+        return Feather(-0.5, width, through_plane)  # every labelled voxel is wholly lesion
 
 
 def _offset(host: HostView, entry: LesionEntry, mask: Mask, box: Box) -> Float[np.ndarray, "C 1 1 1"]:

@@ -333,6 +333,8 @@ class _Writer:
             room_mm=planned.room_mm,
             blending=rendered.blending,
             match_noise=renderer.finish.match_noise,
+            tissue=renderer.finish.tissue,
+            shapes="host" if planned.use == "swap" else renderer.shapes.choice(rendered.class_name).kind,
             seed=planned.seed,
             edit_mask=edit_mask_path(planned.case_id),
         )

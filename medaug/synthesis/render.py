@@ -16,6 +16,7 @@ from medaug.engine.lanes import side_by_side
 from medaug.lesions.bank import Bank
 from medaug.lesions.body import Body
 from medaug.lesions.place import HostTissue, map_tissue
+from medaug.lesions.shapes import Shapes
 from medaug.synthesis.donors import Donors
 from medaug.synthesis.insert import insert
 from medaug.synthesis.order import Finish, HostView, Order, Prepared, Rendered
@@ -46,7 +47,8 @@ class Renderer:
         self._bank, self._generator, self._finish = bank, generator, finish or Finish()
         self._training = frozenset(bank.index.training_patients)
         self._donors = Donors(bank)
-        self._preparer = Preparer(bank, self._donors, frame or Frame())
+        self._shapes = Shapes(bank, self._finish.shapes)
+        self._preparer = Preparer(bank, self._donors, frame or Frame(), self._shapes)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -62,6 +64,11 @@ class Renderer:
     def donors(self) -> Donors:
         """The bank's lesions by class."""
         return self._donors
+
+    @property
+    def shapes(self) -> Shapes:
+        """Where its outlines come from."""
+        return self._shapes
 
     @property
     def finish(self) -> Finish:
@@ -102,7 +109,8 @@ class Renderer:
 
     def tissue(self, host: HostView, class_name: str) -> HostTissue:
         """Where lesions of a class may sit in a host; worth keeping for the next lesion."""
-        return map_tissue(host.case, host.scale, host.body, self._donors.prior(class_name))
+        prior = self._donors.prior(class_name)
+        return map_tissue(host.case, host.scale, host.body, prior, self._finish.tissue)
 
     def prepare(
         self, host: HostView, order: Order, rng: np.random.Generator, tissue: HostTissue | None = None

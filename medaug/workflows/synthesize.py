@@ -26,6 +26,8 @@ from medaug.core.wording import counted
 from medaug.generators.base import load_generator
 from medaug.io.dataset import finish_dataset
 from medaug.lesions.bank import Bank
+from medaug.lesions.place import AUTO
+from medaug.lesions.shapes import ShapeKind
 from medaug.synthesis.balance import Balance, ClassCount, balanced_counts, parse_counts
 from medaug.synthesis.order import Finish
 from medaug.synthesis.plan_file import read_plan
@@ -64,6 +66,11 @@ class SynthesizeOptions(Frozen):
     sweep: str | None = Field(default=None, description="PROPERTY=VALUE,VALUE: each lesion with each value")
     blending: Blending = "feather"
     match_noise: bool = False
+    shapes: ShapeKind = Field(default="bank", description="where outlines come from")
+    tissue: str = Field(
+        default=AUTO,
+        description="auto, body, lung, brain, or a class that marks an organ: lesions keep to it",
+    )
     dry_run: bool = Field(
         default=False, description="write plan.jsonl and stop; the same call without it goes on"
     )
@@ -139,6 +146,8 @@ class _Settings(Frozen):
     sweep: str | None
     blending: Blending
     match_noise: bool
+    shapes: ShapeKind
+    tissue: str
 
 
 def synthesize(options: SynthesizeOptions, progress: Progress) -> SynthesizeSummary:
@@ -156,7 +165,7 @@ def synthesize(options: SynthesizeOptions, progress: Progress) -> SynthesizeSumm
     bank = Bank.open(options.bank)
     _check_bank(bank, manifest, fold)
     generator = load_generator(options.generator, fold)
-    finish = Finish(options.blending, options.match_noise)
+    finish = Finish(options.blending, options.match_noise, options.shapes, options.tissue)
     job = _Job(options, manifest, fold, Renderer(bank, generator, finish=finish))
     if finished(options.out, "synthesize", job.settings, job.inputs()):
         return _summary(job, read_lines(options.out / PLAN, PlannedLesion), _findings(options.out))
@@ -252,7 +261,8 @@ class _Job:
             planned = make_plan(self._counts(), self.ground().hosts, seed, wishes, limits)
         taken = {lesion.host_case_id for lesion in planned}
         odd = [f for f in self._suited()[1] if f.severity == "refused" or f.case_id in taken]
-        return planned, (*odd, *limits.findings, *_few_donors(self.renderer.bank, planned))
+        few = (*_few_donors(self.renderer.bank, planned), *_simpler_shapes(self.renderer, planned))
+        return planned, (*odd, *limits.findings, *few)
 
     def _wishes(self) -> Wishes:
         o = self.options
@@ -337,6 +347,12 @@ def _few_donors(bank: Bank, planned: Sequence[PlannedLesion]) -> tuple[Finding, 
         for name in names
         if len(bank.entries(name)) == 1
     )
+
+
+def _simpler_shapes(renderer: Renderer, planned: Sequence[PlannedLesion]) -> tuple[Finding, ...]:
+    names = sorted({lesion.class_name for lesion in planned})
+    notes = [renderer.shapes.choice(name).note for name in names]
+    return tuple(finding(Code.SHAPES_SIMPLER, "flagged", note) for note in notes if note)
 
 
 def _findings(out: Path) -> tuple[Finding, ...]:

@@ -20,12 +20,16 @@ VALUES = st.floats(-3000, 3000, width=32)
     mask=hnp.arrays(np.bool_, SHAPE),
     ramp=st.tuples(st.floats(-2, 1), st.floats(0.5, 4)),
     through_plane=st.floats(0.5, 6),
-    how=st.sampled_from(["feather", "poisson"]),
+    how=st.sampled_from(["feather", "poisson", "grain"]),
 )
 def test_outside_the_edit_mask_every_bit_is_the_hosts(host, lesion, mask, ramp, through_plane, how):
     full, width = ramp
     before = host.copy()
-    blended, edited = blend(host, lesion, mask, Feather(full, full + width, through_plane), how)
+    edge = Feather(full, full + width, through_plane)
+    if how == "poisson":
+        blended, edited = blend(host, lesion, mask, edge, "poisson")
+    else:
+        blended, edited = blend(host, lesion, mask, edge, keep_grain=how == "grain")
     assert blended[:, ~edited].tobytes() == before[:, ~edited].tobytes()
     assert host.tobytes() == before.tobytes()
     assert np.isfinite(blended).all()

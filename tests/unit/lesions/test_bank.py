@@ -148,6 +148,17 @@ def test_bank_of_another_fold_is_refused():
         bank.fold_check(fold_of(cases[:1], cases[1:]))
 
 
+@pytest.mark.parametrize("change", [{"fold": 2}, {"patient_id": "patient_077"}])
+def test_lesions_of_two_folds_make_no_bank(change):
+    cases = [chest(1), chest(2)]
+    index = bank_of_cases(cases, fold_of(cases)).index
+    entries = (index.entries[0], index.entries[1].model_copy(update=change))
+    with pytest.raises(
+        SplitLeakageError, match="mixes folds: 1 lesions are not of the training part of fold 0"
+    ):
+        Bank(index.model_copy(update={"entries": entries}), None)
+
+
 def test_named_cases_alone_are_used(tmp_path):
     cases = [chest(1), chest(2)]
     manifest = stored(tmp_path / "set", cases)

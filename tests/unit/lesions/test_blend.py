@@ -68,3 +68,38 @@ def test_poisson_takes_on_the_brightness_of_the_host():
     assert peak == pytest.approx(50, abs=15)
     assert abs(blended[0, 6, 6, 0]) < 20
     np.testing.assert_array_equal(blended[:, ~edited], host[:, ~edited])
+
+
+def rim_and_core():
+    i, j, _ = np.indices((64, 64, 1))
+    mask = np.hypot(i - 32, j - 32) < 20
+    alpha = feather(mask, Feather(-2.0, 4.0))
+    return mask, (alpha > 0.2) & (alpha < 0.8)
+
+
+def test_kept_grain_is_as_rough_on_the_rim_as_on_either_side():
+    mask, rim = rim_and_core()
+    rng = np.random.default_rng(0)
+    host, lesion = (rng.normal(0, 20, (1, 64, 64, 1)).astype(np.float32) for _ in range(2))
+    plain, _ = blend(host, lesion, mask, Feather(-2.0, 4.0))
+    kept, edited = blend(host, lesion, mask, Feather(-2.0, 4.0), keep_grain=True)
+    assert plain[0, rim].std() < 16.5
+    assert kept[0, rim].std() == pytest.approx(20, rel=0.07)
+    assert kept[:, ~edited].tobytes() == host[:, ~edited].tobytes()
+
+
+def test_one_grain_in_both_images_is_not_made_stronger():
+    mask, rim = rim_and_core()
+    host = np.random.default_rng(0).normal(0, 20, (1, 64, 64, 1)).astype(np.float32)
+    kept, _ = blend(host, host + 5, mask, Feather(-2.0, 4.0), keep_grain=True)
+    assert kept[0, rim].std() == pytest.approx(host[0, rim].std(), rel=0.03)
+
+
+def test_a_smooth_lesion_gets_no_grain_and_a_bright_edge_stays():
+    mask, _ = rim_and_core()
+    host = np.random.default_rng(0).normal(0, 20, (1, 64, 64, 1)).astype(np.float32)
+    flat = np.zeros_like(host)
+    np.testing.assert_array_equal(
+        blend(host, flat, mask, Feather(-2.0, 4.0), keep_grain=True)[0],
+        blend(host, flat, mask, Feather(-2.0, 4.0))[0],
+    )

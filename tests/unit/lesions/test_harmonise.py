@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medaug.lesions.harmonise import fine_part, match_noise, match_tissue, ring_around, robust_deviation
+from medaug.lesions.harmonise import (
+    fine_part,
+    match_level,
+    match_noise,
+    match_tissue,
+    ring_around,
+    robust_deviation,
+)
 from tests.made_lesions import ball
 
 SHAPE = (48, 48, 3)
@@ -63,3 +70,17 @@ def test_a_patch_that_is_all_lesion_stays(fit):
     fitted = fit(patch(5, 1.0), donor, everything)
     np.testing.assert_array_equal(fitted, donor)
     assert fitted is not donor
+
+
+def test_level_is_that_of_the_host_along_the_outline():
+    rng = np.random.default_rng(0)
+    host, patch = (rng.normal(level, 5, (2, 32, 32, 3)).astype(np.float32) for level in (-800, -850))
+    i, j, _ = np.indices((32, 32, 3))
+    mask = np.hypot(i - 16, j - 16) < 7
+    patch[:, mask] += 300
+    matched = match_level(host, patch, mask)
+    rim = (np.hypot(i - 16, j - 16) < 10) & ~mask
+    assert np.median(matched[:, rim]) == pytest.approx(-800, abs=2)
+    np.testing.assert_allclose(np.diff(matched[0, :, 16, 1]), np.diff(patch[0, :, 16, 1]), atol=1e-3)
+    whole = np.ones_like(mask)
+    np.testing.assert_array_equal(match_level(host, patch, whole), patch)

@@ -94,9 +94,9 @@ def test_a_vae_learns_maps_and_comes_back_from_the_banks_folder(tmp_path, monkey
     (stored,) = tmp_path.glob("shapes_*.npz")
     monkeypatch.setattr(VaeShapes, "fit", staticmethod(lambda maps: pytest.fail("was stored")))
     again = learnt_or_stored(bank, None, dims)
-    drawn = [model.sample(np.random.default_rng(0)) for model in (first, again)]
-    assert drawn[0].shape == (SIDES[dims],) * dims
-    np.testing.assert_array_equal(*drawn)
+    one, two = (model.sample(np.random.default_rng(0)) for model in (first, again))
+    assert one.shape == (SIDES[dims],) * dims
+    np.testing.assert_array_equal(one, two)
     stored.write_bytes(b"damaged")
     assert VaeShapes.read(stored) is None
 

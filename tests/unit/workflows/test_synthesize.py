@@ -374,6 +374,14 @@ def test_one_donor_works_and_is_flagged(options, tmp_path):
     assert [f.code for f in summary.findings if f.severity == "flagged"] == ["one-donor"]
 
 
+def test_shapes_that_few_lesions_cannot_teach_give_way_and_say_so(options):
+    summary = synthesize(changed(options, shapes="pca", per_class=("ground_glass=1",)), NoProgress())
+    (said,) = [f for f in summary.findings if f.code == "shapes-simpler"]
+    assert "bank masks" in said.message
+    (recipe,) = read_lines(options.out / "recipes.jsonl", Recipe)
+    assert recipe.shapes == "bank"
+
+
 def test_bad_calls_are_refused(options, tmp_path):
     with pytest.raises(ConfigError, match="did you mean ground_glass"):
         synthesize(changed(options, per_class=("ground_glas=1",)), NoProgress())
