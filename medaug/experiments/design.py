@@ -15,6 +15,7 @@ from medaug.core.lesion import Blending
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
 from medaug.core.storage import sha256_text
+from medaug.lesions.shapes import ShapeKind
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_]{0,39}$"
 Settings = dict[str, JsonValue]
@@ -51,15 +52,19 @@ class Arm(Frozen):
         default="feather", description="feather leaves it to the generator, poisson blends all so"
     )
     match_noise: bool = Field(default=False, description="add the noise that a host has and its lesion lacks")
+    shapes: ShapeKind = Field(
+        default="bank", description="outlines: bank masks, bent, or learnt from them: pca, vae or auto"
+    )
 
     @model_validator(mode="after")
     def _share_needs_generator(self) -> Arm:
         if (self.generator is None) != (self.synthetic_share == 0):
             raise ValueError("generator and synthetic_share are set together or not at all")
         shares = self.real_only_tail or self.swap_share or self.null_share
-        if self.generator is None and (shares or self.match_noise or self.blending != "feather"):
+        finish = (self.blending, self.match_noise, self.shapes) != ("feather", False, "bank")
+        if self.generator is None and (shares or finish):
             raise ValueError(
-                "real_only_tail, swap_share, null_share, blending and match_noise need a generator"
+                "real_only_tail, swap_share, null_share, blending, match_noise and shapes need a generator"
             )
         return self
 

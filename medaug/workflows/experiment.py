@@ -301,7 +301,7 @@ class _Bench:
         bank = self._bank_of(subset, cases, progress)
         config = _generator_of(arm)
         name = f"generator_{config.kind}_{sha256_text(config.model_dump_json())[:8]}"
-        finish = Finish(arm.blending, arm.match_noise)
+        finish = Finish(arm.blending, arm.match_noise, arm.shapes)
         if name not in self._generators:
             self._generators[name] = self._generator(config, bank, subset, folder / name, progress)
         if (name, finish) not in self._prepared:
