@@ -22,8 +22,8 @@ from medaug.lesions.distance_maps import FARTHEST, SIDES, Map, maps_of
 
 _CODES: Final = 8
 _WIDTHS = (8, 16, 32)
-_STEPS: Final = 500
-_BATCH = 32
+_STEPS: Final = 400
+_BATCH = 16
 _RATE = 2e-3
 _KL = 5e-4  # a cell of the map; more of it would make all shapes alike
 _VERSION = 1
@@ -73,7 +73,7 @@ class VaeShapes:
 
         Args:
             maps: As of :func:`medaug.lesions.distance_maps.maps_of`.
-            steps: Of the optimiser, 32 maps each, at random flipped and turned.
+            steps: Of the optimiser, 16 maps each, at random flipped and turned.
         """
         source = torch.Generator().manual_seed(_SEED)
         net = _Net(maps.ndim - 1)

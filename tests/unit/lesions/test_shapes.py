@@ -103,7 +103,7 @@ def test_a_vae_learns_maps_and_comes_back_from_the_banks_folder(tmp_path, monkey
 
 def test_a_trained_vae_draws_round_lesions_and_not_all_alike():
     maps = maps_of(CROPS, 2)
-    model = VaeShapes.fit(maps, 60)
+    model = VaeShapes.fit(maps, 120)
     drawn = np.stack([model.sample(np.random.default_rng(seed)) for seed in range(8)])
     inside = drawn <= 0
     shares = (inside & (maps.mean(axis=0) <= 0)).sum(axis=(1, 2)) / inside.sum(axis=(1, 2))
