@@ -12,7 +12,7 @@ from torch import Tensor
 
 from medaug.core.seeding import SeedTree
 from medaug.engine.checkpoint import State
-from medaug.engine.launch import memory_format, mixed_precision, pick_device
+from medaug.engine.launch import average_gradients, memory_format, mixed_precision, pick_device, team
 from medaug.generators._diffusion.networks import Denoiser, Place, initialise
 from medaug.generators._diffusion.process import denoised, draw_moments, noised
 from medaug.generators._diffusion.settings import Config
@@ -54,9 +54,10 @@ class DiffusionLearner:
     def train_step(self, step: int) -> dict[str, float]:
         """Noise real lesions, and learn which way leads back."""
         rng = self._seed.child("step", step).rng()
-        batch = self._training.draw(self._config.batch_size, rng).to(self._device, self._layout)
-        noise = normal(tuple(batch.image.shape), rng).to(self._device)
-        moment = draw_moments(len(noise), rng).to(self._device)
+        whole, rows = self._training.draw(self._config.batch_size, rng), team().rows(self._config.batch_size)
+        noise = normal(tuple(whole.image.shape), rng)[rows].to(self._device)
+        moment = draw_moments(len(whole.image), rng)[rows].to(self._device)
+        batch = whole.at(rows).to(self._device, self._layout)
         place = _place(batch)
         zone = place.zone
         clean = zone * (batch.image - batch.filled) / self._net.scale
@@ -66,6 +67,7 @@ class DiffusionLearner:
         loss = zone_mean((found - wanted).square(), zone).mean()
         self._adam.zero_grad(set_to_none=True)
         loss.backward()
+        average_gradients(self._net.parameters())
         self._adam.step()
         follow(self.averaged, self._net, self._config.ema, step)
         return {"velocity": float(loss.detach())}
