@@ -128,7 +128,7 @@ class CGAN:
         image = window.frames(request.scale.normalise(request.host))
         distance = window.distances(request.mask)
         count = len(image)
-        noise = Noise.draw_slices(self._net, count, rng)
+        noise = Noise.draw_slices(self._net, count, rng, self._table.factors)
         voxels = int((distance > 0).flatten(1).sum(1).max())
         figures = self._table.draw(number, voxels, float(noise.z[0, 0])).expand(count, -1, -1)
         texture = torch.empty(count, 0)
@@ -213,6 +213,7 @@ def _leave(config: Config, bank: LesionLibrary, run: RunDir, net: Net, table: Fi
         "class_index": table.class_index,
         "shares": table.shares,
         "voxels": table.voxels,
+        "factors": table.factors,
     }
     save_checkpoint(run.path / WEIGHTS, state)
     GeneratorCard(
@@ -244,7 +245,7 @@ def load(run_path: Path) -> CGAN:
     state = load_checkpoint(run_path / WEIGHTS)
     net = build_net(config, len(card.scheme.channels), len(card.classes))
     weights = state.get("net")
-    table = [state.get(name) for name in ("figures", "class_index", "shares", "voxels")]
+    table = [state.get(name) for name in ("figures", "class_index", "shares", "voxels", "factors")]
     if not isinstance(weights, dict) or not all(isinstance(column, Tensor) for column in table):
         raise CheckpointError(f"{WEIGHTS} holds no cgan", hint=_HINT)
     try:
@@ -254,8 +255,9 @@ def load(run_path: Path) -> CGAN:
         raise CheckpointError(message, hint=_HINT) from error
     if state_sha256(weights) != card.weights_sha256:
         raise CheckpointError(f"{WEIGHTS} is not the one that {CARD} names", hint=_HINT)
-    figures, class_index, shares, voxels = (cast(Tensor, column) for column in table)
-    return CGAN(config, card, net, FigureTable(figures, class_index, shares, voxels, _anchor(card.scheme)))
+    figures, class_index, shares, voxels, factors = (cast(Tensor, column) for column in table)
+    anchor = _anchor(card.scheme)
+    return CGAN(config, card, net, FigureTable(figures, class_index, shares, voxels, anchor, factors))
 
 
 def _anchor(scheme: IntensityScheme) -> Anchor:

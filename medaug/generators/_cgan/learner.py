@@ -107,7 +107,8 @@ class CganLearner:
         partner = partners(batch.class_index.numpy(), self._config.swap_share, rng)
         donor = donors(batch.class_index.numpy(), partner, rng)
         fresh = torch.as_tensor(rng.random(count) < self._config.fresh_share)
-        noise, other_z = Noise.draw(self._net, count, rng), normal((count, self._config.z_size), rng)
+        noise = Noise.draw(self._net, count, rng, self._table.factors)
+        other_z = normal((count, self._config.z_size), rng)
         noise.z[:, 0] = self._table.first_of(batch.figures[partner], batch.class_index[partner])
         other_z[:, 0] = noise.z[:, 0]  # it chose the coarse lesion
         noise, other_z = noise.to(self._device), other_z.to(self._device)
@@ -182,7 +183,7 @@ class CganLearner:
             picked.cumulative[index],
         )
         scene = Scene(batch, torch.arange(count, device=self._device), self._told)
-        noise = Noise.draw(self.averaged, count, rng).to(self._device)
+        noise = Noise.draw(self.averaged, count, rng, self._table.factors).to(self._device)
         with torch.no_grad():
             coarse = coarse_of(scene, noise, self._anchor, textured=self._config.coarse == "texture")
             made = self._refine(scene, coarse, noise, self.averaged)
@@ -205,7 +206,7 @@ class CganLearner:
         scene = Scene(
             replace(place, figures=at_noise(donors, place.figures[..., NOISE])), own(place), self._told
         )
-        noise = Noise.draw(self.averaged, _COMPARED, rng).to(self._device)
+        noise = Noise.draw(self.averaged, _COMPARED, rng, self._table.factors).to(self._device)
         with torch.no_grad():
             coarse = coarse_of(scene, noise, self._anchor, textured=self._config.coarse == "texture")
             made = self._refine(scene, coarse, noise, self.averaged)
@@ -219,7 +220,7 @@ class CganLearner:
         unseen = self._training.unseen.at(torch.as_tensor(numbers))
         trained = self._training.alike(unseen, rng).to(self._device, self._layout)
         scene = Scene(trained, own(trained), self.class_weight(step))
-        noise = Noise.draw(self._net, _JUDGED, rng).to(self._device)
+        noise = Noise.draw(self._net, _JUDGED, rng, self._table.factors).to(self._device)
         self._critic.eval()  # else every look would move its spectral norms
         with torch.no_grad():
             coarse = coarse_of(scene, noise, self._anchor, textured=self._config.coarse == "texture")

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from medaug.generators._cgan.channels import correlated
 from medaug.generators._cgan.networks import NetSpec
 from medaug.generators._patches.layers import normal
 
@@ -38,8 +39,8 @@ class Noise:
     Attributes:
         z: (B, z_size).
         fields: One (B, 1, *S) map for each of the decoder's noise inputs.
-        fine: (B, C, *S) white, for the coarse lesion.
-        broad: (B, C, *T) for the coarse lesion, on a quarter of the size.
+        fine: (B, C, *S) white, for the coarse lesion; its channels go together as those of real lesions do.
+        broad: (B, C, *T) the same, on a quarter of the size.
     """
 
     z: Float[Tensor, "B Z"]
@@ -48,20 +49,25 @@ class Noise:
     broad: Float[Tensor, "B C *T"]
 
     @staticmethod
-    def draw(net: NoisyNet, count: int, rng: np.random.Generator) -> Noise:
-        """Independent noise for so many frames."""
+    def draw(
+        net: NoisyNet, count: int, rng: np.random.Generator, factors: Float[Tensor, "2 C C"] | None = None
+    ) -> Noise:
+        """Independent noise for so many frames; ``factors`` of :func:`channel_factors` tie its channels."""
         spec = net.spec
+        ties = (None, None) if factors is None else factors.unbind()
         return Noise(
             normal((count, spec.z_size), rng),
             tuple(normal((count, 1, *shape), rng) for shape in net.noise_shapes),
-            normal((count, spec.channels, *spec.size), rng),
-            normal((count, spec.channels, *_broad_size(spec.size)), rng),
+            correlated(normal((count, spec.channels, *spec.size), rng), ties[1]),
+            correlated(normal((count, spec.channels, *_broad_size(spec.size)), rng), ties[0]),
         )
 
     @staticmethod
-    def draw_slices(net: NoisyNet, count: int, rng: np.random.Generator) -> Noise:
+    def draw_slices(
+        net: NoisyNet, count: int, rng: np.random.Generator, factors: Float[Tensor, "2 C C"] | None = None
+    ) -> Noise:
         """Noise for so many neighbouring slices of one lesion: one z, broad fields that change slowly."""
-        drawn = Noise.draw(net, count, rng)
+        drawn = Noise.draw(net, count, rng, factors)
         fields = (*(_chained(field) for field in drawn.fields[:-1]), drawn.fields[-1])
         return Noise(drawn.z[:1].expand(count, -1), fields, drawn.fine, _chained(drawn.broad))
 

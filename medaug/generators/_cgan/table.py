@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from medaug.generators._cgan.channels import channel_factors
 from medaug.generators._patches.batches import TrainingSet
 from medaug.generators._patches.coarse import CONTRAST, LEVEL, Anchor
 from medaug.generators._patches.pooling import pooled
@@ -28,6 +29,7 @@ class FigureTable:
         shares: (N,) weight within the class; each patient weighs the same, faint end slices nothing.
         voxels: (N,) size of the lesion in its frame.
         anchor: Whether lesions are ordered by level or by contrast to their surroundings.
+        factors: (2, C, C) of :func:`~medaug.generators._cgan.channels.channel_factors`.
     """
 
     figures: Float[Tensor, "N C 7"]
@@ -35,12 +37,14 @@ class FigureTable:
     shares: Tensor
     voxels: Tensor
     anchor: Anchor
+    factors: Float[Tensor, "2 C C"]
 
     @staticmethod
     def of(training: TrainingSet, anchor: Anchor) -> FigureTable:
         """The figures of all training patches, and those that scarce classes borrow."""
         rows = pooled(training)
-        return FigureTable(rows.figures, rows.class_index, rows.shares, rows.voxels, anchor)
+        factors = channel_factors(training)
+        return FigureTable(rows.figures, rows.class_index, rows.shares, rows.voxels, anchor, factors)
 
     def draw(self, class_index: int, voxels: int, first: float) -> Float[Tensor, "C 7"]:
         """The figures of a lesion of a class, rather one of about the same size.

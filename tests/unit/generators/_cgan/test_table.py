@@ -13,7 +13,9 @@ def table(anchor: Anchor = "level", voxels: int = 100) -> FigureTable:
     figures[:, 0, LEVEL] = torch.arange(20.0)
     figures[:, 0, CONTRAST] = -torch.arange(20.0)
     index = torch.arange(20) // 10
-    return FigureTable(figures, index, torch.full((20,), 0.1), torch.full((20,), voxels), anchor)
+    return FigureTable(
+        figures, index, torch.full((20,), 0.1), torch.full((20,), voxels), anchor, torch.ones(2, 1, 1)
+    )
 
 
 def test_low_z_chooses_faint_lesions_of_the_class_and_high_z_bright_ones() -> None:
