@@ -45,4 +45,5 @@ def _factor(part: Tensor, mask: Tensor, shares: Tensor) -> Float[Tensor, "C C"]:
     own = torch.eye(each.shape[1], dtype=each.dtype)
     mean = (1 - _SHRUNK) * (weight[:, None, None] * each).sum(dim=0)
     mean = mean - torch.diag(mean.diagonal()) + own
-    return torch.linalg.cholesky(mean).float()
+    factor: Tensor = torch.linalg.cholesky(mean)
+    return factor.float()

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
+from monai.networks.schedulers.ddim import DDIMScheduler
+from monai.networks.schedulers.ddpm import DDPMScheduler
 from torch import Tensor
 
 from medaug.generators._diffusion.networks import Denoiser, Place
