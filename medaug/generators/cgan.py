@@ -27,6 +27,7 @@ from medaug.core.volume import Unit
 from medaug.engine.checkpoint import State, load_checkpoint, save_checkpoint
 from medaug.engine.launch import memory_format, pick_device
 from medaug.engine.loop import fit_loop
+from medaug.engine.weights import state_sha256
 from medaug.generators._cgan.build import Net, build_net
 from medaug.generators._cgan.draft import Draft
 from medaug.generators._cgan.learner import CganLearner
@@ -46,7 +47,6 @@ from medaug.generators._patches.coarse import (
 )
 from medaug.generators._patches.layers import Conditions
 from medaug.generators._patches.pictures import Watched
-from medaug.generators._patches.weights import state_sha256
 from medaug.generators._patches.window import Window
 from medaug.generators.base import (
     CARD,

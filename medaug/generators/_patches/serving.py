@@ -15,7 +15,7 @@ from medaug.core.errors import CheckpointError, ConfigError
 from medaug.core.intensity import CaseScale
 from medaug.core.volume import Image
 from medaug.engine.checkpoint import State, load_checkpoint
-from medaug.generators._patches.weights import state_sha256
+from medaug.engine.weights import state_sha256
 from medaug.generators._patches.window import Window
 from medaug.generators.base import (
     CARD,
