@@ -69,7 +69,7 @@ def main() -> int:
         "recovery": lambda: parts.recovery(material, made()),
         "density": lambda: parts.density(material, made()),
         "distance": lambda: parts.distances(material, made()),
-        "diversity": lambda: parts.diversity(material, drawing),
+        "diversity": lambda: parts.diversity(material, trained, made()),
         "seams": lambda: parts.seams(material),
         "controls": lambda: parts.controls(material, trained, asked.out),
     }

@@ -12,16 +12,17 @@ from typing import final
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
 from medaug.core.seeding import SeedTree
 from medaug.quality.looks import Looks
 from medaug.quality.networks import Dims, SmallNet, initialise, turned
-from medaug.quality.recovery import lesion_inputs
 
 _WIDTH = 32
 _ALIKE, _SPREAD, _REDUNDANT = 25.0, 25.0, 1.0  # the paper's weights
+_NEAR = 3  # in-plane voxels
 _CONTRAST, _LEVEL = 0.1, 0.1  # of a view, normalised units: small, since density tells lesions apart
 
 
@@ -47,7 +48,7 @@ class Encoder:
     def features(self, looks: Looks) -> Float[np.ndarray, "N 32"]:
         """Features of lesions, float64, not standardised."""
         with torch.inference_mode():
-            rows = [self._net(some) for some in lesion_inputs(looks).split(64)]
+            rows = [self._net(some) for some in near_inputs(looks).split(64)]
         return torch.cat(rows).double().numpy()
 
 
@@ -60,7 +61,7 @@ def train_encoder(looks: Looks, seed: SeedTree, training: SelfTraining | None = 
         training: How.
     """
     how = training or SelfTraining()
-    inputs = lesion_inputs(looks)
+    inputs = near_inputs(looks)
     dims: Dims = 2 if inputs.ndim == 4 else 3
     net = initialise(SmallNet(dims, inputs.shape[1], _WIDTH), seed).train()
     optimiser = torch.optim.AdamW(net.parameters(), lr=how.learning_rate, weight_decay=1e-4)
@@ -78,6 +79,17 @@ def train_encoder(looks: Looks, seed: SeedTree, training: SelfTraining | None = 
     return Encoder(net)
 
 
+def near_inputs(looks: Looks) -> Float[Tensor, "N C *S"]:
+    """What the encoder sees: image and mask, the image no further than 3 voxels off the lesion.
+
+    What lies beyond is the host's; it would tell where lesions were put, not what they look like.
+    """
+    flat = np.ones((1, 3, 3, *(1,) * (looks.masks.ndim - 3)), dtype=bool)
+    near = torch.from_numpy(ndimage.binary_dilation(looks.masks, flat, _NEAR).astype(np.float32))[:, None]
+    masks = torch.from_numpy(looks.masks.astype(np.float32))[:, None]
+    return torch.cat([torch.from_numpy(looks.images) * near, masks, near], dim=1)
+
+
 def vicreg(first: Float[Tensor, "N F"], second: Float[Tensor, "N F"]) -> Float[Tensor, ""]:
     """The loss: distance of views, features that vary by less than 1, covariance of different features."""
     loss = _ALIKE * functional.mse_loss(first, second)
@@ -91,13 +103,13 @@ def vicreg(first: Float[Tensor, "N F"], second: Float[Tensor, "N F"]) -> Float[T
 
 
 def _view(batch: Tensor, channels: int, how: SelfTraining, rng: np.random.Generator) -> Tensor:
-    """Turned, moved, a little brighter and more contrasted; the inner image is cut anew, so that both agree."""
+    """Turned, moved, a little brighter and more contrasted, with noise; all inside what the encoder may see."""
     shape = (len(batch), *(1,) * (batch.ndim - 1))
     gain, level = (
         torch.from_numpy(rng.normal(0.0, spread, shape).astype(np.float32)) for spread in (_CONTRAST, _LEVEL)
     )
-    views = turned(batch[:, : channels + 1], rng, shift=how.shift, noise=0.0)
-    image, mask = views[:, :channels], views[:, channels:]
+    views = turned(batch, rng, shift=how.shift, noise=0.0)
+    image, rest = views[:, :channels], views[:, channels:]
     grain = torch.from_numpy(rng.standard_normal(tuple(image.shape), dtype=np.float32))
-    image = image * (1 + gain) + level + how.noise * grain * float(rng.random())
-    return torch.cat([image, mask, image * mask], dim=1)
+    changed = image * (1 + gain) + level + how.noise * float(rng.random()) * grain
+    return torch.cat([changed * rest[:, -1:], rest], dim=1)

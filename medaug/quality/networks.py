@@ -18,7 +18,9 @@ Dims = Literal[2, 3]
 
 @final
 class SmallNet(nn.Module):
-    """Three levels of two convolutions with batch norm, then mean and maximum over space, then a linear map.
+    """Three levels of convolutions with batch norm, then mean and maximum over space, then a linear map.
+
+    A level has two convolutions in 2D and one in 3D, which costs more.
 
     Args:
         dims: Spatial axes; in 3D the first pooling leaves K alone, since slices lie further apart.
@@ -37,7 +39,7 @@ class SmallNet(nn.Module):
         layers: list[nn.Module] = []
         width = channels
         for level in range(3):
-            for _ in range(2 if dims == 2 or level else 1):
+            for _ in range(2 if dims == 2 else 1):
                 layers += [
                     conv(width, base << level, 3, padding=1, bias=False),
                     norm(base << level),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -163,16 +164,14 @@ def _differences(found: Mapping[str, DistanceDraws]) -> Json:
     }
 
 
-def diversity(material: Material, generators: Generators) -> Json:
+def diversity(material: Material, generators: Generators, made: Mapping[str, Looks]) -> Json:
     """Do draws differ where host and mask are the same, and lesions of a class as much as real ones?"""
     data_range = _spread(material)
-    real = _class_similarity(material, material.real(material.training), data_range)
-    answer: Json = {"data_range": data_range, "real": {"ms_ssim": real}}
-    for name, generator in generators.items():
-        rendered = material.draw(generator, material.places, material.seed.child("made"))
-        made = [material.seen(r) for r in rendered]
-        drawn = {"ms_ssim": _class_similarity(material, made, data_range)}
-        if isinstance(generator, CGAN) or name == "procedural":
+    answer: Json = {"data_range": data_range}
+    for name, looks in {"real": material.real_training, **made}.items():
+        drawn = {"ms_ssim": _class_similarity(material, looks, data_range)}
+        generator = generators.get(name)
+        if isinstance(generator, CGAN):
             drawn["z_ssim"] = _same_place(material, generator, data_range)
         answer[name] = drawn
     return answer
@@ -202,23 +201,30 @@ def _same_place(material: Material, generator: Generator, data_range: float) -> 
     return {**shown(estimate(float(found.mean()), draws)), "n": len(found)}
 
 
-def _class_similarity(material: Material, sightings: list[Sighting], data_range: float) -> Json:
+def _class_similarity(material: Material, looks: Looks, data_range: float) -> Json:
     """Mean MS-SSIM of pairs of lesions of one class and different patients, and its mean over classes."""
     rows: Json = {}
     means, draws = [], []
     for number, class_name in enumerate(material.classes):
-        some = [s for s in sightings if s.class_index == number][:PAIRED_A_CLASS]
-        if len(some) < 2:
+        chosen = np.flatnonzero(looks.class_index == number)[:PAIRED_A_CLASS]
+        if len(chosen) < 2:
             continue
-        boxes = torch.stack([lesion_box(s.image, s.mask, SIZES[material.dims]) for s in some])
-        owners = [s.patient_id for s in some]
-        values, pairs = pairwise_ms_ssim(boxes, owners, data_range)
-        weights = patient_weights(owners, material.seed.child("pairs", class_name).rng())
+        some = looks.at(chosen)
+        boxes = torch.stack([_boxed(material, *pair) for pair in zip(some.images, some.masks, strict=True)])
+        values, pairs = pairwise_ms_ssim(boxes, some.patients, data_range)
+        weights = patient_weights(some.patients, material.seed.child("pairs", class_name).rng())
         both = weights[:, pairs[:, 0]] * weights[:, pairs[:, 1]]
         means.append(float(values.mean()))
         draws.append(weighted_mean(values, both))
         rows[class_name] = means[-1]
     return {**shown(estimate(float(np.mean(means)), np.mean(draws, axis=0))), "by_class": rows}
+
+
+def _boxed(material: Material, image: np.ndarray, mask: np.ndarray) -> torch.Tensor:
+    """The lesion's box of a look, which has no third axis where it shows a slice."""
+    if mask.ndim == 2:
+        image, mask = image[..., None], mask[..., None]
+    return lesion_box(image, mask, SIZES[material.dims])
 
 
 def seams(material: Material) -> Json:
@@ -232,15 +238,14 @@ def seams(material: Material) -> Json:
     finishes: dict[str, Finish | None] = {
         "hard": None,
         "feather": Finish(),
-        "feather, noise": Finish(match_noise=True),
         "poisson": Finish(blending="poisson"),
-        "poisson, noise": Finish(blending="poisson", match_noise=True),
     }
     answer: Json = {}
     for name, finish in finishes.items():
         pastes = [
             _pastes(material, half, some, finish) for (half, _), some in zip(sides, places, strict=True)
         ]
+        print(f"seams: {name}", file=sys.stderr, flush=True)
         answer[name] = _seam(detect(pastes[0], pastes[1], material.seed.child("detector")))
     return answer
 
@@ -253,17 +258,22 @@ def _pastes(material: Material, half: Half, places: list[Prepared], finish: Fini
     """Every place twice: pasted (class 1) and untouched (class 0)."""
     renderer = Renderer(half.bank, plain(), finish=finish)
     sightings = []
-    for place in places:
+    for number, place in enumerate(places):
         mask = outline_in_host(place)
-        scale, image = place.request.scale, place.host.volume.image
-        pasted = (
-            _hard(place)
-            if finish is None
-            else renderer.complete([place], [material.seed.rng()])[0].case.volume.image
-        )
-        for number, shown_image in enumerate((image, pasted)):
-            sightings.append(_sighting(scale, shown_image, mask, number, place))
+        if finish is None:
+            pasted = _hard(place, _of_another(places, number))
+        else:
+            pasted = renderer.complete([place], [material.seed.rng()])[0].case.volume.image
+        for kind, image in enumerate((place.host.volume.image, pasted)):
+            sightings.append(_sighting(place.request.scale, image, mask, kind, place))
     return Pastes(look_at(sightings, SEAM_SIZE[material.dims]))
+
+
+def _of_another(places: list[Prepared], number: int) -> Prepared:
+    """The next place in a host of another patient."""
+    owner = places[number].host.patient_id
+    later = [*places[number + 1 :], *places[:number]]
+    return next(p for p in later if p.host.patient_id != owner)
 
 
 def _sighting(scale: CaseScale, image: Image, mask: Mask, number: int, place: Prepared) -> Sighting:
@@ -271,15 +281,27 @@ def _sighting(scale: CaseScale, image: Image, mask: Mask, number: int, place: Pr
     return Sighting(scale.normalise(image), mask, number, place.host.patient_id, spacing)
 
 
-def _hard(place: Prepared) -> Image:
-    """The host with the tissue copied inside the outline, without any blending."""
+def _hard(place: Prepared, donor: Prepared) -> Image:
+    """The host with healthy tissue of another patient copied inside the outline: no blending, no level brought in line."""
     image = place.host.volume.image.copy()
-    box = place.request.box
+    outline = place.request.mask
+    middle = _middle(donor.request.box)
+    shape = (outline.shape[0], outline.shape[1], outline.shape[2])
+    tissue = Box.centred(middle, shape).cut(donor.host.volume.image)
+    box = Box.centred(_middle(place.request.box), shape)
     part = box.clipped(place.host.volume.grid.shape)
     inner = tuple(slice(p - s, q - s) for s, p, q in zip(box.start, part.start, part.stop, strict=True))
-    mask = place.request.mask[inner]
-    image[(slice(None), *part.slices)][:, mask] = place.request.texture[(slice(None), *inner)][:, mask]
+    mask = outline[inner]
+    image[(slice(None), *part.slices)][:, mask] = tissue[(slice(None), *inner)][:, mask]
     return image
+
+
+def _middle(box: Box) -> tuple[int, int, int]:
+    return (
+        box.start[0] + box.shape[0] // 2,
+        box.start[1] + box.shape[1] // 2,
+        box.start[2] + box.shape[2] // 2,
+    )
 
 
 class SegmenterSettings(Frozen):
