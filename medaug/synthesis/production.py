@@ -97,18 +97,14 @@ def produce(
         draw = _Placing(ground, renderer, reader, records)
         for batch, missing in batches:
             wanted = {lesion.case_id for lesion in missing}
-            ready: list[_Ready] = []
-            for lesion in batch:
-                found = draw.prepare(lesion)
-                if isinstance(found, _Ready):
-                    ready.append(found)
-                elif lesion.case_id in wanted:
-                    yield writer.refuse(found)
+            found = [draw.prepare(lesion) for lesion in batch]
+            ready = [one for one in found if isinstance(one, _Ready)]
+            for lost in (one for one in found if isinstance(one, Written) and one.planned.case_id in wanted):
+                yield writer.refuse(lost)
             rngs = [SeedTree(one.planned.seed).child("draw").rng() for one in ready]
-            drawn = renderer.draw([one.prepared for one in ready], rngs)
-            for one, answer in zip(ready, drawn, strict=True):
-                if one.planned.case_id in wanted:
-                    yield from writer.add(one, renderer.insert(one.prepared, answer))
+            drawn = zip(ready, renderer.draw([one.prepared for one in ready], rngs), strict=True)
+            for one, answer in (pair for pair in drawn if pair[0].planned.case_id in wanted):
+                yield from writer.add(one, renderer.insert(one.prepared, answer))
         yield from writer.finish()
 
 

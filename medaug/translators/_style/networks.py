@@ -118,5 +118,4 @@ def initialise(net: StyleNet | Critic, seed: SeedTree) -> None:
                 weight.normal_(0.0, 0.05, generator=generator)
             else:
                 nn.init.kaiming_normal_(weight, a=0.2, generator=generator)
-                if ".outer." in name:
-                    weight.mul_(0.1)
+                weight.mul_(0.1 if ".outer." in name else 1.0)

@@ -128,8 +128,8 @@ def test_a_synthetic_set_takes_its_share(tmp_path):
 
 def write_translated(folder, donor, scope):
     """A case that is nobody's, of a label map that a patient lent."""
-    nobody = {"case_id": "made_000", "patient_id": "made_000", "origin": Origin.SYNTHETIC}
-    write_dataset(folder, [replace(make_case(3, shape=(16, 18, 3)), **nobody)])
+    case = make_case(3, shape=(16, 18, 3))
+    write_dataset(folder, [replace(case, case_id="made_000", patient_id="made_000", origin=Origin.SYNTHETIC)])
     row = Translation(
         case_id="made_000", source_case_id=None, source_sha256=(), donor_patient_ids=(donor,), fold=0, seed=0,
         translator="whole_image", translator_sha256="0" * 64, training_scope_sha256=scope, class_name="dim",

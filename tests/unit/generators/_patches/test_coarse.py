@@ -133,8 +133,8 @@ def test_one_texture_gives_many_lesions_and_noise_stands_where_it_does_not_cover
         for n in (0, 1)
     ]
     for place, least, most in ((covered > 0, 0.4, 0.95), (covered == 0, -0.5, 0.5)):
-        both = [image[(distance > 1) & place].numpy() for image in drawn]
-        assert least < np.corrcoef(*both)[0, 1] < most
+        both = np.stack([image[(distance > 1) & place].numpy() for image in drawn])
+        assert least < np.corrcoef(both)[0, 1] < most
 
 
 def test_noise_of_the_scan_is_told_apart_from_what_is_in_it() -> None:
