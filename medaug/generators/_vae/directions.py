@@ -17,6 +17,7 @@ Attribute = Literal["size", "contrast", "sharpness"]
 ATTRIBUTES: tuple[Attribute, ...] = ("size", "contrast", "sharpness")
 _EDGE = 1.5  # voxels on either side of the outline
 _RIDGE = 0.02  # of the variance of the codes
+_ONE = 0.05  # two attributes that share more than all but this are not told apart
 _LONGEST = 3.0  # deviations of the codes: beyond, no training lesion lies
 
 
@@ -92,7 +93,13 @@ def regress(
     explained = 1 - (y - x @ slopes).square().mean(dim=0) / y.square().mean(dim=0).clamp(min=1e-6)
     carried = spread @ slopes
     changes = carried / (slopes * carried).sum(dim=0).clamp(min=1e-6)
+    changes[:, 1:] = _apart(carried[:, 1:], slopes[:, 1:])
     return Directions(changes.T.float(), explained.clamp(0, 1).float(), deviations.float())
+
+
+def _apart(carried: Tensor, slopes: Tensor) -> Tensor:
+    """Changes of contrast at one sharpness, and of sharpness at one contrast; where both are one, both move."""
+    return carried @ torch.linalg.pinv(slopes.T @ carried, rtol=_ONE)
 
 
 def _centred(rows: Tensor, group: Tensor) -> Tensor:

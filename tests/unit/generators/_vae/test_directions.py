@@ -64,3 +64,14 @@ def test_shift_moves_an_attribute_by_so_many_deviations_and_not_beyond_the_lesio
     assert abs(float(found.shift("size", 2.0)[0]) - 2) < 0.3
     torch.testing.assert_close(found.shift("size", -2.0), -found.shift("size", 2.0))
     assert float(found.shift("sharpness", 2.0).norm()) < 3.3
+
+
+def test_sharpness_moves_at_one_contrast_where_they_go_together() -> None:
+    generator = torch.Generator().manual_seed(3)
+    codes = torch.randn(800, 3, generator=generator)
+    contrast, sharpness = codes[:, 0], 0.7 * codes[:, 0] + 0.7 * codes[:, 1]
+    measured = torch.stack([codes[:, 2], contrast, sharpness], dim=1)
+    found = regress(codes, measured, torch.zeros(800, dtype=torch.long))
+    along = found.changes[2]
+    assert abs(float(along[0])) < 0.05
+    assert abs(float(0.7 * along[0] + 0.7 * along[1]) / float(found.deviations[2]) - 1) < 0.1
