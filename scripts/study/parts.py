@@ -376,7 +376,7 @@ def _diameter(mask: Mask, spacing_mm: tuple[float, float, float]) -> float:
 def _segmenter(material: Material, folder: Path) -> Model:
     """A small segmenter of slices, trained on real lesions of the held-out half."""
     task = parse_task(
-        {"kind": "segmentation", "dims": 2, "patch_size": [64, 64], "steps": 600, "base_channels": 16}
+        {"kind": "segmentation", "dims": 2, "patch_size": [64, 64], "steps": 1500, "base_channels": 16}
     )
     bank = material.held_out.bank
     data = TrainingData(material.held_out.cases, material.classes, bank.index.scheme)
