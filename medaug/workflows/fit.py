@@ -176,6 +176,8 @@ def _asked(options: FitOptions) -> GeneratorConfig:
             hint=f"use it as it is: medaug synthesize --generator {config.kind}",
         )
     if options.device is None:
+        if isinstance(config, NetworkConfig):
+            pick_device(config.device)  # a wrong one is told before there is a run folder
         return config
     if not isinstance(config, NetworkConfig):
         hint = "leave --device out"

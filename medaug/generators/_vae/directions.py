@@ -99,7 +99,8 @@ def regress(
 
 def _apart(carried: Tensor, slopes: Tensor) -> Tensor:
     """Changes of contrast at one sharpness, and of sharpness at one contrast; where both are one, both move."""
-    return carried @ torch.linalg.pinv(slopes.T @ carried, rtol=_ONE)
+    told_apart: Tensor = torch.linalg.pinv(slopes.T @ carried, rtol=_ONE)
+    return carried @ told_apart
 
 
 def _centred(rows: Tensor, group: Tensor) -> Tensor:
