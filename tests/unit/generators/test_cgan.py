@@ -141,8 +141,8 @@ def test_z_alone_makes_another_lesion(run: Path, monkeypatch: pytest.MonkeyPatch
     for seed in (1, 2):
         z = torch.from_numpy(np.random.default_rng(seed).standard_normal((1, 16), dtype=np.float32))
 
-        def with_z(net, count, rng, z=z):
-            return plain(net, count, rng).with_z(z.expand(count, -1))
+        def with_z(net, count, rng, factors, z=z):
+            return plain(net, count, rng, factors).with_z(z.expand(count, -1))
 
         monkeypatch.setattr(Noise, "draw_slices", staticmethod(with_z))
         drawn.append(generator.generate([asked], [np.random.default_rng(0)])[0].image[0])
