@@ -61,7 +61,7 @@ ALONE: Final[dict[str, tuple[str, ...]]] = {
     "spikes": ("spikes",),
 }
 SMALL: Final = {2: (96, 96), 3: (48, 48, 48)}
-DRAWS: Final = 24
+DRAWS: Final = 12
 # Mean changes of two sides may differ by this factor: they come from a few draws of each
 LIKENESS: Final = 3.0
 # Peaks of several processes differ: what the heap keeps of freed memory depends on the order of threads
