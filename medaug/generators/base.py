@@ -107,6 +107,39 @@ class NetworkConfig(Protocol):
     device: str
 
 
+def new_card(
+    kind: str, settings: dict[str, object], bank: LesionLibrary, steps: int, weights_sha256: str
+) -> GeneratorCard:
+    """The card of a generator that has learnt from a bank.
+
+    Args:
+        kind: Name of the generator's file.
+        settings: Its configuration as plain values.
+        bank: What it learnt from.
+        steps: Optimiser steps; 0 where there is no network.
+        weights_sha256: Hash of what it learnt.
+    """
+    index = bank.index
+    return GeneratorCard(
+        kind=kind,
+        config=settings,
+        classes=index.classes,
+        scheme=index.scheme,
+        training_patients=index.training_patients,
+        training_scope_sha256=training_scope(index.training_patients),
+        bank_sha256=bank.sha256,
+        dataset_sha256=index.dataset_sha256,
+        fold=index.fold,
+        steps=steps,
+        weights_sha256=weights_sha256,
+    )
+
+
+def untrained(kind: str) -> ConfigError:
+    """What ``build`` raises where the kind has no class table before it is trained."""
+    return ConfigError(f"{kind} has to be trained first", hint="run `medaug fit` and name its folder")
+
+
 def training_scope(patient_ids: tuple[str, ...]) -> str:
     """Hash of a set of training patients; equals ``Fold.scope_sha256`` where it is all of a fold's."""
     return sha256_text("\n".join(sorted(patient_ids)))

@@ -10,24 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast, final
+from typing import final
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from pydantic import ValidationError
 from torch import Tensor
 
-from medaug.core.errors import CheckpointError, ConfigError
+from medaug.core.errors import CheckpointError
 from medaug.core.intensity import IntensityScheme
 from medaug.core.lesion import Lesion, LesionRequest
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
 from medaug.core.volume import Unit
-from medaug.engine.checkpoint import State, load_checkpoint, save_checkpoint
+from medaug.engine.checkpoint import save_checkpoint
 from medaug.engine.launch import memory_format, pick_device
 from medaug.engine.loop import fit_loop
-from medaug.engine.weights import state_sha256
 from medaug.generators._cgan.build import Net, build_net
 from medaug.generators._cgan.draft import Draft
 from medaug.generators._cgan.learner import CganLearner
@@ -47,19 +45,19 @@ from medaug.generators._patches.coarse import (
 )
 from medaug.generators._patches.layers import Conditions
 from medaug.generators._patches.pictures import Watched
-from medaug.generators._patches.window import Window
-from medaug.generators.base import (
-    CARD,
-    WEIGHTS,
-    GeneratorCard,
-    LesionLibrary,
-    generator_sha256,
-    read_card,
-    training_scope,
+from medaug.generators._patches.serving import (
+    HINT,
+    card_of,
+    changed,
+    check_channels,
+    class_number,
+    fill_net,
+    read_run,
 )
+from medaug.generators._patches.window import Window
+from medaug.generators.base import CARD, WEIGHTS, GeneratorCard, LesionLibrary, generator_sha256
 
 _FRAMES_AT_ONCE = 32
-_HINT = "train again with `medaug fit`"
 
 __all__ = ["CGAN", "Config", "LossWeights", "fit", "load"]
 
@@ -113,18 +111,14 @@ class CGAN:
         asked = zip(requests, windows, rngs, strict=True)
         drafts = [self._draft(request, window, rng) for request, window, rng in asked]
         change = self._change(Draft.joined(drafts)).split([len(d.image) for d in drafts])
-        return [_answer(r, w, part) for r, w, part in zip(requests, windows, change, strict=True)]
+        return [
+            Lesion(changed(r.host, r.scale, w, part), r.mask, r.class_name)
+            for r, w, part in zip(requests, windows, change, strict=True)
+        ]
 
     def _draft(self, request: LesionRequest, window: Window, rng: np.random.Generator) -> Draft:
-        if request.class_name not in self._card.classes:
-            known = ", ".join(self._card.classes)
-            raise ConfigError(f"the generator knows no class {request.class_name!r}", expected=known)
-        if request.host.shape[0] != len(self._card.scheme.channels):
-            expected = f"{len(self._card.scheme.channels)} channels"
-            raise CheckpointError(
-                f"the host has {request.host.shape[0]} channels", expected=expected, hint=_HINT
-            )
-        number = self._card.classes.index(request.class_name)
+        number = class_number(self._card, request.class_name)
+        check_channels(self._card, request.host)
         image = window.frames(request.scale.normalise(request.host))
         distance = window.distances(request.mask)
         count = len(image)
@@ -165,15 +159,6 @@ class CGAN:
         return refined.float().cpu().contiguous()
 
 
-def _answer(request: LesionRequest, window: Window, change: Float[Tensor, "B C *S"]) -> Lesion:
-    """The lesion in the host's voxels and units; the host's own values away from it."""
-    shape = (request.mask.shape[0], request.mask.shape[1], request.mask.shape[2])
-    native = window.back(change, shape)
-    drawn = request.scale.restore(request.scale.normalise(request.host) + native)
-    image = np.where(native != 0, drawn, request.host).astype(np.float32)
-    return Lesion(image, request.mask, request.class_name)
-
-
 def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, seed: SeedTree) -> CGAN:
     """Train on the lesions of a bank; leaves ``model.pt``, ``generator.json`` and ``samples.png`` in the run folder.
 
@@ -204,31 +189,10 @@ def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, se
 
 def _leave(config: Config, bank: LesionLibrary, run: RunDir, net: Net, table: FigureTable) -> None:
     """Write weights, figures and card; of the teacher's folder the card keeps the name alone."""
-    weights = net.state_dict()
+    weights = {name: tensor.cpu() for name, tensor in net.state_dict().items()}
+    save_checkpoint(run.path / WEIGHTS, {"net": weights, **table.state})
     teacher = None if config.teacher is None else Path(config.teacher).name
-    kept = config.model_copy(update={"device": "auto", "teacher": teacher})
-    state: State = {
-        "net": {name: tensor.cpu() for name, tensor in weights.items()},
-        "figures": table.figures,
-        "class_index": table.class_index,
-        "shares": table.shares,
-        "voxels": table.voxels,
-        "factors": table.factors,
-    }
-    save_checkpoint(run.path / WEIGHTS, state)
-    GeneratorCard(
-        kind=config.kind,
-        config=kept.model_dump(mode="json"),
-        classes=bank.index.classes,
-        scheme=bank.index.scheme,
-        training_patients=bank.index.training_patients,
-        training_scope_sha256=training_scope(bank.index.training_patients),
-        bank_sha256=bank.sha256,
-        dataset_sha256=bank.index.dataset_sha256,
-        fold=bank.index.fold,
-        steps=config.steps,
-        weights_sha256=state_sha256(weights),
-    ).write(run.path / CARD)
+    card_of(config.model_copy(update={"teacher": teacher}), bank, weights).write(run.path / CARD)
 
 
 def load(run_path: Path) -> CGAN:
@@ -237,27 +201,13 @@ def load(run_path: Path) -> CGAN:
     Raises:
         CheckpointError: If it is missing, damaged, or does not fit its own card.
     """
-    card = read_card(run_path)
-    try:
-        config = Config.model_validate(card.config)
-    except ValidationError as error:
-        raise CheckpointError(f"{CARD} holds a configuration of another version", hint=_HINT) from error
-    state = load_checkpoint(run_path / WEIGHTS)
+    config, card, state = read_run(run_path, Config)
     net = build_net(config, len(card.scheme.channels), len(card.classes))
-    weights = state.get("net")
-    table = [state.get(name) for name in ("figures", "class_index", "shares", "voxels", "factors")]
-    if not isinstance(weights, dict) or not all(isinstance(column, Tensor) for column in table):
-        raise CheckpointError(f"{WEIGHTS} holds no cgan", hint=_HINT)
-    try:
-        net.load_state_dict(weights)
-    except (RuntimeError, KeyError) as error:
-        message = f"{WEIGHTS} belongs to another class table, channels or size than {CARD}"
-        raise CheckpointError(message, hint=_HINT) from error
-    if state_sha256(weights) != card.weights_sha256:
-        raise CheckpointError(f"{WEIGHTS} is not the one that {CARD} names", hint=_HINT)
-    figures, class_index, shares, voxels, factors = (cast(Tensor, column) for column in table)
-    anchor = _anchor(card.scheme)
-    return CGAN(config, card, net, FigureTable(figures, class_index, shares, voxels, anchor, factors))
+    table = FigureTable.of_state(state, _anchor(card.scheme))
+    if table is None:
+        raise CheckpointError(f"{WEIGHTS} holds no cgan", hint=HINT)
+    fill_net(net, state, card)
+    return CGAN(config, card, net, table)
 
 
 def _anchor(scheme: IntensityScheme) -> Anchor:

@@ -41,8 +41,9 @@ from medaug.generators.base import (
     GeneratorCard,
     LesionLibrary,
     generator_sha256,
+    new_card,
     read_card,
-    training_scope,
+    untrained,
 )
 
 LAWS = "laws.json"
@@ -70,7 +71,7 @@ class Config(Frozen):
         Raises:
             ConfigError: Always.
         """
-        raise ConfigError("procedural has to be trained first", hint="run `medaug fit` and name its folder")
+        raise untrained(self.kind)
 
     def fit(self, bank: LesionLibrary, run: RunDir, progress: Progress, seed: SeedTree) -> Generator:
         """Measure a bank; see :func:`fit`."""
@@ -158,19 +159,7 @@ def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, se
     samples, measured = _measure(bank, progress)
     laws = fit_laws(samples, measured, anchored=bank.index.scheme.unit is Unit.ARBITRARY)
     laws.write(run.path / LAWS)
-    GeneratorCard(
-        kind=config.kind,
-        config=config.model_dump(mode="json"),
-        classes=bank.index.classes,
-        scheme=bank.index.scheme,
-        training_patients=bank.index.training_patients,
-        training_scope_sha256=training_scope(bank.index.training_patients),
-        bank_sha256=bank.sha256,
-        dataset_sha256=bank.index.dataset_sha256,
-        fold=bank.index.fold,
-        steps=0,
-        weights_sha256=_hash(laws),
-    ).write(run.path / CARD)
+    new_card(config.kind, config.model_dump(mode="json"), bank, 0, _hash(laws)).write(run.path / CARD)
     return load(run.path)
 
 

@@ -31,6 +31,7 @@ from medaug.generators._cgan.scene import Scene, coarse_of, donors, own, partner
 from medaug.generators._cgan.settings import Config
 from medaug.generators._cgan.table import FigureTable
 from medaug.generators._cgan.teacher import Teacher
+from medaug.generators._patches.average import follow
 from medaug.generators._patches.batches import Batch, TrainingSet
 from medaug.generators._patches.coarse import (
     NOISE,
@@ -131,7 +132,7 @@ class CganLearner:
         loss.backward()
         average_gradients(self._net.parameters())
         self._adam.step()
-        self._average(step)
+        follow(self.averaged, self._net, self._config.ema, step)
         return {"critic": critic, **{name: float(term.detach()) for name, term in terms.items()}}
 
     def state(self) -> State:
@@ -333,10 +334,3 @@ class CganLearner:
         again = scene.blended(lesion, scene.ground(noise)[:count])
         wanted = _DIVERSITY * scene.figures[:count, :, SPREAD:NOISE].sum(dim=-1) + 0.02
         return losses.lack_of_diversity(made[:count], again, (batch.distance > 0).to(made.dtype), wanted)
-
-    def _average(self, step: int) -> None:
-        """Exponential moving average of the generator's weights; short at first."""
-        decay = min(self._config.ema, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for kept, now in zip(self.averaged.parameters(), self._net.parameters(), strict=True):
-                kept.lerp_(now, 1 - decay)

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from medaug.engine.checkpoint import State
 from medaug.generators._cgan.channels import channel_factors
 from medaug.generators._patches.batches import TrainingSet
 from medaug.generators._patches.coarse import CONTRAST, LEVEL, Anchor
@@ -45,6 +46,27 @@ class FigureTable:
         rows = pooled(training)
         factors = channel_factors(training)
         return FigureTable(rows.figures, rows.class_index, rows.shares, rows.voxels, anchor, factors)
+
+    @staticmethod
+    def of_state(state: State, anchor: Anchor) -> FigureTable | None:
+        """The table that :attr:`state` gave; None if it is not all there."""
+        columns = [state.get(name) for name in ("figures", "class_index", "shares", "voxels", "factors")]
+        found = [column for column in columns if isinstance(column, Tensor)]
+        if len(found) < len(columns):
+            return None
+        figures, class_index, shares, voxels, factors = found
+        return FigureTable(figures, class_index, shares, voxels, anchor, factors)
+
+    @property
+    def state(self) -> State:
+        """All but the anchor, which follows from the bank's unit."""
+        return {
+            "figures": self.figures,
+            "class_index": self.class_index,
+            "shares": self.shares,
+            "voxels": self.voxels,
+            "factors": self.factors,
+        }
 
     def draw(self, class_index: int, voxels: int, first: float) -> Float[Tensor, "C 7"]:
         """The figures of a lesion of a class, rather one of about the same size.

@@ -7,13 +7,13 @@ from typing import Literal, Self, final
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from medaug.core.config import Frozen
-from medaug.core.errors import ConfigError
 from medaug.core.lesion import Generator
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
 from medaug.generators._diffusion.networks import DiffusionSpec
 from medaug.generators._patches.layers import Dims
-from medaug.generators.base import LesionLibrary
+from medaug.generators._patches.window import check_size
+from medaug.generators.base import LesionLibrary, untrained
 
 
 @final
@@ -40,12 +40,7 @@ class Config(Frozen):
 
     @model_validator(mode="after")
     def _check_sizes(self) -> Self:
-        if len(self.size) != self.dims:
-            raise ValueError(f"size has {len(self.size)} numbers for {self.dims} dims")
-        if min(self.size[:2]) < 16 or max(self.size) > 256 or self.size[-1] < 4:
-            raise ValueError("size must be 16 to 256 in plane, and at least 4 along the slices")
-        if any(n % 4 for n in self.size[:2]):
-            raise ValueError("size must be a multiple of 4 in plane")
+        check_size(self.size, self.dims)
         if self.base % 4:
             raise ValueError("base must be a multiple of 4")
         return self
@@ -56,7 +51,7 @@ class Config(Frozen):
         Raises:
             ConfigError: Always.
         """
-        raise ConfigError("diffusion has to be trained first", hint="run `medaug fit` and name its folder")
+        raise untrained(self.kind)
 
     def fit(self, bank: LesionLibrary, run: RunDir, progress: Progress, seed: SeedTree) -> Generator:
         """Train on the lesions of a bank; see :func:`medaug.generators.diffusion.fit`."""

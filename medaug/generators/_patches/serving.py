@@ -22,8 +22,8 @@ from medaug.generators.base import (
     WEIGHTS,
     GeneratorCard,
     LesionLibrary,
+    new_card,
     read_card,
-    training_scope,
 )
 
 HINT = "train again with `medaug fit`"
@@ -51,20 +51,8 @@ class TrainedConfig(Protocol):
 
 def card_of(config: TrainedConfig, bank: LesionLibrary, weights: State) -> GeneratorCard:
     """The card of a generator that was trained on a bank; the device it ran on is left out."""
-    index = bank.index
-    return GeneratorCard(
-        kind=config.kind,
-        config={**config.model_dump(mode="json"), "device": "auto"},
-        classes=index.classes,
-        scheme=index.scheme,
-        training_patients=index.training_patients,
-        training_scope_sha256=training_scope(index.training_patients),
-        bank_sha256=bank.sha256,
-        dataset_sha256=index.dataset_sha256,
-        fold=index.fold,
-        steps=config.steps,
-        weights_sha256=state_sha256(weights),
-    )
+    settings = {**config.model_dump(mode="json"), "device": "auto"}
+    return new_card(config.kind, settings, bank, config.steps, state_sha256(weights))
 
 
 def read_run(run_path: Path, model: type[C]) -> tuple[C, GeneratorCard, State]:

@@ -102,6 +102,20 @@ class Window:
         return out
 
 
+def check_size(size: tuple[int, ...], dims: Dims) -> None:
+    """Refuse a network patch that cannot be halved twice in plane, or that is not of so many axes.
+
+    Raises:
+        ValueError: In words for the configuration's author.
+    """
+    if len(size) != dims:
+        raise ValueError(f"size has {len(size)} numbers for {dims} dims")
+    if min(size[:2]) < 16 or max(size) > 256 or size[-1] < 4:
+        raise ValueError("size must be 16 to 256 in plane, and at least 4 along the slices")
+    if any(n % 4 for n in size[:2]):
+        raise ValueError("size must be a multiple of 4 in plane")
+
+
 def signed_distance(mask: np.ndarray, slice_ratio: float) -> Float[np.ndarray, "*S"]:
     """Signed distance to the edge of a mask in in-plane voxels, positive inside, within 24."""
     if not mask.any():
