@@ -19,20 +19,16 @@ from medaug.engine.checkpoint import State
 CHECKS = 40  # of the vital signs in a whole training
 
 _SETTLED = 0.25  # share of the steps before which no sign is judged: classes are still faded in
-_WINDOW, _RECENT, _FEWEST = (
-    300,
-    10,
-    100,
-)  # losses compared with, losses compared, losses before anything is said
+_WINDOW = 300  # losses compared with
+_RECENT = 10  # losses compared
+_FEWEST = 100  # losses before anything is said
 _LOUD, _EXPLODED, _ABSURD = 10.0, 100.0, 1e4
 _WARN_AFTER, _STOP_AFTER = 3, 6  # checks in a row
 _LEAST_VARIETY = 0.15
 _MOST_OVERFIT = 0.8
 _FADE = 0.8  # of the running means of the scores, since each check sees few lesions
-_TELLING, _CONFIDENT = (
-    0.5,
-    1.0,
-)  # gap of scores below which it says nothing of memory, from which it stops a training
+_TELLING = 0.5  # gap of scores below which it says nothing of memory
+_CONFIDENT = 1.0  # gap of scores from which memory stops a training
 
 Trouble = Literal["exploding losses", "collapse", "overfitting"]
 
@@ -156,9 +152,10 @@ class Watch:
         return "; ".join(one for one in warnings if one) or None
 
     def _take(self, signs: VitalSigns) -> None:
-        fresh = [signs.scores.trained, signs.scores.unseen, signs.scores.made] if signs.scores else []
-        before = self._scores or fresh
-        self._scores = [now + _FADE * (old - now) for old, now in zip(before, fresh, strict=False)] or before
+        if signs.scores is not None:
+            fresh = [signs.scores.trained, signs.scores.unseen, signs.scores.made]
+            before = self._scores or fresh
+            self._scores = [now + _FADE * (old - now) for old, now in zip(before, fresh, strict=True)]
         gap = self.score_gap if self._scores else None
         named = {"variety": signs.variety, "overfit": self.overfit, "score_gap": gap}
         self.figures = {name: round(value, 4) for name, value in named.items() if value is not None}

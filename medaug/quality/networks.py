@@ -133,7 +133,7 @@ def _train(inputs: Tensor, classes: np.ndarray, training: Training, seed: SeedTr
         loss.backward()
         optimiser.step()
         schedule.step()
-    return net.eval()
+    return net
 
 
 def initialise(net: SmallNet, seed: SeedTree) -> SmallNet:

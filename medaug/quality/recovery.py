@@ -14,7 +14,7 @@ from medaug.core.seeding import SeedTree
 from medaug.quality.features import Features, Standardiser
 from medaug.quality.looks import Looks
 from medaug.quality.networks import Training, train_judge
-from medaug.quality.resampling import DRAWS, Estimate, estimate, patient_weights
+from medaug.quality.resampling import DRAWS, Estimate, estimate, patient_weights, weighted_mean
 
 _PENALTY = 0.02
 _ITERATIONS = 200
@@ -102,9 +102,7 @@ def balanced_accuracy(
     shares = []
     for number in np.unique(classes):
         here = classes == number
-        total = weights[:, here].sum(axis=1)
-        share = weights[:, here] @ right[here] / np.maximum(total, 1e-9)
-        shares.append(np.where(total > 0, share, np.nan))
+        shares.append(weighted_mean(right[here], weights[:, here]))
     return np.asarray(np.nanmean(np.stack(shares), axis=0))
 
 

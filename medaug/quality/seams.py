@@ -22,17 +22,8 @@ from medaug.quality.networks import Training, train_judge
 from medaug.quality.recovery import Logistic
 from medaug.quality.resampling import DRAWS, Estimate, estimate, patient_weights
 
-HARD_REACHES, NULL_AT_MOST = 0.9, 0.65
-_DISTANCES = (
-    -6.0,
-    -3.0,
-    -1.5,
-    -0.5,
-    0.5,
-    1.5,
-    3.0,
-    6.0,
-)  # in-plane voxels from the outline, positive outside
+# in-plane voxels from the outline, positive outside
+_DISTANCES = (-6.0, -3.0, -1.5, -0.5, 0.5, 1.5, 3.0, 6.0)
 _TRAINING = Training(steps=300, batch=32, noise=0.0, shift=1)
 
 
