@@ -27,6 +27,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 DRAWS_A_PLACE: Final = 4
 PLACES_A_CLASS: Final = 5
 TABLE: Final = "ablation.md"
+COARSE_TOO: Final = ("recipe", "texture")  # variants whose coarse input has a row of its own
 
 Json = dict[str, object]
 
@@ -118,13 +119,15 @@ def _add(asked: argparse.Namespace, material: Material, name: str, config: Json)
     fit(options, NoProgress())
     seconds = round(time.process_time() - begun) if fresh else None
     generator = load_generator(str(run), material.fold)
-    if coarse_of(name) in rows_of((name,)) and isinstance(generator, CGAN):
+    if name in COARSE_TOO and isinstance(generator, CGAN):
         _leave(asked.out, coarse_of(name), measured(material, generator.coarse_only()))
     _leave(asked.out, name, {**measured(material, generator), "cpu_seconds": seconds})
 
 
 def measured(material: Material, generator: Generator) -> Json:
     """The figures of one generator; distances and recovery are judged by patients that it has not seen."""
+    import numpy as np
+
     from medaug.quality.distances import Described, class_distances, describe_all
     from medaug.quality.recovery import Logistic
 
@@ -135,11 +138,12 @@ def measured(material: Material, generator: Generator) -> Json:
     judge = Logistic(real.features, real.class_index)
     right = judge.probabilities(made.features).argmax(axis=1) == made.class_index
     numbers = range(len(material.classes))
+    alike, _ = material.same_place(generator, places_a_class=PLACES_A_CLASS, draws_a_place=DRAWS_A_PLACE)
     levels = [[float(looks.of_class(n).levels[:, 0].mean()) for n in numbers] for looks in (seen, made)]
     return {
         "n": len(made),
         "distance": [distance.value, distance.low, distance.high],
-        "ssim": _same_place(material, generator),
+        "ssim": float(np.mean(alike)),
         "levels": levels[1],
         "in_order": _order(levels[0]) == _order(levels[1]),
         "recovery": sum(float(right[made.class_index == n].mean()) for n in numbers) / len(numbers),
@@ -150,27 +154,6 @@ def _order(levels: list[float]) -> list[int]:
     return sorted(range(len(levels)), key=levels.__getitem__)
 
 
-def _same_place(material: Material, generator: Generator) -> float:
-    """Mean SSIM of several draws at one place, the lesion's box alone compared."""
-    import numpy as np
-
-    from medaug.core.geometry import Box
-    from medaug.quality.similarity import pairwise_ssim
-    from scripts.study.material import drawn_mask, normalised
-
-    inside = material.real_training.images[:, 0][material.real_training.masks]
-    low, high = np.percentile(inside, (1, 99))
-    values = []
-    for class_name in material.classes:
-        here = [p for p in material.places if p.order.class_name == class_name][:PLACES_A_CLASS]
-        for number, place in enumerate(here):
-            seed = material.seed.child("z", class_name, number)
-            drawn = material.draw(generator, [place] * DRAWS_A_PLACE, seed)
-            box = Box.around(drawn_mask(drawn[0]))
-            values.append(pairwise_ssim([normalised(r) for r in drawn], box, float(high - low)))
-    return float(np.mean(values))
-
-
 def coarse_of(name: str) -> str:
     """Name of the row of a variant's coarse input."""
     return f"{name}, coarse input only"
@@ -179,9 +162,7 @@ def coarse_of(name: str) -> str:
 def rows_of(names: tuple[str, ...]) -> tuple[str, ...]:
     """The rows that variants make: one each, and the coarse input of the two that differ in it."""
     return tuple(
-        row
-        for name in names
-        for row in ((name, coarse_of(name)) if name in {"recipe", "texture"} else (name,))
+        row for name in names for row in ((name, coarse_of(name)) if name in COARSE_TOO else (name,))
     )
 
 

@@ -49,7 +49,6 @@ def main() -> int:
     sys.path.insert(0, str(ROOT))
     asked = arguments()
     asked.out.mkdir(parents=True, exist_ok=True)
-    from medaug.generators.cgan import CGAN
     from medaug.quality.looks import Looks
     from scripts.study import parts
     from scripts.study.material import COARSE, Material, open_generators
@@ -58,9 +57,7 @@ def main() -> int:
     dims = cast(Literal[2, 3], asked.dims)
     material = Material(asked.dataset, asked.fold, asked.bank, dims, asked.per_class)
     generators = open_generators(asked.generators, material.fold)
-    drawing = {name: one for name, one in generators.items() if not name.endswith(COARSE)}
-    cgans = tuple(name for name, one in drawing.items() if isinstance(one, CGAN))
-    trained = {name: generators[name] for name in cgans}
+    trained = {name: one for name, one in generators.items() if name + COARSE in generators}
 
     def made() -> dict[str, Looks]:
         return parts.made_sets(material, generators, asked.out)
@@ -76,7 +73,7 @@ def main() -> int:
     for name in asked.parts:
         _measure(asked.out / f"{name}.json", work[name])
     found = {n: json.loads(p.read_text()) for n in PARTS if (p := asked.out / f"{n}.json").is_file()}
-    text = tables(found, cgans)
+    text = tables(found, tuple(trained))
     (asked.out / "summary.md").write_text(text, encoding="utf-8")
     print(text)
     return 0

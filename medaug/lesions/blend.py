@@ -90,18 +90,26 @@ def blend(
     if not mask.any():
         return host.copy(), np.zeros(mask.shape, dtype=bool)
     near = _near(mask, int(np.ceil(edge.end)) + 1)
-    alpha = np.zeros(mask.shape, dtype=np.float32)
-    alpha[near] = feather(mask[near], edge)
-    edit = alpha > 0.0
+    part = (slice(None), *near)
+    alpha = feather(mask[near], edge)
+    edit = np.zeros(mask.shape, dtype=bool)
+    edit[near] = alpha > 0.0
     blended = host.copy()
     if how == "poisson":
         blended[:, edit] = poisson(host, lesion, edit)[:, edit]
-        return blended, edit
-    blended[:, edit] += alpha[edit] * (lesion[:, edit] - host[:, edit])
-    if keep_grain:
-        inner = (slice(None), *near)
-        blended[:, edit] += _lost_grain(host[inner], lesion[inner], alpha[near])[:, edit[near]]
+    else:
+        blended[part] = _mixed(host[part], lesion[part], alpha, keep_grain=keep_grain)
     return blended, edit
+
+
+def _mixed(host: Image, lesion: Image, alpha: Float[np.ndarray, "I J K"], *, keep_grain: bool) -> Image:
+    """Both images over the ramp."""
+    edit = alpha > 0.0
+    mixed = host.copy()
+    mixed[:, edit] += alpha[edit] * (lesion[:, edit] - host[:, edit])
+    if keep_grain:
+        mixed[:, edit] += _lost_grain(host, lesion, alpha)[:, edit]
+    return mixed
 
 
 def _lost_grain(host: Image, lesion: Image, alpha: Float[np.ndarray, "I J K"]) -> Image:

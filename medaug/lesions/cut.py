@@ -12,7 +12,7 @@ from medaug.core.case import Case
 from medaug.core.errors import DataError
 from medaug.core.geometry import Box
 from medaug.core.intensity import CaseScale, IntensityScheme
-from medaug.core.lesion import LesionCrop, LesionEntry
+from medaug.core.lesion import LesionCrop, LesionEntry, Texture
 from medaug.core.volume import Labels, Mask
 from medaug.lesions.body import Body
 from medaug.lesions.shape import ball_diameter_mm
@@ -135,13 +135,15 @@ class _Cutter:
             ring_low=_figures(low),
             ring_median=_figures(median),
             ring_high=_figures(high),
-            texture=tuple(
-                describe_texture(channel, mask, grid.spacing_mm) for channel in self._scale.normalise(image)
-            ),
-            texture_native=tuple(
-                describe_texture(channel, mask, grid.spacing_mm, unit)
-                for channel, unit in zip(image, self._scale.factor, strict=True)
-            ),
+            texture=self._texture(self._scale.normalise(image), mask, (1.0,) * len(image)),
+            texture_native=self._texture(image, mask, self._scale.factor),
+        )
+
+    def _texture(self, image: np.ndarray, mask: Mask, units: Sequence[float]) -> tuple[Texture, ...]:
+        """A channel each; units are the intensities that make one normalised unit."""
+        spacing = self._case.volume.grid.spacing_mm
+        return tuple(
+            describe_texture(channel, mask, spacing, unit) for channel, unit in zip(image, units, strict=True)
         )
 
     def _ring(self, box: Box, mask: Mask, others: Mask) -> Mask:

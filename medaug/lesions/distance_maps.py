@@ -53,7 +53,7 @@ def _sections(mask: Mask) -> list[Bool[np.ndarray, "I J 1"]]:
 
 
 def _map(mask: Mask, spacing_mm: tuple[float, float, float], dims: int) -> Map:
-    diameter = mask_diameter_mm(mask if dims == 2 else _thick(mask), spacing_mm)
+    diameter = mask_diameter_mm(mask, spacing_mm, flat=dims == 2)
     centre = np.argwhere(mask).mean(axis=0)
     side = SIDES[dims]
     steps = (np.arange(side) + 0.5) / side * 2.0 * REACH - REACH
@@ -68,11 +68,6 @@ def _map(mask: Mask, spacing_mm: tuple[float, float, float], dims: int) -> Map:
         inside, 0.5 - ndimage.distance_transform_edt(np.pad(inside, 1))[(slice(1, -1),) * dims], outer
     )
     return np.asarray(np.clip(signed * cell, -FARTHEST, FARTHEST), dtype=np.float32)
-
-
-def _thick(mask: Mask) -> Bool[np.ndarray, "I J L"]:
-    """A mask whose size is taken as a volume, though it be of one slice."""
-    return mask if mask.shape[2] > 1 else np.pad(mask, ((0, 0), (0, 0), (0, 1)))
 
 
 def on_voxels(

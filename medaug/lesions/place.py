@@ -127,16 +127,20 @@ def _keep_free(reach: Coarse, labels: Labels, body: Body, tissue_id: int) -> Non
     steps = -(-_LESION_MARGIN // body.factor[0])
     (a, b, c), (d, e, f) = (box := Box.around(lesions)).start, box.stop
     near = Box((a - steps, b - steps, c), (d + steps, e + steps, f)).clipped(_triple(reach.shape)).slices
-    part = lesions[near]
+    reach[near] &= ~_grown(lesions[near], steps)
+
+
+def _grown(mask: Mask, steps: int) -> Mask:
+    """A mask grown by a square in plane, so many voxels to each side."""
     for axis in range(2):
-        grown = part.copy()
+        grown = mask.copy()
         for step in range(1, steps + 1):
             ahead = (slice(None),) * axis + (slice(step, None),)
             behind = (slice(None),) * axis + (slice(None, -step),)
-            grown[ahead] |= part[behind]
-            grown[behind] |= part[ahead]
-        part = grown
-    reach[near] &= ~part
+            grown[ahead] |= mask[behind]
+            grown[behind] |= mask[ahead]
+        mask = grown
+    return mask
 
 
 @final
@@ -154,14 +158,7 @@ class _Footprint:
     def of(mask: Mask) -> _Footprint:
         box = Box.around(mask)
         window = np.pad(mask[box.slices], ((_RIM, _RIM), (_RIM, _RIM), (0, 0)))
-        grown = window.copy()
-        for axis in range(2):
-            part = grown.copy()
-            for step in range(1, _RIM + 1):
-                ahead = (slice(None),) * axis + (slice(step, None),)
-                behind = (slice(None),) * axis + (slice(None, -step),)
-                grown[ahead] |= part[behind]
-                grown[behind] |= part[ahead]
+        grown = _grown(window, _RIM)
         offset = np.array(box.start) - (_RIM, _RIM, 0) - np.array(mask.shape) // 2
         lesion, around = np.argwhere(window) + offset, np.argwhere(grown & ~window) + offset
         widest = int(window.sum(axis=(0, 1)).max())

@@ -68,10 +68,12 @@ def ball_diameter_mm(volume_mm3: float) -> float:
     return float(np.cbrt(6.0 * volume_mm3 / np.pi))
 
 
-def mask_diameter_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> float:
-    """Diameter of the ball of the mask's volume; of the disc of its area where the patch has one slice."""
+def mask_diameter_mm(
+    mask: Mask, spacing_mm: tuple[float, float, float], *, flat: bool | None = None
+) -> float:
+    """Diameter of the ball of the mask's volume; of the disc of its area where it is ``flat``: by default, where it has one slice."""
     in_plane = int(mask.sum()) * spacing_mm[0] * spacing_mm[1]
-    if mask.shape[2] == 1:
+    if flat if flat is not None else mask.shape[2] == 1:
         return float(np.sqrt(4.0 * in_plane / np.pi))
     return ball_diameter_mm(in_plane * spacing_mm[2])
 

@@ -83,7 +83,8 @@ class VaeShapes:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, steps)
         for step in range(steps):
             chosen = torch.randint(len(whole), (_BATCH,), generator=source)
-            loss = _loss(net, _turned(whole[chosen], source), source, _KL * min(1.0, 2 * step / steps))
+            with torch.enable_grad():  # lesions prepared side by side record no gradient
+                loss = _loss(net, _turned(whole[chosen], source), source, _KL * min(1.0, 2 * step / steps))
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -7,7 +7,6 @@ import numpy as np
 from medaug.core.case import Case, Origin
 from medaug.core.errors import LabelError
 from medaug.core.geometry import Box
-from medaug.core.intensity import CaseScale
 from medaug.core.lesion import Lesion
 from medaug.core.volume import Image, LabelMap, Mask, Volume
 from medaug.lesions.blend import Feather, blend
@@ -31,12 +30,10 @@ def insert(prepared: Prepared, lesion: Lesion, finish: Finish) -> Rendered:
         raise LabelError("host has no label map", where=host.case_id)
     replaced = prepared.request.mask if prepared.order.use == "swap" else None
     lesion, edge = _retouched(prepared, lesion)
-    drawn = _within_range(lesion.image, prepared.request.scale)
-    if finish.match_noise:
-        drawn = match_noise(prepared.request.host, drawn, lesion.mask)
     whole = lesion.mask if replaced is None or lesion.region is None else replaced
     how = "poisson" if finish.blending == "poisson" else lesion.blending
     region = _blended_region(lesion, labels.crop(box).labels > 0, replaced)
+    drawn = _drawn(prepared, lesion, finish)
     patch, edited = blend(prepared.request.host, drawn, region, edge, how, keep_grain=True)
     patch = _like_host(patch, prepared.request.host)
     inner, outer = _overlap(box, host.volume.grid.shape)
@@ -58,7 +55,7 @@ def insert(prepared: Prepared, lesion: Lesion, finish: Finish) -> Rendered:
         prepared.request.scale,  # of the whole host, where this is one slice of it
         host.volume.grid.nearest_voxel(centre),
     )
-    diameter = _diameter_mm(whole, host.volume)
+    diameter = mask_diameter_mm(whole, host.volume.grid.spacing_mm, flat=host.volume.grid.shape[2] == 1)
     donors = prepared.request.donor_patient_ids
     return Rendered(case, edit_mask, centre, diameter, donors, lesion.class_name, how)
 
@@ -85,17 +82,12 @@ def _centre_mm(mask: Mask, box: Box, volume: Volume) -> tuple[float, float, floa
     return (float(middle[0]), float(middle[1]), float(middle[2]))
 
 
-def _diameter_mm(mask: Mask, volume: Volume) -> float:
-    flat = volume.grid.shape[2] == 1
-    thick = mask if flat or mask.shape[2] > 1 else np.pad(mask, ((0, 0), (0, 0), (0, 1)))
-    return mask_diameter_mm(thick, volume.grid.spacing_mm)
-
-
-def _within_range(drawn: Image, scale: CaseScale) -> Image:
-    """The drawn patch clipped to what the host's map lets through."""
-    tail = (-1, 1, 1, 1)
+def _drawn(prepared: Prepared, lesion: Lesion, finish: Finish) -> Image:
+    """The drawn patch clipped to what the host's map lets through; then with the host's noise, where that is wished."""
+    scale, tail = prepared.request.scale, (-1, 1, 1, 1)
     low, high = (np.asarray(v, np.float32).reshape(tail) for v in (scale.low, scale.high))
-    return np.asarray(np.clip(drawn, low, high))
+    drawn = np.asarray(np.clip(lesion.image, low, high))
+    return match_noise(prepared.request.host, drawn, lesion.mask) if finish.match_noise else drawn
 
 
 def _blended_region(lesion: Lesion, labelled: Mask, replaced: Mask | None) -> Mask:

@@ -118,12 +118,13 @@ def read_note(out: Path, lesion: PlannedLesion) -> Written | None:
 
 
 def drop_leftovers(out: Path, planned: Sequence[PlannedLesion]) -> None:
-    """Remove cases that an earlier plan of this folder had and this one has not."""
-    wanted = {lesion.case_id for lesion in planned}
+    """Remove cases that an earlier plan of this folder had and this one has not, or has otherwise."""
+    wanted = {lesion.case_id: lesion for lesion in planned}
     for path in (out / NOTES).glob("*.json"):
-        if path.stem in wanted:
+        note = Written.read(path)
+        if note.planned == wanted.get(path.stem):
             continue
-        record = Written.read(path).record
+        record = note.record
         stored = () if record is None else (*record.images, record.label, record.edit_mask)
         for file in stored:
             if file is not None:

@@ -22,6 +22,7 @@ from medaug.generators.cgan import CGAN
 from medaug.io.dataset import load_case
 from medaug.lesions.bank import Bank, bank_of_cases
 from medaug.quality.looks import Looks, Sighting, look_at
+from medaug.quality.similarity import pairwise_ssim
 from medaug.synthesis.order import Finish, HostView, Order, Prepared, Rendered
 from medaug.synthesis.render import Renderer
 from medaug.synthesis.source import slab_of
@@ -115,6 +116,13 @@ class Material:
         return self.looks(self.real(self.held_out))
 
     @cached_property
+    def data_range(self) -> float:
+        """From the 1st to the 99th percentile of real lesion voxels, normalised units."""
+        looks = self.real_training
+        low, high = np.percentile(looks.images[:, 0][looks.masks], (1, 99))
+        return float(high - low)
+
+    @cached_property
     def places(self) -> list[Prepared]:
         """Outline, place and coarse texture of the lesions to draw; all generators get the same."""
         renderer = Renderer(self._bank, plain())
@@ -159,6 +167,21 @@ class Material:
         drawn = self.draw(generator, self.places, self.seed.child("made"))
         return self.looks([self.seen(r) for r in drawn])
 
+    def same_place(
+        self, generator: Generator, *, places_a_class: int, draws_a_place: int
+    ) -> tuple[list[float], list[str]]:
+        """Mean SSIM of several draws at one place, the lesion's box alone compared; and the host's patient, by place."""
+        values, owners = [], []
+        for class_name in self.classes:
+            here = [p for p in self.places if p.order.class_name == class_name][:places_a_class]
+            for number, place in enumerate(here):
+                seed = self.seed.child("z", class_name, number)
+                drawn = self.draw(generator, [place] * draws_a_place, seed)
+                box = Box.around(drawn_mask(drawn[0]))
+                values.append(pairwise_ssim([normalised(r) for r in drawn], box, self.data_range))
+                owners.append(place.host.patient_id)
+        return values, owners
+
     def seen(self, rendered: Rendered) -> Sighting:
         """A drawn lesion, owned by the donor of its outline."""
         image, mask = normalised(rendered), drawn_mask(rendered)
@@ -186,13 +209,18 @@ def drawn_mask(rendered: Rendered) -> Mask:
 
 def outline_in_host(place: Prepared) -> Mask:
     """The outline of a place on its host's grid."""
-    shape = place.host.volume.grid.shape
-    box: Box = place.request.box
-    part = box.clipped(shape)
-    mask = np.zeros(shape, dtype=bool)
-    inner = tuple(slice(p - s, q - s) for s, p, q in zip(box.start, part.start, part.stop, strict=True))
+    part, inner = in_host(place)
+    mask = np.zeros(place.host.volume.grid.shape, dtype=bool)
     mask[part.slices] = place.request.mask[inner]
     return mask
+
+
+def in_host(place: Prepared) -> tuple[Box, tuple[slice, ...]]:
+    """The part of a place's box that lies inside its host, and where that part is in the box."""
+    box = place.request.box
+    part = box.clipped(place.host.volume.grid.shape)
+    inner = tuple(slice(p - s, q - s) for s, p, q in zip(box.start, part.start, part.stop, strict=True))
+    return part, inner
 
 
 def plain() -> Generator:

@@ -17,7 +17,6 @@ from medaug.core.intensity import CaseScale
 from medaug.core.lesion import Generator
 from medaug.core.runs import NoProgress, open_run
 from medaug.core.volume import Image, Mask, Volume
-from medaug.generators.cgan import CGAN
 from medaug.lesions.shape import mask_diameter_mm
 from medaug.quality.distances import Described, DistanceDraws, class_distances, describe_all
 from medaug.quality.encoder import train_encoder
@@ -31,13 +30,13 @@ from medaug.quality.resampling import (
     weighted_mean,
 )
 from medaug.quality.seams import Pastes, SeamResult, detect
-from medaug.quality.similarity import SIZES, lesion_box, pairwise_ms_ssim, pairwise_ssim
+from medaug.quality.similarity import SIZES, lesion_box, pairwise_ms_ssim
 from medaug.synthesis.order import Finish, Order, Prepared
 from medaug.synthesis.render import Renderer
 from medaug.synthesis.source import slab_of
 from medaug.tasks.base import Model, TrainingData, load_model, parse_task
 from medaug.transforms.base import parse_transforms
-from scripts.study.material import COARSE, Half, Material, drawn_mask, normalised, outline_in_host, plain
+from scripts.study.material import COARSE, Half, Material, drawn_mask, in_host, outline_in_host, plain
 
 Json = dict[str, object]
 Generators = Mapping[str, Generator]
@@ -48,6 +47,13 @@ PAIRED_A_CLASS: Final = 40
 SWEPT_MM: Final = (4.0, 20.0)
 SWEPT: Final = 120
 SEAM_PLACES: Final = 320
+SEGMENTER: Final = {
+    "kind": "segmentation",
+    "dims": 2,
+    "patch_size": [64, 64],
+    "steps": 1500,
+    "base_channels": 16,
+}
 
 
 def shown(value: Estimate) -> Json:
@@ -165,43 +171,27 @@ def _differences(found: Mapping[str, DistanceDraws]) -> Json:
 
 
 def diversity(material: Material, generators: Generators, made: Mapping[str, Looks]) -> Json:
-    """Do draws differ where host and mask are the same, and lesions of a class as much as real ones?"""
-    data_range = _spread(material)
-    answer: Json = {"data_range": data_range}
+    """Do draws of these generators differ where host and mask are the same, and lesions of a class as much as real ones?"""
+    answer: Json = {"data_range": material.data_range}
     for name, looks in {"real": material.real_training, **made}.items():
-        drawn = {"ms_ssim": _class_similarity(material, looks, data_range)}
-        generator = generators.get(name)
-        if isinstance(generator, CGAN):
-            drawn["z_ssim"] = _same_place(material, generator, data_range)
+        drawn = {"ms_ssim": _class_similarity(material, looks)}
+        if name in generators:
+            drawn["z_ssim"] = _same_place(material, generators[name])
         answer[name] = drawn
     return answer
 
 
-def _spread(material: Material) -> float:
-    """From the 1st to the 99th percentile of real lesion voxels, normalised units."""
-    looks = material.real_training
-    inside = looks.images[:, 0][looks.masks]
-    low, high = np.percentile(inside, (1, 99))
-    return float(high - low)
-
-
-def _same_place(material: Material, generator: Generator, data_range: float) -> Json:
-    """Mean SSIM of several draws at one place, the lesion's box alone compared; by place, then the mean."""
-    values, owners = [], []
-    for class_name in material.classes:
-        here = [p for p in material.places if p.order.class_name == class_name][:PLACES_A_CLASS]
-        for number, place in enumerate(here):
-            seed = material.seed.child("z", class_name, number)
-            drawn = material.draw(generator, [place] * DRAWS_A_PLACE, seed)
-            box = Box.around(drawn_mask(drawn[0]))
-            values.append(pairwise_ssim([normalised(r) for r in drawn], box, data_range))
-            owners.append(place.host.patient_id)
+def _same_place(material: Material, generator: Generator) -> Json:
+    """How alike draws at one place are, over the places."""
+    values, owners = material.same_place(
+        generator, places_a_class=PLACES_A_CLASS, draws_a_place=DRAWS_A_PLACE
+    )
     found = np.asarray(values)
     draws = weighted_mean(found, patient_weights(owners, material.seed.child("z-draws").rng()))
     return {**shown(estimate(float(found.mean()), draws)), "n": len(found)}
 
 
-def _class_similarity(material: Material, looks: Looks, data_range: float) -> Json:
+def _class_similarity(material: Material, looks: Looks) -> Json:
     """Mean MS-SSIM of pairs of lesions of one class and different patients, and its mean over classes."""
     rows: Json = {}
     means, draws = [], []
@@ -211,7 +201,7 @@ def _class_similarity(material: Material, looks: Looks, data_range: float) -> Js
             continue
         some = looks.at(chosen)
         boxes = torch.stack([_boxed(material, *pair) for pair in zip(some.images, some.masks, strict=True)])
-        values, pairs = pairwise_ms_ssim(boxes, some.patients, data_range)
+        values, pairs = pairwise_ms_ssim(boxes, some.patients, material.data_range)
         weights = patient_weights(some.patients, material.seed.child("pairs", class_name).rng())
         both = weights[:, pairs[:, 0]] * weights[:, pairs[:, 1]]
         means.append(float(values.mean()))
@@ -284,14 +274,9 @@ def _sighting(scale: CaseScale, image: Image, mask: Mask, number: int, place: Pr
 def _hard(place: Prepared, donor: Prepared) -> Image:
     """The host with healthy tissue of another patient copied inside the outline: no blending, no level brought in line."""
     image = place.host.volume.image.copy()
-    outline = place.request.mask
-    middle = _middle(donor.request.box)
-    shape = (outline.shape[0], outline.shape[1], outline.shape[2])
-    tissue = Box.centred(middle, shape).cut(donor.host.volume.image)
-    box = Box.centred(_middle(place.request.box), shape)
-    part = box.clipped(place.host.volume.grid.shape)
-    inner = tuple(slice(p - s, q - s) for s, p, q in zip(box.start, part.start, part.stop, strict=True))
-    mask = outline[inner]
+    part, inner = in_host(place)
+    tissue = Box.centred(_middle(donor.request.box), place.request.box.shape).cut(donor.host.volume.image)
+    mask = place.request.mask[inner]
     image[(slice(None), *part.slices)][:, mask] = tissue[(slice(None), *inner)][:, mask]
     return image
 
@@ -375,9 +360,7 @@ def _diameter(mask: Mask, spacing_mm: tuple[float, float, float]) -> float:
 
 def _segmenter(material: Material, folder: Path) -> Model:
     """A small segmenter of slices, trained on real lesions of the held-out half."""
-    task = parse_task(
-        {"kind": "segmentation", "dims": 2, "patch_size": [64, 64], "steps": 1500, "base_channels": 16}
-    )
+    task = parse_task(SEGMENTER)
     bank = material.held_out.bank
     data = TrainingData(material.held_out.cases, material.classes, bank.index.scheme)
     augment = parse_transforms({"kind": "classical"}).build(bank.index.scheme.unit, material.modality)

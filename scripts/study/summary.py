@@ -77,9 +77,10 @@ def _density(part: Json, cgans: tuple[str, ...]) -> str:
         f"|---|{'---|' * len(classes)}---|",
     ]
     for name in names:
-        cells = [_shown(_at(part, name, c), 0) for c in classes]
+        found = cast(Json, part[name])
+        cells = [_shown(found[c], 0) if c in found else "" for c in classes]
         met = ""
-        if name in cgans and {"ground_glass", "solid"} <= set(classes):
+        if name in cgans and {"ground_glass", "solid"} <= set(found):
             levels = [_number(part, name, c, "value") for c in ("ground_glass", "solid")]
             met = _met(met=levels[0] < levels[1])
         lines.append(f"| {name} | {' | '.join(cells)} | {met} |")

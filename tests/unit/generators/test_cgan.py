@@ -9,7 +9,6 @@ import pytest
 import torch
 from scipy import ndimage
 
-from medaug.core.config import Frozen
 from medaug.core.errors import CheckpointError, ConfigError, DataError
 from medaug.core.runs import NoProgress, Progress, open_run
 from medaug.core.seeding import SeedTree
@@ -20,30 +19,7 @@ from medaug.generators.base import CARD, WEIGHTS, read_card
 from medaug.generators.cgan import CGAN, Config, fit, load
 from medaug.lesions.bank import Bank
 from tests import made_lesions
-
-
-class _Said:
-    """Remembers what was said, and stops the training after some steps."""
-
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.lines: list[str] = []
-        self.left = stop_after
-
-    def start(self, label: str, total: int | None) -> None:
-        pass
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
-    def advance(self, units: int = 1, note: str = "") -> None:
-        if self.left is not None and note:
-            self.left -= units
-            if self.left <= 0:
-                raise KeyboardInterrupt
-
-
-class _Empty(Frozen):
-    pass
+from tests.trained import DAMAGES, NoSettings, Said, damaged_generator
 
 
 def tiny(**changes: object) -> Config:
@@ -52,7 +28,7 @@ def tiny(**changes: object) -> Config:
 
 
 def train(path: Path, config: Config, bank: Bank, progress: Progress | None = None) -> CGAN:
-    with open_run(path, "fit", _Empty(), {}) as run:
+    with open_run(path, "fit", NoSettings(), {}) as run:
         return fit(config, bank, run, progress or NoProgress(), SeedTree(0))
 
 
@@ -88,7 +64,7 @@ def test_training_depends_on_the_seed_alone(run: Path, tmp_path: Path) -> None:
     again = train(tmp_path / "again", tiny(), made_lesions.bank())
     assert again.sha256 == load(run).sha256
     torch.set_rng_state(state)
-    with open_run(tmp_path / "other", "fit", _Empty(), {}) as other:
+    with open_run(tmp_path / "other", "fit", NoSettings(), {}) as other:
         assert fit(tiny(), made_lesions.bank(), other, NoProgress(), SeedTree(1)).sha256 != again.sha256
 
 
@@ -98,7 +74,7 @@ def test_interrupted_training_goes_on_to_the_same_weights(
     monkeypatch.setattr("medaug.engine.loop.time.monotonic", _hours())  # a checkpoint after every step
     path = tmp_path / "resumed"
     with pytest.raises(KeyboardInterrupt):
-        train(path, tiny(), made_lesions.bank(), _Said(stop_after=3))
+        train(path, tiny(), made_lesions.bank(), Said(stop_after=3))
     assert not (path / CARD).exists()
     assert train(path, tiny(), made_lesions.bank()).sha256 == load(run).sha256
 
@@ -118,7 +94,7 @@ def test_losses_after_a_kill_are_those_without(
     whole = train(tmp_path / "whole", config, made_lesions.bank(3, 3))
     monkeypatch.setattr("medaug.engine.loop.time.monotonic", _hours())
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "killed", config, made_lesions.bank(3, 3), _Said(stop_after=2))
+        train(tmp_path / "killed", config, made_lesions.bank(3, 3), Said(stop_after=2))
     resumed = train(tmp_path / "killed", config, made_lesions.bank(3, 3))
     assert resumed.sha256 == whole.sha256
     ends = [_losses(tmp_path / name)[config.steps - 1] for name in ("whole", "killed")]
@@ -188,7 +164,7 @@ def test_class_without_lesion_is_refused(tmp_path: Path) -> None:
 
 
 def test_scarce_class_is_trained_with_a_line(tmp_path: Path) -> None:
-    said = _Said()
+    said = Said()
     train(tmp_path / "run", tiny(steps=1), made_lesions.bank(8, 3), said)
     assert said.lines == ["class bright has only 3 lesions: expect little variety"]
 
@@ -208,19 +184,9 @@ def _replaced(asked, **changes):
     return dataclasses.replace(asked, **changes)
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "other classes", "other weights"])
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_checkpoints_are_refused(run: Path, tmp_path: Path, damage: str) -> None:
-    for name in (WEIGHTS, CARD):
-        (tmp_path / name).write_bytes((run / name).read_bytes())
-    card = read_card(run)
-    if damage == "missing":
-        (tmp_path / WEIGHTS).unlink()
-    elif damage == "cut":
-        (tmp_path / WEIGHTS).write_bytes((run / WEIGHTS).read_bytes()[:1000])
-    elif damage == "other classes":
-        card.model_copy(update={"classes": ("a", "b", "c")}).write(tmp_path / CARD)
-    else:
-        card.model_copy(update={"weights_sha256": "0" * 64}).write(tmp_path / CARD)
+    damaged_generator(run, tmp_path, damage)
     with pytest.raises(CheckpointError):
         load(tmp_path)
 

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from scipy import ndimage
 
-from medaug.core.config import Frozen
 from medaug.core.errors import CheckpointError, ConfigError, DataError, DivergedError
 from medaug.core.runs import NoProgress, Progress, open_run
 from medaug.core.seeding import SeedTree
@@ -19,30 +17,7 @@ from medaug.generators.base import CARD, WEIGHTS, read_card
 from medaug.generators.diffusion import Config, Diffusion, fit, load
 from medaug.lesions.bank import Bank
 from tests import made_lesions
-
-
-class _Stops:
-    """Stops the training after some steps."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def start(self, label: str, total: int | None) -> None:
-        pass
-
-    def say(self, line: str) -> None:
-        pass
-
-    def advance(self, units: int = 1, note: str = "") -> None:
-        if note:
-            self.left -= units
-            if self.left <= 0:
-                raise KeyboardInterrupt
-
-
-class _Empty(Frozen):
-    pass
-
+from tests.trained import DAMAGES, NoSettings, Said, damaged_generator
 
 BANK = made_lesions.bank()
 
@@ -60,7 +35,7 @@ def tiny(**changes: object) -> Config:
 
 
 def train(path: Path, config: Config, bank: Bank, progress: Progress | None = None) -> Diffusion:
-    with open_run(path, "fit", _Empty(), {}) as run:
+    with open_run(path, "fit", NoSettings(), {}) as run:
         return fit(config, bank, run, progress or NoProgress(), SeedTree(0))
 
 
@@ -85,7 +60,7 @@ def test_run_folder_holds_weights_card_samples_and_losses(run: Path) -> None:
 
 def test_training_depends_on_the_seed_alone(run: Path, tmp_path: Path) -> None:
     assert train(tmp_path / "again", tiny(), BANK).sha256 == load(run).sha256
-    with open_run(tmp_path / "other", "fit", _Empty(), {}) as other:
+    with open_run(tmp_path / "other", "fit", NoSettings(), {}) as other:
         assert fit(tiny(), BANK, other, NoProgress(), SeedTree(1)).sha256 != load(run).sha256
 
 
@@ -96,7 +71,7 @@ def test_interrupted_training_goes_on_to_the_same_weights(
     monkeypatch.setattr("medaug.engine.loop.time.monotonic", lambda: float(next(hours)))
     path = tmp_path / "resumed"
     with pytest.raises(KeyboardInterrupt):
-        train(path, tiny(), BANK, _Stops(after=3))
+        train(path, tiny(), BANK, Said(stop_after=3))
     assert not (path / CARD).exists()
     assert train(path, tiny(), BANK).sha256 == load(run).sha256
 
@@ -163,21 +138,9 @@ def test_unknown_classes_scarce_banks_and_wild_rates_are_refused(run: Path, tmp_
         train(tmp_path / "hot", tiny(steps=30, learning_rate=1e12), BANK)
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "other classes", "other weights", "other content"])
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_checkpoints_are_refused(run: Path, tmp_path: Path, damage: str) -> None:
-    for name in (WEIGHTS, CARD):
-        (tmp_path / name).write_bytes((run / name).read_bytes())
-    card = read_card(run)
-    if damage == "missing":
-        (tmp_path / WEIGHTS).unlink()
-    elif damage == "cut":
-        (tmp_path / WEIGHTS).write_bytes((run / WEIGHTS).read_bytes()[:1000])
-    elif damage == "other classes":
-        card.model_copy(update={"classes": ("a", "b", "c")}).write(tmp_path / CARD)
-    elif damage == "other weights":
-        card.model_copy(update={"weights_sha256": "0" * 64}).write(tmp_path / CARD)
-    else:
-        torch.save({"net": {}}, tmp_path / WEIGHTS)
+    damaged_generator(run, tmp_path, damage)
     with pytest.raises(CheckpointError):
         load(tmp_path)
 

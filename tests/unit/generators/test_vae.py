@@ -9,7 +9,6 @@ import pytest
 import torch
 from scipy import ndimage
 
-from medaug.core.config import Frozen
 from medaug.core.errors import CheckpointError, ConfigError, DataError, DivergedError
 from medaug.core.lesion import LesionCrop
 from medaug.core.runs import NoProgress, Progress, open_run
@@ -20,31 +19,7 @@ from medaug.generators.base import CARD, WEIGHTS, read_card
 from medaug.generators.vae import ATTRIBUTES, VAE, Config, fit, load
 from medaug.lesions.bank import Bank
 from tests import made_lesions
-
-
-class _Said:
-    """Remembers what was said, and stops the training after some steps."""
-
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.lines: list[str] = []
-        self.left = stop_after
-
-    def start(self, label: str, total: int | None) -> None:
-        pass
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
-    def advance(self, units: int = 1, note: str = "") -> None:
-        if self.left is not None and note:
-            self.left -= units
-            if self.left <= 0:
-                raise KeyboardInterrupt
-
-
-class _Empty(Frozen):
-    pass
-
+from tests.trained import DAMAGES, NoSettings, Said, damaged_generator
 
 BANK = made_lesions.bank()
 
@@ -55,7 +30,7 @@ def tiny(**changes: object) -> Config:
 
 
 def train(path: Path, config: Config, bank: Bank, progress: Progress | None = None) -> VAE:
-    with open_run(path, "fit", _Empty(), {}) as run:
+    with open_run(path, "fit", NoSettings(), {}) as run:
         return fit(config, bank, run, progress or NoProgress(), SeedTree(0))
 
 
@@ -109,7 +84,7 @@ def test_beta_rises_to_its_value_and_stays() -> None:
 def test_training_depends_on_the_seed_alone(run: Path, tmp_path: Path) -> None:
     again = train(tmp_path / "again", tiny(), BANK)
     assert again.sha256 == load(run).sha256
-    with open_run(tmp_path / "other", "fit", _Empty(), {}) as other:
+    with open_run(tmp_path / "other", "fit", NoSettings(), {}) as other:
         assert fit(tiny(), BANK, other, NoProgress(), SeedTree(1)).sha256 != again.sha256
 
 
@@ -120,7 +95,7 @@ def test_interrupted_training_goes_on_to_the_same_weights(
     monkeypatch.setattr("medaug.engine.loop.time.monotonic", lambda: float(next(hours)))
     path = tmp_path / "resumed"
     with pytest.raises(KeyboardInterrupt):
-        train(path, tiny(), BANK, _Said(stop_after=3))
+        train(path, tiny(), BANK, Said(stop_after=3))
     assert not (path / CARD).exists()
     assert train(path, tiny(), BANK).sha256 == load(run).sha256
 
@@ -133,7 +108,7 @@ def test_bad_banks_and_losses_are_refused(tmp_path: Path) -> None:
 
 
 def test_eight_lesions_are_enough_and_fewer_are_told(tmp_path: Path) -> None:
-    said = _Said()
+    said = Said()
     train(tmp_path / "enough", tiny(steps=1), BANK, said)
     assert said.lines == []
     train(tmp_path / "scarce", tiny(steps=1), made_lesions.bank(8, 3), said)
@@ -150,21 +125,9 @@ def test_unknown_class_and_other_channels_are_refused(run: Path) -> None:
         generator.generate([dataclasses.replace(asked, host=host, texture=texture)], [rng()])
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "other classes", "other weights", "other content"])
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_checkpoints_are_refused(run: Path, tmp_path: Path, damage: str) -> None:
-    for name in (WEIGHTS, CARD):
-        (tmp_path / name).write_bytes((run / name).read_bytes())
-    card = read_card(run)
-    if damage == "missing":
-        (tmp_path / WEIGHTS).unlink()
-    elif damage == "cut":
-        (tmp_path / WEIGHTS).write_bytes((run / WEIGHTS).read_bytes()[:1000])
-    elif damage == "other classes":
-        card.model_copy(update={"classes": ("a", "b", "c")}).write(tmp_path / CARD)
-    elif damage == "other weights":
-        card.model_copy(update={"weights_sha256": "0" * 64}).write(tmp_path / CARD)
-    else:
-        torch.save({"net": {}}, tmp_path / WEIGHTS)
+    damaged_generator(run, tmp_path, damage)
     with pytest.raises(CheckpointError):
         load(tmp_path)
 

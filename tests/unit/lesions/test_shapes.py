@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from medaug.lesions.bank import Bank, bank_of_cases
 from medaug.lesions.distance_maps import FARTHEST, SIDES, maps_of
@@ -90,7 +91,8 @@ def test_an_open_size_is_that_of_the_donor_within_a_fifth():
 def test_a_vae_learns_maps_and_comes_back_from_the_banks_folder(tmp_path, monkeypatch, dims):
     bank = Bank(BANK.index, tmp_path, CROPS)
     monkeypatch.setattr(VaeShapes, "fit", staticmethod(lambda maps, fit=VaeShapes.fit: fit(maps, 3)))
-    first = learnt_or_stored(bank, None, dims)
+    with torch.no_grad():  # as where lesions are prepared side by side
+        first = learnt_or_stored(bank, None, dims)
     (stored,) = tmp_path.glob("shapes_*.npz")
     monkeypatch.setattr(VaeShapes, "fit", staticmethod(lambda maps: pytest.fail("was stored")))
     again = learnt_or_stored(bank, None, dims)
