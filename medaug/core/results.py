@@ -44,6 +44,27 @@ class Inspection(Document):
 
 
 @final
+class SizeCount(Frozen):
+    """How many reference lesions of a size were found."""
+
+    low_mm: float = Field(description="smallest diameter of the ball (2D: disc) of equal size")
+    high_mm: float | None = Field(description="below this diameter; null = no upper end")
+    reference: int
+    found: int
+
+
+@final
+class LesionCounts(Frozen):
+    """Lesions of one class in one case: 26-connected components, matched one to one by overlap."""
+
+    reference: int
+    predicted: int
+    matched: int = Field(description="pairs")
+    iou_sum: float = Field(description="intersection over union, summed over the pairs")
+    sizes: tuple[SizeCount, ...] = Field(default=(), description="empty where the spacing is nominal")
+
+
+@final
 class DiceRow(Frozen):
     """One test patient's case, one class, one arm."""
 
@@ -60,6 +81,27 @@ class DiceRow(Frozen):
         default=None, description="26-connected; set where the reference is empty"
     )
     false_positive_mm3: float | None = Field(default=None, description="null where the spacing is nominal")
+    surface_dice: float | None = Field(
+        default=None,
+        description="normalised surface Dice; 0 where the prediction is empty; null where the reference is empty or the "
+        "spacing is nominal",
+    )
+    surface_tolerance_mm: float | None = Field(default=None, description="of surface_dice")
+    hd95_mm: float | None = Field(
+        default=None, description="null where either side is empty or the spacing is nominal"
+    )
+    volume_error_mm3: float | None = Field(
+        default=None, description="predicted minus reference volume; null where the spacing is nominal"
+    )
+    volume_error: float | None = Field(
+        default=None, description="the same over the reference volume; null where the reference is empty"
+    )
+    lesions: LesionCounts | None = Field(default=None, description="null in files of earlier versions")
+    calibration_error: float | None = Field(
+        default=None,
+        description="expected calibration error of the given label where reference or prediction is not background; "
+        "of the case, the same in every class; null without confidence",
+    )
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
