@@ -123,6 +123,10 @@ class Comparison(Frozen):
     mde: float | None = Field(
         description="minimum detectable effect at 80% power, two-sided 5%; null for one patient"
     )
+    coverage: float | None = Field(
+        default=None,
+        description="how often such an interval holds the true mean, for n and skewness like these, by simulation",
+    )
     verdict: Literal["gain", "harm", "no evidence", "inconclusive"]
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
@@ -130,7 +134,7 @@ class Comparison(Frozen):
 
 @final
 class ArmScore(Frozen):
-    """The Dice of an arm in one class: the mean over patients, seeds and cases averaged inside a patient first."""
+    """An arm in one class: means over patients, seeds and cases averaged inside a patient first."""
 
     arm: str
     n_annotated: int | None
@@ -141,6 +145,48 @@ class ArmScore(Frozen):
     n_patients: int
     false_positive_voxels: int = Field(description="sum over the cases whose reference is empty")
     n_empty: int = Field(description="cases whose reference is empty: left out of the mean")
+    surface_dice: float | None = None
+    hd95_mm: float | None = Field(default=None, description="median over patients")
+    volume_error: float | None = Field(
+        default=None, description="predicted minus reference, over the reference"
+    )
+    lesion_f1: float | None = None
+    lesion_precision: float | None = None
+    lesion_recall: float | None = None
+    panoptic_quality: float | None = None
+    calibration_error: float | None = None
+    sizes: tuple[SizeCount, ...] = ()
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+
+@final
+class CurvePoint(Frozen):
+    """The Dice that an arm reaches with so many annotated patients."""
+
+    arm: str
+    n_annotated: int | None = Field(description="null = all")
+    patients: float = Field(description="annotated patients really used, the mean over folds")
+    class_name: str = Field(alias="class")
+    mean: float
+    ci_low: float
+    ci_high: float
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+
+@final
+class Saving(Frozen):
+    """How many further annotated patients the baseline would need to reach an arm's Dice."""
+
+    arm: str
+    baseline: str
+    n_annotated: int | None
+    class_name: str = Field(alias="class")
+    saved: float | None = Field(description="patients; null = beyond the baseline's curve")
+    low: float | None = Field(description="null = beyond the curve")
+    high: float | None = Field(description="null = beyond the curve")
+    said: str = Field(description="the same in one sentence")
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
@@ -224,6 +270,11 @@ class ExperimentResult(Document):
         default=(), description="what a reader must know, e.g. a class absent from test"
     )
     licences: tuple[str, ...] = ()
+    curves: tuple[CurvePoint, ...] = ()
+    savings: tuple[Saving, ...] = ()
+    equal_terms: tuple[str, ...] = Field(
+        default=(), description="in what the arms were found to be treated equally, in words"
+    )
 
 
 @final

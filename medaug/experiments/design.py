@@ -82,6 +82,10 @@ class ExperimentConfig(Frozen):
     task: Settings = Field(description="settings of a tasks plugin, the same for all arms")
     arms: tuple[Arm, ...] = Field(min_length=2)
     baseline: str = Field(description="the arm that the others are compared with")
+    comparisons: tuple[tuple[str, str], ...] = Field(
+        default=(),
+        description="further pairs to compare, each [arm, against], named before the results are seen",
+    )
     limit_class: str | None = Field(
         default=None, description="n_annotated limits the patients who carry it; null: all patients"
     )
@@ -120,6 +124,20 @@ class ExperimentConfig(Frozen):
                 raise ValueError(f"arms {twin} and {arm.name} are identical but for the name")
         if len(set(self.seeds)) != len(self.seeds) or len(set(self.folds or ())) != len(self.folds or ()):
             raise ValueError("a seed or fold is named twice")
+        return self
+
+    @model_validator(mode="after")
+    def _comparisons_are_of_arms(self) -> ExperimentConfig:
+        names = {arm.name for arm in self.arms}
+        for pair in self.comparisons:
+            if pair[0] == pair[1] or not set(pair) <= set(names):
+                raise ValueError(
+                    f"comparisons are of two arms; {' and '.join(pair)} are not two of {', '.join(sorted(names))}"
+                )
+            if pair[1] == self.baseline:
+                raise ValueError(f"every arm is compared with the baseline {self.baseline} already")
+        if len(set(self.comparisons)) != len(self.comparisons):
+            raise ValueError("a comparison is named twice")
         return self
 
 
