@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import final
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Float32, Integer
 
 from medaug.core.errors import GeometryError
 from medaug.core.geometry import Box, Grid
@@ -15,6 +15,7 @@ from medaug.core.geometry import Box, Grid
 Image = Float[np.ndarray, "C I J K"]
 Mask = Bool[np.ndarray, "I J K"]
 Labels = Integer[np.ndarray, "I J K"]
+Confidence = Float32[np.ndarray, "I J K"]
 
 
 class Unit(StrEnum):
@@ -91,3 +92,26 @@ class LabelMap:
         part = box.clipped(self.grid.shape)
         pads = [(p - s, e - q) for s, e, p, q in zip(box.start, box.stop, part.start, part.stop, strict=True)]
         return LabelMap(np.pad(self.labels[part.slices], pads), self.grid.crop(box), self.class_names)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What a model says about a volume.
+
+    Attributes:
+        label_map: On the volume's grid.
+        confidence: (I, J, K) float32, probability of the label that was given; None where the model knows none.
+
+    Raises:
+        GeometryError: If the two do not agree.
+    """
+
+    label_map: LabelMap
+    confidence: Confidence | None = None
+
+    def __post_init__(self) -> None:
+        """Check that both lie on one grid."""
+        shape = self.label_map.grid.shape
+        if self.confidence is not None and self.confidence.shape != shape:
+            raise GeometryError(f"confidence is {self.confidence.shape}", expected=f"{shape}")

@@ -14,7 +14,7 @@ from medaug.core.results import ArmCost, DiceRow
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, guard_donors, guard_evaluation, guard_training
-from medaug.core.volume import LabelMap, Volume
+from medaug.core.volume import LabelMap, Prediction, Volume
 from medaug.experiments.design import Arm, Cell, Settings, TrainingSubset
 from medaug.experiments.metrics import score_case
 
@@ -28,7 +28,7 @@ class Trained:
     """A trained model with the figures that fairness is checked by.
 
     Attributes:
-        predict: From an image to class ids on its grid.
+        predict: From an image to class ids on its grid, with their probabilities where known.
         optimiser_steps: Steps taken.
         patch_size: Voxels a side of a training patch.
         lesion_patch_share: Share of training patches with a lesion.
@@ -37,7 +37,7 @@ class Trained:
         search_steps: Steps taken before, to choose the augmentation.
     """
 
-    predict: Callable[[Volume], LabelMap]
+    predict: Callable[[Volume], Prediction]
     optimiser_steps: int
     patch_size: tuple[int, ...]
     lesion_patch_share: float
@@ -138,13 +138,13 @@ def run_cell(cell: Cell, inputs: CellInputs, train: Train, run: RunDir, progress
     return result
 
 
-def _predictions(inputs: CellInputs, trained: Trained) -> Iterator[tuple[Case, LabelMap]]:
+def _predictions(inputs: CellInputs, trained: Trained) -> Iterator[tuple[Case, Prediction]]:
     for record in inputs.test_records:
         case = inputs.load(record)
         yield case, trained.predict(case.volume)
 
 
-def _rows(cell: Cell, case: Case, prediction: LabelMap) -> list[DiceRow]:
+def _rows(cell: Cell, case: Case, prediction: Prediction) -> list[DiceRow]:
     reference = _reference(case)
     return [
         DiceRow(
@@ -160,7 +160,7 @@ def _rows(cell: Cell, case: Case, prediction: LabelMap) -> list[DiceRow]:
             false_positive_lesions=score.false_positive_lesions,
             false_positive_mm3=score.false_positive_mm3,
         )
-        for score in score_case(prediction, reference, spacing_known=case.volume.spacing_known)
+        for score in score_case(prediction.label_map, reference, spacing_known=case.volume.spacing_known)
     ]
 
 
@@ -170,14 +170,14 @@ def _reference(case: Case) -> LabelMap:
     return case.label_map
 
 
-def _tiles(cell: Cell, case: Case, prediction: LabelMap, rows: Sequence[DiceRow]) -> list[Tile]:
+def _tiles(cell: Cell, case: Case, prediction: Prediction, rows: Sequence[DiceRow]) -> list[Tile]:
     reference = _reference(case)
     return [
         cut_tile(
             case,
             TileFacts("test", cell.arm.name, case.case_id, row.class_name, cell.n_annotated, row.dice),
             reference.mask(row.class_name),
-            prediction.mask(row.class_name),
+            prediction.label_map.mask(row.class_name),
         )
         for row in rows
         if row.dice is not None

@@ -225,7 +225,7 @@ def _score(trained: Trained, cases: Sequence[Case]) -> dict[str, float]:
     for case in cases:
         if case.label_map is None:
             continue
-        for one in score_case(trained.predict(case.volume), case.label_map):
+        for one in score_case(trained.predict(case.volume).label_map, case.label_map):
             if one.dice is not None:
                 values[one.class_name][case.patient_id].append(one.dice)
     return {name: _mean_of_means(patients) for name, patients in sorted(values.items())}

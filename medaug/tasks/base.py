@@ -22,7 +22,7 @@ from medaug.core.intensity import IntensityScheme
 from medaug.core.plugins import load_plugin, parse_config
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
-from medaug.core.volume import LabelMap, Volume
+from medaug.core.volume import LabelMap, Prediction, Volume
 from medaug.engine.augment import BatchAugment
 
 PLAN, WEIGHTS, REPORT = "plan.json", "model.pt", "fit.json"
@@ -74,6 +74,14 @@ class Model(Protocol):
 
     def predict(self, volume: Volume) -> LabelMap:
         """Label a whole volume; the answer is on the volume's grid.
+
+        Raises:
+            DataError: If unit or channels are not those of the training images.
+        """
+        ...
+
+    def predict_with_confidence(self, volume: Volume) -> Prediction:
+        """The same labels, each with its probability.
 
         Raises:
             DataError: If unit or channels are not those of the training images.

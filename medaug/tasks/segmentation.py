@@ -15,16 +15,17 @@ from medaug.core.errors import CheckpointError, DataError
 from medaug.core.intensity import IntensityScheme
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
-from medaug.core.volume import LabelMap, Volume
+from medaug.core.volume import LabelMap, Prediction, Volume
 from medaug.engine.augment import BatchAugment
 from medaug.engine.checkpoint import load_checkpoint, save_checkpoint
 from medaug.engine.launch import pick_device
 from medaug.engine.loop import CHECKPOINT, fit_loop
+from medaug.tasks._segmentation.dealing import Dealing, Shares
 from medaug.tasks._segmentation.inference import predict_labels
 from medaug.tasks._segmentation.learner import SegmentationLearner, build_optimiser, learning_rate
 from medaug.tasks._segmentation.network import build_network, initialise, parameter_count, plan_strides
 from medaug.tasks._segmentation.planning import TrainingPlan, describe, plan_patch, take_fingerprint
-from medaug.tasks._segmentation.sampling import BatchMaker, PatchPool, Shares, SyntheticPatches
+from medaug.tasks._segmentation.sampling import BatchMaker, PatchPool, SyntheticPatches
 from medaug.tasks.base import PLAN, REPORT, WEIGHTS, FitReport, Task, TaskConfig, TrainingData
 
 
@@ -51,7 +52,16 @@ class Config(TaskConfig):
     schedule: Literal["poly", "cosine"] = "poly"
     lesion_patch_share: float = Field(default=0.67, ge=0, le=1, description="patches cut around a lesion")
     synthetic_share: float = Field(
-        default=0.5, ge=0, le=1, description="patches from synthetic cases, where there is a source of them"
+        default=0.5,
+        ge=0,
+        le=1,
+        description="of the lesion patches of each class that a source of synthetic cases offers",
+    )
+    null_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="of the other patches: healthy tissue, pasted as synthetic lesions are, and not labelled",
     )
     real_only_tail: float = Field(
         default=0.0,
@@ -67,11 +77,6 @@ class Config(TaskConfig):
     def _consistent(self) -> Self:
         if self.patch_size is not None and (len(self.patch_size) != self.dims or min(self.patch_size) < 4):
             raise ValueError(f"patch_size needs {self.dims} sizes of at least 4 for dims {self.dims}")
-        if self.synthetic_share > self.lesion_patch_share:
-            raise ValueError(
-                "synthetic_share above lesion_patch_share would give the synthetic arms more lesion patches; "
-                "raise lesion_patch_share for all arms"
-            )
         return self
 
     def build(self, device: str = "auto") -> Task:
@@ -154,16 +159,18 @@ def _batches(
     plan: TrainingPlan,
     seed: SeedTree,
 ) -> BatchMaker:
-    source = None
-    if data.source is not None and config.synthetic_share > 0:
+    source, drawn = None, ()
+    if data.source is not None:
         source = SyntheticPatches(data.source, data.scheme, data.classes, plan.patch_size)
+        drawn = data.source.classes
     shares = Shares(
         config.batch_size,
         config.lesion_patch_share,
-        config.synthetic_share if source else 0.0,
+        tuple(config.synthetic_share if name in drawn else 0.0 for name in data.classes),
+        config.null_share if source else 0.0,
         config.real_only_tail,
     )
-    return BatchMaker(pool, source, augment, shares.counts(config.steps), config.batch_size, seed)
+    return BatchMaker(pool, source, augment, Dealing(shares, config.steps), seed)
 
 
 def _leave(
@@ -225,12 +232,16 @@ class SegmentationModel:
 
     def predict(self, volume: Volume) -> LabelMap:
         """Label a whole volume; see :meth:`medaug.tasks.base.Model.predict`."""
+        return self.predict_with_confidence(volume).label_map
+
+    def predict_with_confidence(self, volume: Volume) -> Prediction:
+        """The same with the probability of each label."""
         check_image(volume, self._plan.scheme)
         image = self._plan.scheme.case_scale(volume).normalise(volume.image)
-        labels = predict_labels(
+        labels, confidence = predict_labels(
             self._network, image, self._plan.patch_size, self._device, flips=self._plan.flips_at_prediction
         )
-        return LabelMap(labels, volume.grid, self._plan.classes)
+        return Prediction(LabelMap(labels, volume.grid, self._plan.classes), confidence)
 
 
 def check_image(volume: Volume, scheme: IntensityScheme) -> None:

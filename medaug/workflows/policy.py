@@ -102,7 +102,7 @@ def _shortened(task: TaskConfig, share: float) -> TaskConfig:
 def trained(report: FitReport, run: RunDir, device: str, search_steps: int = 0) -> Trained:
     """The model in a run folder with the figures of its training."""
     return Trained(
-        load_model(run.path, device).predict,
+        load_model(run.path, device).predict_with_confidence,
         report.steps,
         report.patch_size,
         report.lesion_patch_share,

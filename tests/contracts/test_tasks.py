@@ -44,7 +44,11 @@ def test_a_run_folder_holds_plan_model_and_report_and_the_model_labels_volumes(k
     assert (model.classes, model.scheme) == (CLASSES, SCHEME)
     for shape in ((16, 16, 8), (9, 30, 1)):
         volume = make_case(9, shape=shape).volume
+        prediction = model.predict_with_confidence(volume)
         label_map = model.predict(volume)
+        assert np.array_equal(prediction.label_map.labels, label_map.labels)
+        assert prediction.confidence is not None
+        assert 1 / (1 + len(CLASSES)) <= prediction.confidence.min() <= prediction.confidence.max() <= 1
         assert label_map.grid.agrees_with(volume.grid)
         assert label_map.class_names == CLASSES
         assert label_map.labels.max() <= len(CLASSES)

@@ -6,11 +6,11 @@ from itertools import combinations
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 from monai.inferers.utils import sliding_window_inference
 from torch import nn
 
-from medaug.core.volume import Image
+from medaug.core.volume import Confidence, Image, Labels
 from medaug.engine.launch import memory_format, mixed_precision
 
 _SLICES = 16  # slices in one go; more gain nothing on two cores and cost memory
@@ -18,8 +18,8 @@ _SLICES = 16  # slices in one go; more gain nothing on two cores and cost memory
 
 def predict_labels(
     network: nn.Module, image: Image, patch: tuple[int, ...], device: torch.device, *, flips: bool
-) -> UInt8[np.ndarray, "I J K"]:
-    """Class ids of a volume.
+) -> tuple[Labels, Confidence]:
+    """Class ids of a volume (uint8), and the probability of each.
 
     Args:
         network: In evaluation mode, on ``device``.
@@ -30,17 +30,22 @@ def predict_labels(
     """
     with torch.no_grad():
         if len(patch) == 3:
-            labels = _answer(network, torch.from_numpy(image)[None], patch, device, flips=flips)
-            return np.asarray(labels[0])
+            labels, confidence = _answer(network, torch.from_numpy(image)[None], patch, device, flips=flips)
+            return labels[0], confidence[0]
         slices = torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 0)))
         parts = [_answer(network, part, patch, device, flips=flips) for part in slices.split(_SLICES)]
+    return _stack([labels for labels, _ in parts]), _stack([confidence for _, confidence in parts])
+
+
+def _stack(parts: list[np.ndarray]) -> np.ndarray:
+    """(K, I, J) in parts as one (I, J, K)."""
     return np.ascontiguousarray(np.moveaxis(np.concatenate(parts), 0, -1))
 
 
 def _answer(
     network: nn.Module, images: torch.Tensor, patch: tuple[int, ...], device: torch.device, *, flips: bool
-) -> UInt8[np.ndarray, "B *S"]:
-    """Most probable class of every voxel of (B, C, *S) images."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Most probable class of every voxel of (B, C, *S) images, and its probability."""
     padded, inner = _pad(images, patch)
     padded = padded.to(device, memory_format=memory_format(len(patch)))
     total = _slide(network, padded, patch, device)
@@ -49,7 +54,10 @@ def _answer(
         for mirrored in _mirrors(images.ndim):
             scores = torch.flip(_slide(network, torch.flip(padded, mirrored), patch, device), mirrored)
             total += torch.softmax(scores, dim=1)
-    return np.asarray(total.argmax(dim=1)[inner].to(torch.uint8).cpu().numpy())
+    labels = total.argmax(dim=1, keepdim=True)
+    chances = total / (1 + len(_mirrors(images.ndim))) if flips else torch.softmax(total, dim=1)
+    confidence = chances.gather(1, labels)[:, 0][inner]
+    return labels[:, 0][inner].to(torch.uint8).cpu().numpy(), confidence.cpu().numpy()
 
 
 def _mirrors(ndim: int) -> list[list[int]]:

@@ -5,7 +5,7 @@ import pytest
 
 from medaug.core.errors import GeometryError
 from medaug.core.geometry import Box, Grid
-from medaug.core.volume import LabelMap, Unit, Volume
+from medaug.core.volume import LabelMap, Prediction, Unit, Volume
 
 GRID = Grid((3, 4, 5), np.diag([1.0, 1.0, 2.0, 1.0]))
 
@@ -36,3 +36,9 @@ def test_mask_of_a_class() -> None:
     labels = np.zeros((3, 4, 5), int)
     labels[0, 0, 0] = 2
     assert LabelMap(labels, GRID, ("a", "b")).mask("b").sum() == 1
+
+
+def test_confidence_must_lie_on_the_grid_of_the_labels() -> None:
+    label_map = LabelMap(np.zeros((3, 4, 5), int), GRID, ("a",))
+    with pytest.raises(GeometryError, match="confidence"):
+        Prediction(label_map, np.zeros((3, 4, 4), np.float32))

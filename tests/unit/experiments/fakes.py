@@ -13,7 +13,7 @@ from medaug.core.geometry import Grid
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
-from medaug.core.volume import LabelMap, Unit, Volume
+from medaug.core.volume import LabelMap, Prediction, Unit, Volume
 from medaug.experiments.cell import Material, Trained
 from medaug.experiments.design import Arm, ExperimentConfig, TrainingSubset
 from medaug.experiments.run import Ground, Sample
@@ -77,7 +77,13 @@ class FakeSource:
     def donor_patient_ids(self) -> frozenset[str]:
         return self._donors
 
-    def draw(self, rngs: tuple[np.random.Generator, ...]) -> tuple[Case, ...]:
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return CLASSES
+
+    def draw(
+        self, class_names: tuple[str | None, ...], rngs: tuple[np.random.Generator, ...]
+    ) -> tuple[Case, ...]:
         return ()
 
 
@@ -130,10 +136,10 @@ class FakeBench:
         self.seeds.append(seed.seed)
         cut = 2 if arm.name == "real" else 0
 
-        def predict(volume: Volume) -> LabelMap:
+        def predict(volume: Volume) -> Prediction:
             labels = np.zeros(volume.grid.shape, dtype=np.uint8)
             labels[4 : 8 - cut, 4:8, 0] = 1
-            return LabelMap(labels, volume.grid, CLASSES)
+            return Prediction(LabelMap(labels, volume.grid, CLASSES))
 
         steps = 9 if arm.name == self.unfair else 10
         return Trained(predict, steps, (8, 8), 0.5, arm.synthetic_share, 0.1)

@@ -16,7 +16,7 @@ from medaug.core.errors import DataError, SplitLeakageError
 from medaug.core.runs import RunDir, RunRecord
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
-from medaug.core.volume import LabelMap, Unit, Volume
+from medaug.core.volume import LabelMap, Prediction, Unit, Volume
 from medaug.experiments.cell import Trained
 from medaug.experiments.policy import (
     POLICY,
@@ -59,10 +59,10 @@ class FakeTrial:
         share = next((step["probability"] for step in steps if step["step"] == "flip"), 0.0)
         rows = 0 if self.is_blind else 1 + round(3 * min(share, 0.9))
 
-        def predict(volume: Volume) -> LabelMap:
+        def predict(volume: Volume) -> Prediction:
             labels = np.zeros(volume.grid.shape, dtype=np.uint8)
             labels[4 : 4 + rows, 4:8, 0] = 1
-            return LabelMap(labels, volume.grid, CLASSES)
+            return Prediction(LabelMap(labels, volume.grid, CLASSES))
 
         return Trained(predict, 10, (8, 8), 0.5, 0.0, 0.1)
 

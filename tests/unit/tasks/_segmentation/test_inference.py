@@ -34,13 +34,15 @@ class LeftToRight(nn.Module):
 def test_every_voxel_gets_its_own_answer(shape, patch, flips):
     image = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
     before = image.copy()
-    labels = predict_labels(Threshold(), image, patch, CPU, flips=flips)
+    labels, confidence = predict_labels(Threshold(), image, patch, CPU, flips=flips)
     assert labels.dtype == np.uint8
     assert np.array_equal(labels, image[0] > 0)
+    assert confidence.dtype == np.float32
+    np.testing.assert_allclose(confidence, 1 / (1 + np.exp(-2 * np.abs(image[0]))), atol=1e-5)
     assert np.array_equal(image, before)
 
 
 def test_flips_average_out_what_depends_on_the_side():
     image = np.zeros((1, 8, 8, 2), np.float32)
-    assert predict_labels(LeftToRight(), image, (8, 8), CPU, flips=False)[4:].all()
-    assert not predict_labels(LeftToRight(), image, (8, 8), CPU, flips=True).all()
+    assert predict_labels(LeftToRight(), image, (8, 8), CPU, flips=False)[0][4:].all()
+    assert not predict_labels(LeftToRight(), image, (8, 8), CPU, flips=True)[0].all()
