@@ -6,6 +6,7 @@ volume and count apart. An empty prediction on a lesion is 0. Nothing on nothing
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
 
@@ -13,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from medaug.core.errors import GeometryError, LabelError
+from medaug.core.results import LesionCounts, SizeCount
 from medaug.core.volume import LabelMap, Mask
 
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)  # 26-connected
@@ -98,3 +100,44 @@ def _class_dice(label_id: int, counts: np.ndarray, prediction: LabelMap, *, spac
     )
     volume_mm3 = round(in_prediction * prediction.grid.voxel_mm3, 3) if spacing_known else None
     return ClassDice(name, None, in_prediction, int(lesions), volume_mm3)
+
+
+def lesion_precision(counts: LesionCounts) -> float | None:
+    """Share of the predicted lesions that match one of the reference; None where none was predicted."""
+    return counts.matched / counts.predicted if counts.predicted else None
+
+
+def lesion_recall(counts: LesionCounts) -> float | None:
+    """Share of the reference lesions that were found (sensitivity); None where there is none."""
+    return counts.matched / counts.reference if counts.reference else None
+
+
+def lesion_f1(counts: LesionCounts) -> float | None:
+    """2 TP / (2 TP + FP + FN); None where neither side has a lesion."""
+    both = counts.reference + counts.predicted
+    return 2.0 * counts.matched / both if both else None
+
+
+def panoptic_quality(counts: LesionCounts) -> float | None:
+    """Sum of IoU / (TP + FP/2 + FN/2) (Kirillov et al., CVPR 2019); None where neither side has a lesion."""
+    both = counts.reference + counts.predicted
+    return 2.0 * counts.iou_sum / both if both else None
+
+
+def pooled(counts: Iterable[LesionCounts]) -> LesionCounts:
+    """The counts of several cases added up, size by size."""
+    found = tuple(counts)
+    sizes: dict[tuple[float, float | None], tuple[int, int]] = {}
+    for size in (size for one in found for size in one.sizes):
+        reference, hits = sizes.get((size.low_mm, size.high_mm), (0, 0))
+        sizes[size.low_mm, size.high_mm] = (reference + size.reference, hits + size.found)
+    return LesionCounts(
+        reference=sum(one.reference for one in found),
+        predicted=sum(one.predicted for one in found),
+        matched=sum(one.matched for one in found),
+        iou_sum=sum(one.iou_sum for one in found),
+        sizes=tuple(
+            SizeCount(low_mm=low, high_mm=high, reference=reference, found=hits)
+            for (low, high), (reference, hits) in sorted(sizes.items(), key=lambda item: item[0][0])
+        ),
+    )
