@@ -9,26 +9,16 @@ from typing import final
 
 from pydantic import Field
 
-from medaug.core.case import (
-    AUGMENTATIONS,
-    RECIPES,
-    TRANSLATIONS,
-    Case,
-    CaseRecord,
-    CaseSource,
-    Manifest,
-    Origin,
-    read_manifest,
-)
+from medaug.core.case import AUGMENTATIONS, Case, CaseRecord, CaseSource, Manifest, read_manifest
 from medaug.core.config import Frozen, load_yaml
-from medaug.core.errors import DataError, LabelError, SplitLeakageError
+from medaug.core.errors import DataError
 from medaug.core.intensity import IntensityScheme
-from medaug.core.plan import Recipe, Translation, read_lines
 from medaug.core.results import Summary
 from medaug.core.runs import Progress, finished, open_run
 from medaug.core.seeding import SeedTree
-from medaug.core.splits import Fold, guard_donors, guard_training, read_splits
+from medaug.core.splits import Fold, guard_training, read_splits
 from medaug.core.storage import require_free_space
+from medaug.core.synthetic import SyntheticSet, read_synthetic
 from medaug.engine.stored_source import StoredSource
 from medaug.io.dataset import load_case
 from medaug.tasks.base import REPORT, FitReport, TrainingData, parse_task
@@ -120,7 +110,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
     fold = read_splits(options.dataset, manifest).fold(options.fold)
     records = _labelled(manifest.of_patients(frozenset(fold.train)))
     guard_training(records, fold)
-    synthetic = None if options.synthetic is None else _checked_set(options.synthetic, manifest, fold)
+    synthetic = _synthetic(options, manifest, fold)
     settings = TrainSettings(
         task=task.model_dump(mode="json"),
         transforms=transforms.model_dump(mode="json"),
@@ -129,7 +119,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
         seed=options.seed,
     )
     inputs = {"dataset": manifest.content_sha256, "fold": fold.scope_sha256}
-    inputs |= {} if synthetic is None else {"synthetic": synthetic.content_sha256}
+    inputs |= {} if synthetic is None else {"synthetic": synthetic.manifest.content_sha256}
     skipped = finished(options.out, STEP, settings, inputs)
     if not skipped:
         require_free_space(options.out, _RUN_BYTES)
@@ -148,7 +138,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
         fold=options.fold,
         n_cases=len(records),
         n_patients=len({record.patient_id for record in records}),
-        n_synthetic=0 if synthetic is None else len(_labelled(synthetic.cases)),
+        n_synthetic=0 if synthetic is None else len(_labelled(synthetic.manifest.cases)),
         report=FitReport.read(options.out / REPORT),
         skipped=skipped,
     )
@@ -158,47 +148,19 @@ def _labelled(records: Sequence[CaseRecord]) -> tuple[CaseRecord, ...]:
     return tuple(record for record in records if record.label is not None)
 
 
-def _checked_set(folder: Path, manifest: Manifest, fold: Fold) -> Manifest:
-    """The manifest of a synthetic set that this fold may be trained on.
-
-    Raises:
-        DataError: If it holds other than synthetic cases.
-        LabelError: If its classes are others.
-        SplitLeakageError: If it has a host or donor outside the fold's training patients.
-    """
-    synthetic = read_manifest(folder)
-    other = next((record for record in synthetic.cases if record.origin is not Origin.SYNTHETIC), None)
-    if other is not None:
-        hint = "name a folder of `medaug synthesize`, or ingest the set with --origin synthetic"
-        what = f"{folder.name} holds {other.origin} cases (first: {other.case_id})"
-        raise DataError(what, where="--synthetic", hint=hint)
-    if synthetic.classes != manifest.classes:
-        found, expected = ", ".join(synthetic.classes), ", ".join(manifest.classes)
-        raise LabelError(f"synthetic set has classes {found}", where="--synthetic", expected=expected)
-    translations = read_lines(folder / TRANSLATIONS, Translation) if (folder / TRANSLATIONS).is_file() else ()
-    nobodys = {row.case_id for row in translations if row.source_case_id is None}
-    guard_training((record for record in synthetic.cases if record.case_id not in nobodys), fold)
-    for row in translations:
-        guard_donors(row.donor_patient_ids, fold, where=row.case_id)
-        _same_scope(row, fold, hint=f"translate again with --fold {fold.index}")
-    recipes = read_lines(folder / RECIPES, Recipe) if (folder / RECIPES).is_file() else ()
-    for recipe in recipes:
-        guard_donors((recipe.host_patient_id, *recipe.donor_patient_ids), fold, where=recipe.case_id)
-        _same_scope(recipe, fold, hint=f"synthesize again with --fold {fold.index}")
+def _synthetic(options: TrainOptions, manifest: Manifest, fold: Fold) -> SyntheticSet | None:
+    if options.synthetic is None:
+        return None
+    synthetic = read_synthetic(options.synthetic, manifest, where="--synthetic")
+    synthetic.guard(fold)
     return synthetic
-
-
-def _same_scope(made: Recipe | Translation, fold: Fold, *, hint: str) -> None:
-    if made.training_scope_sha256 != fold.scope_sha256:
-        what = "what made it was fitted on other patients than this fold's training part"
-        raise SplitLeakageError(what, where=made.case_id, hint=hint)
 
 
 def _training_data(
     options: TrainOptions,
     manifest: Manifest,
     records: Sequence[CaseRecord],
-    synthetic: Manifest | None,
+    synthetic: SyntheticSet | None,
     progress: Progress,
 ) -> TrainingData:
     if not records:
@@ -208,23 +170,21 @@ def _training_data(
     cases = _load(options.dataset, manifest, records, progress)
     scheme = IntensityScheme.for_volume(cases[0].volume)
     source: CaseSource | None = None
-    if synthetic is not None and options.synthetic is not None:
-        drawn = _at_sites(
-            _load(options.synthetic, synthetic, _labelled(synthetic.cases), progress), options.synthetic
-        )
-        source = StoredSource(drawn, scheme, frozenset(synthetic.patient_ids))
+    if synthetic is not None:
+        drawn = _at_sites(synthetic, progress)
+        source = StoredSource(drawn, scheme, frozenset(synthetic.manifest.patient_ids))
     return TrainingData(cases, manifest.classes, scheme, source)
 
 
-def _at_sites(cases: Sequence[Case], folder: Path) -> tuple[Case, ...]:
-    """The cases with the place of their new lesion, as their recipes tell it; other tools' sets tell none."""
-    recipes = read_lines(folder / RECIPES, Recipe) if (folder / RECIPES).is_file() else ()
-    sites_mm = {recipe.case_id: recipe.site_mm for recipe in recipes}
+def _at_sites(synthetic: SyntheticSet, progress: Progress) -> tuple[Case, ...]:
+    """The labelled cases with the place of their new lesion, as their recipes tell it; other tools' sets tell none."""
+    sites_mm = {recipe.case_id: recipe.site_mm for recipe in synthetic.recipes}
+    records = _labelled(synthetic.manifest.cases)
     return tuple(
         replace(case, site=case.volume.grid.nearest_voxel(sites_mm[case.case_id]))
         if case.case_id in sites_mm
         else case
-        for case in cases
+        for case in _load(synthetic.folder, synthetic.manifest, records, progress)
     )
 
 

@@ -1,0 +1,87 @@
+"""A synthetic set on disk, and which folds may learn from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from medaug.core.case import RECIPES, TRANSLATIONS, Manifest, Origin, read_manifest
+from medaug.core.errors import DataError, LabelError, SplitLeakageError
+from medaug.core.plan import Recipe, Translation, read_lines
+from medaug.core.splits import Fold, guard_donors, guard_training
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SyntheticSet:
+    """Made cases and how they were made; sets of other tools have neither recipes nor translations."""
+
+    folder: Path
+    manifest: Manifest
+    recipes: tuple[Recipe, ...]
+    translations: tuple[Translation, ...]
+
+    @property
+    def made_for(self) -> int | None:
+        """Index of the fold it says it was made for; None where nothing says."""
+        folds = [*(recipe.fold for recipe in self.recipes), *(row.fold for row in self.translations)]
+        return folds[0] if folds else None
+
+    def guard(self, fold: Fold) -> None:
+        """Refuse to let a fold learn from it.
+
+        Raises:
+            SplitLeakageError: If a host or donor is no training patient of the fold, or what made a case was fitted on
+                others than these.
+        """
+        nobodys = {row.case_id for row in self.translations if row.source_case_id is None}
+        guard_training((record for record in self.manifest.cases if record.case_id not in nobodys), fold)
+        for row in self.translations:
+            guard_donors(row.donor_patient_ids, fold, where=row.case_id)
+            _same_scope(row, fold, hint=f"translate again with --fold {fold.index}")
+        for recipe in self.recipes:
+            guard_donors((recipe.host_patient_id, *recipe.donor_patient_ids), fold, where=recipe.case_id)
+            _same_scope(recipe, fold, hint=f"synthesize again with --fold {fold.index}")
+
+
+def read_synthetic(folder: Path, manifest: Manifest, *, where: str) -> SyntheticSet:
+    """A folder of synthetic cases that go with a dataset; ``where`` is the option that named it.
+
+    Raises:
+        DataError: If it holds other than synthetic cases, or its channels are others.
+        LabelError: If its classes are others.
+    """
+    synthetic = read_manifest(folder)
+    other = next((record for record in synthetic.cases if record.origin is not Origin.SYNTHETIC), None)
+    if other is not None:
+        hint = "name a folder of `medaug synthesize`, or ingest the set with --origin synthetic"
+        what = f"{folder.name} holds {other.origin} cases (first: {other.case_id})"
+        raise DataError(what, where=where, hint=hint)
+    if synthetic.classes != manifest.classes:
+        found, expected = ", ".join(synthetic.classes), ", ".join(manifest.classes)
+        raise LabelError(f"synthetic set has classes {found}", where=where, expected=expected)
+    _same_channels(synthetic, manifest, where)
+    return SyntheticSet(
+        folder=folder,
+        manifest=synthetic,
+        recipes=read_lines(folder / RECIPES, Recipe) if (folder / RECIPES).is_file() else (),
+        translations=read_lines(folder / TRANSLATIONS, Translation)
+        if (folder / TRANSLATIONS).is_file()
+        else (),
+    )
+
+
+def _same_channels(synthetic: Manifest, manifest: Manifest, where: str) -> None:
+    channels = {record.channels for record in manifest.cases}
+    for record in synthetic.cases:
+        if record.channels not in channels:
+            expected = " or ".join(", ".join(names) for names in sorted(channels))
+            found = f"{record.case_id} has channels {', '.join(record.channels)}"
+            raise DataError(f"synthetic set: {found}", where=where, expected=expected)
+
+
+def _same_scope(made: Recipe | Translation, fold: Fold, *, hint: str) -> None:
+    if made.training_scope_sha256 != fold.scope_sha256:
+        what = "what made it was fitted on other patients than this fold's training part"
+        raise SplitLeakageError(what, where=made.case_id, hint=hint)
