@@ -15,11 +15,11 @@ from medaug.core.intensity import CaseScale, IntensityScheme
 from medaug.core.lesion import LesionCrop, LesionEntry, Texture
 from medaug.core.volume import Labels, Mask
 from medaug.lesions.body import Body
+from medaug.lesions.parts import lesion_parts
 from medaug.lesions.shape import ball_diameter_mm
 from medaug.lesions.texture import describe_texture
 
 _CROPS = "crops"
-_CONNECTED = np.ones((3, 3, 3), dtype=bool)
 _SMALLEST_VOXELS = 3
 _CONTEXT = 2
 _IN_PLANE_VOXELS = 64
@@ -47,25 +47,10 @@ def cut_lesions(case: Case, scheme: IntensityScheme, fold: int = 0) -> Iterator[
         )
     if case.label_map is None or not case.label_map.labels.any():
         return
-    near = Box.around(case.label_map.labels > 0)
-    labels = case.label_map.labels[near.slices]
-    present = set(np.unique(labels).tolist())
     cutter = _Cutter(case, scheme.case_scale(case.volume), Body.of(case.volume), fold)
-    for number, class_name in enumerate(case.label_map.class_names, start=1):
-        if number not in present:
-            continue
-        components, _ = ndimage.label(labels == number, _CONNECTED)
-        sizes = np.bincount(components.ravel())
-        for part, found in enumerate(ndimage.find_objects(components), start=1):
-            if sizes[part] >= _SMALLEST_VOXELS:
-                name = f"{case.case_id}_{number}_{part:03d}"
-                yield cutter.cut(components[found] == part, _moved(found, near), (name, class_name))
-
-
-def _moved(found: tuple[slice, slice, slice], near: Box) -> Box:
-    """A part of a box, as a box of the image."""
-    start = _index([part.start + s for part, s in zip(found, near.start, strict=True)])
-    return Box(start, _index([part.stop + s for part, s in zip(found, near.start, strict=True)]))
+    for part in lesion_parts(case.label_map):
+        if part.voxels >= _SMALLEST_VOXELS:
+            yield cutter.cut(part.mask, part.box, (f"{case.case_id}_{part.name}", part.class_name))
 
 
 @final

@@ -1,8 +1,8 @@
-"""What every task file offers: settings, training on cases, and a model that labels a volume.
+"""What every task file offers: settings, training on cases, and a model that labels a volume or lists lesions.
 
 A file ``medaug/tasks/<kind>.py`` holds a ``Config`` whose ``kind`` literal is the file's name and whose
-``build(device)`` gives a :class:`Task`, and a module function ``load(run_path, device)`` that gives the
-:class:`Model` which that task left in a run folder.
+``build(device)`` gives a :class:`Task`, and a module function ``load(run_path, device)`` that gives what that
+task left in a run folder: a :class:`Model`, or, where the ``Config`` answers with lesions, a :class:`LesionModel`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast, final
+from types import ModuleType
+from typing import ClassVar, Literal, Protocol, cast, final
 
 from pydantic import Field
 
+from medaug.core.candidates import ScoredLesion
 from medaug.core.case import Case, CaseSource
 from medaug.core.config import Document, Frozen, read_json
 from medaug.core.errors import CheckpointError, ConfigError
@@ -26,6 +28,7 @@ from medaug.core.volume import LabelMap, Prediction, Volume
 from medaug.engine.augment import BatchAugment
 
 PLAN, WEIGHTS, REPORT = "plan.json", "model.pt", "fit.json"
+Answer = Literal["label maps", "lesions"]
 
 
 @final
@@ -60,7 +63,7 @@ class FitReport(Document):
 
 
 class Model(Protocol):
-    """A trained task."""
+    """A trained task that labels every voxel."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -89,6 +92,37 @@ class Model(Protocol):
         ...
 
 
+class LesionModel(Protocol):
+    """A trained task that answers with a list of lesions."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of label ids 1, 2, ... in order."""
+        ...
+
+    @property
+    def scheme(self) -> IntensityScheme:
+        """Unit, channels and normalisation of the images it was trained on."""
+        ...
+
+    @property
+    def judges_given_lesions(self) -> bool:
+        """Whether it judges the lesions of the case's label map, or finds lesions itself."""
+        ...
+
+    def judge(self, case: Case) -> tuple[ScoredLesion, ...]:
+        """The lesions of a case, in the volume's space.
+
+        Args:
+            case: Its label map says which lesions to judge; a model that finds them itself never looks at it.
+
+        Raises:
+            DataError: If unit or channels are not those of the training images.
+            LabelError: If lesions must be given and there is no label map.
+        """
+        ...
+
+
 class Task(Protocol):
     """Something a model can be trained for."""
 
@@ -111,6 +145,7 @@ class Task(Protocol):
 class TaskConfig(Frozen, ABC):
     """Settings of a task; the device is no setting, since it must not change what a run means."""
 
+    answer: ClassVar[Answer] = "label maps"
     kind: str
 
     @abstractmethod
@@ -131,12 +166,45 @@ def parse_task(raw: Mapping[str, object]) -> TaskConfig:
 
 
 def load_model(run_path: Path, device: str = "auto") -> Model:
-    """The model that a task left in a run folder.
+    """The model that labels voxels, left by a task in a run folder.
 
     Raises:
         CheckpointError: If there is none, or it is damaged.
-        ConfigError: If the device is not here.
+        ConfigError: If the device is not here, or the task answers with something else.
     """
+    return cast(Model, _load(run_path, device, "label maps"))
+
+
+def load_lesion_model(run_path: Path, device: str = "auto") -> LesionModel:
+    """The model that lists lesions, left by a task in a run folder.
+
+    Raises:
+        CheckpointError: If there is none, or it is damaged.
+        ConfigError: If the device is not here, or the task answers with something else.
+    """
+    return cast(LesionModel, _load(run_path, device, "lesions"))
+
+
+def answer_of(run_path: Path) -> Answer:
+    """What the model of a run folder answers with.
+
+    Raises:
+        CheckpointError: If there is no finished model.
+    """
+    return _module(run_path)[1]
+
+
+def _load(run_path: Path, device: str, wanted: Answer) -> object:
+    module, answer = _module(run_path)
+    if answer != wanted:
+        raise ConfigError(
+            f"the task of {run_path.name} answers with {answer}", expected=f"one that gives {wanted}"
+        )
+    return cast(object, module.load(run_path, device))
+
+
+def _module(run_path: Path) -> tuple[ModuleType, Answer]:
+    """The file of the task whose model lies in a run folder, and what that answers with."""
     if not (run_path / PLAN).is_file() or not (run_path / WEIGHTS).is_file():
         hint = "run the same `medaug train` again; it goes on from where it stopped"
         raise CheckpointError(f"{run_path.name} holds no finished model", hint=hint)
@@ -144,4 +212,6 @@ def load_model(run_path: Path, device: str = "auto") -> Model:
     kind = raw.get("kind") if isinstance(raw, dict) else None
     if not isinstance(kind, str):
         raise CheckpointError(f"{PLAN} in {run_path.name} names no task", hint="train again")
-    return cast(Model, load_plugin("tasks", kind).load(run_path, device))
+    module = load_plugin("tasks", kind)
+    config: type[TaskConfig] = module.Config
+    return module, config.answer
