@@ -187,10 +187,21 @@ SOURCES_PRIVATE, PREDICTIONS = "sources.private.json", "predictions.json"
 class CaseSource(Protocol):
     """Something that yields synthetic training cases; streams into the trainer with no file in between."""
 
-    def draw(self, rngs: tuple[np.random.Generator, ...]) -> tuple[Case, ...]:
-        """One case a generator of random numbers; each depends on its own ``rng`` alone.
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that it can draw."""
+        ...
+
+    def draw(
+        self, class_names: tuple[str | None, ...], rngs: tuple[np.random.Generator, ...]
+    ) -> tuple[Case, ...]:
+        """One case a name, each depending on its name and its own ``rng`` alone.
 
         A case carries the ``site`` of its new lesion and, where it is only a part of its host, the host's ``scale``.
+        None asks for healthy tissue, pasted in the same way and labelled as what it is.
+
+        Raises:
+            DataError: If there is none of that kind, or no host has a place for it.
         """
         ...
 

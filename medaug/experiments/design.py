@@ -31,7 +31,10 @@ class Arm(Frozen):
         default=None, description="settings of a generators plugin; null = real only"
     )
     synthetic_share: float = Field(
-        default=0.0, ge=0, le=0.95, description="share of training patches that are synthetic"
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of the lesion patches of each drawn class that are synthetic; classes keep their shares",
     )
     real_only_tail: float = Field(
         default=0.0, ge=0, le=0.5, description="last share of the steps on real patches alone"
@@ -45,8 +48,8 @@ class Arm(Frozen):
     null_share: float = Field(
         default=0.0,
         ge=0,
-        le=0.9,
-        description="share of the other synthetic patches that show healthy tissue, pasted in the same way, unlabelled",
+        le=1,
+        description="share of the patches from anywhere that show healthy tissue, pasted in the same way, unlabelled",
     )
     blending: Blending = Field(
         default="feather", description="feather leaves it to the generator, poisson blends all so"
@@ -96,8 +99,7 @@ class ExperimentConfig(Frozen):
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     synthetic_classes: tuple[str, ...] | None = Field(
         default=None,
-        description="classes that are drawn, equally often; null: all, so that no class gets a larger share of the "
-        "patches than it has without synthesis",
+        description="classes that synthetic lesions have; null: all. Every class keeps its share of the patches",
     )
     record_augmentations: bool = Field(
         default=False, description="write what was drawn for every patch to augmentations.jsonl of each cell"

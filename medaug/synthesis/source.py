@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 import numpy as np
-from jaxtyping import Float
 
 from medaug.core.case import Case
 from medaug.core.errors import ConfigError, DataError
@@ -29,15 +28,13 @@ class StreamOptions:
 
     Attributes:
         dims: 2 draws one-slice slabs of the whole in-plane extent, 3 whole hosts.
-        class_weights: Share of each class in the order of ``Renderer.classes``; None = all alike.
-        swap_share: Share of draws that turn an existing lesion into the drawn class instead of adding one.
-        null_share: Share of the other draws that paste healthy tissue in the same way and label no lesion.
+        classes: Those that it draws; None = all of the renderer's.
+        swap_share: Share of the lesions that are drawn over one of another class instead of into healthy tissue.
     """
 
     dims: Literal[2, 3]
-    class_weights: tuple[float, ...] | None = None
+    classes: tuple[str, ...] | None = None
     swap_share: float = 0.0
-    null_share: float = 0.0
 
 
 @final
@@ -50,7 +47,7 @@ class StreamingSource:
         options: What to draw.
 
     Raises:
-        ConfigError: If the weights do not fit the classes, or a share is not within 0..1.
+        ConfigError: If the renderer cannot draw a class, or the share is not within 0..1.
         DataError: If there is no host.
     """
 
@@ -60,15 +57,16 @@ class StreamingSource:
             raise DataError(
                 "no labelled host to draw lesions into", hint="check the fold's training patients"
             )
-        for name, share in (("swap_share", options.swap_share), ("null_share", options.null_share)):
-            if not 0.0 <= share <= 1.0:
-                raise ConfigError(f"is {share}", where=name, expected="0 to 1")
+        if not 0.0 <= options.swap_share <= 1.0:
+            raise ConfigError(f"is {options.swap_share}", where="swap_share", expected="0 to 1")
         self._renderer, self._options = renderer, options
-        self._weights = _weights(renderer.classes, options.class_weights)
+        self.classes = renderer.classes if options.classes is None else options.classes
+        for name in self.classes:
+            renderer.require_class(name)
         self._views: dict[int, HostView] = {}
         self._tissues: OrderedDict[tuple[int, int, str], HostTissue] = OrderedDict()
         self._tissue_bytes = 0
-        self._swappable = {name: self._places_of_others(name) for name in renderer.classes}
+        self._swappable = {name: self._places_of_others(name) for name in self.classes}
 
     @property
     def donor_patient_ids(self) -> frozenset[str]:
@@ -77,21 +75,22 @@ class StreamingSource:
             {case.patient_id for case in self._hosts} | set(self._renderer.bank.index.training_patients)
         )
 
-    def draw(self, rngs: tuple[np.random.Generator, ...]) -> tuple[Case, ...]:
-        """One case a generator of random numbers, all drawn in one generator call.
+    def draw(
+        self, class_names: tuple[str | None, ...], rngs: tuple[np.random.Generator, ...]
+    ) -> tuple[Case, ...]:
+        """One case a name, all drawn in one generator call; None pastes healthy tissue in an outline of any class.
 
         Raises:
             DataError: If no place was found in many hosts; the line names the last constraint.
         """
-        prepared = [self._prepare(rng) for rng in rngs]
+        prepared = [self._prepare(name, rng) for name, rng in zip(class_names, rngs, strict=True)]
         return tuple(rendered.case for rendered in self._renderer.complete(prepared, rngs))
 
-    def _prepare(self, rng: np.random.Generator) -> Prepared:
-        classes = self._renderer.classes
-        class_name = classes[int(rng.choice(len(classes), p=self._weights))]
-        swap = bool(rng.random() < self._options.swap_share) and bool(self._swappable[class_name])
-        null = not swap and self._options.null_share > 0 and bool(rng.random() < self._options.null_share)
-        use: Use = "swap" if swap else "null" if null else "new"
+    def _prepare(self, asked: str | None, rng: np.random.Generator) -> Prepared:
+        class_name = self.classes[int(rng.integers(len(self.classes)))] if asked is None else asked
+        swap = asked is not None and bool(rng.random() < self._options.swap_share)
+        swap = swap and bool(self._swappable[class_name])
+        use: Use = "null" if asked is None else "swap" if swap else "new"
         failure: DataError | None = None
         for _ in range(_TRIES):
             number, k = self._place(class_name, rng, swap=swap)
@@ -145,17 +144,6 @@ class StreamingSource:
             slices = np.flatnonzero(((labels > 0) & (labels != wanted)).any(axis=(0, 1)))
             places += [(number, int(k)) for k in slices]
         return tuple(places)
-
-
-def _weights(classes: tuple[str, ...], weights: tuple[float, ...] | None) -> Float[np.ndarray, " n"]:
-    values = np.ones(len(classes)) if weights is None else np.asarray(weights, dtype=np.float64)
-    if len(values) != len(classes) or (values < 0).any() or values.sum() <= 0:
-        raise ConfigError(
-            f"{len(values)} class weights",
-            where="class_weights",
-            expected=f"one of at least 0 for each of {', '.join(classes)}",
-        )
-    return np.asarray(values / values.sum())
 
 
 def slab_of(case: Case, k: int) -> Case:

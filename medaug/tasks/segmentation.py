@@ -159,10 +159,10 @@ def _batches(
     plan: TrainingPlan,
     seed: SeedTree,
 ) -> BatchMaker:
-    source, drawn = None, ()
+    source = None
     if data.source is not None:
         source = SyntheticPatches(data.source, data.scheme, data.classes, plan.patch_size)
-        drawn = data.source.classes
+    drawn = () if data.source is None else data.source.classes
     shares = Shares(
         config.batch_size,
         config.lesion_patch_share,

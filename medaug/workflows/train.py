@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import final
 
+import numpy as np
 from pydantic import Field
 
 from medaug.core.case import AUGMENTATIONS, Case, CaseRecord, CaseSource, Manifest, read_manifest
 from medaug.core.config import Frozen, load_yaml
 from medaug.core.errors import DataError
 from medaug.core.intensity import IntensityScheme
+from medaug.core.plan import Recipe
 from medaug.core.results import Summary
 from medaug.core.runs import Progress, finished, open_run
 from medaug.core.seeding import SeedTree
@@ -171,21 +173,37 @@ def _training_data(
     scheme = IntensityScheme.for_volume(cases[0].volume)
     source: CaseSource | None = None
     if synthetic is not None:
-        drawn = _at_sites(synthetic, progress)
+        made = _load(synthetic.folder, synthetic.manifest, _labelled(synthetic.manifest.cases), progress)
+        drawn = _as_drawn(made, synthetic.recipes)
         source = StoredSource(drawn, scheme, frozenset(synthetic.manifest.patient_ids))
     return TrainingData(cases, manifest.classes, scheme, source)
 
 
-def _at_sites(synthetic: SyntheticSet, progress: Progress) -> tuple[Case, ...]:
-    """The labelled cases with the place of their new lesion, as their recipes tell it; other tools' sets tell none."""
-    sites_mm = {recipe.case_id: recipe.site_mm for recipe in synthetic.recipes}
-    records = _labelled(synthetic.manifest.cases)
-    return tuple(
-        replace(case, site=case.volume.grid.nearest_voxel(sites_mm[case.case_id]))
-        if case.case_id in sites_mm
-        else case
-        for case in _load(synthetic.folder, synthetic.manifest, records, progress)
-    )
+def _as_drawn(
+    cases: Sequence[Case], recipes: Sequence[Recipe]
+) -> tuple[tuple[Case, tuple[str | None, ...]], ...]:
+    """The cases with the place and class of their new lesion, as their recipes tell it.
+
+    Other tools' sets tell neither: such a case stands for every class that it holds.
+    """
+    told = {recipe.case_id: recipe for recipe in recipes}
+    drawn: list[tuple[Case, tuple[str | None, ...]]] = []
+    for case in cases:
+        recipe = told.get(case.case_id)
+        if recipe is None:
+            drawn.append((case, _held(case)))
+        else:
+            site = case.volume.grid.nearest_voxel(recipe.site_mm)
+            drawn.append((replace(case, site=site), (None if recipe.use == "null" else recipe.class_name,)))
+    return tuple(drawn)
+
+
+def _held(case: Case) -> tuple[str, ...]:
+    """Classes of which the case has a lesion."""
+    if case.label_map is None:
+        return ()
+    names, labels = case.label_map.class_names, case.label_map.labels
+    return tuple(names[number - 1] for number in np.unique(labels).tolist() if number)
 
 
 def _load(

@@ -16,6 +16,7 @@ from medaug.core.intensity import IntensityScheme
 from medaug.core.seeding import SeedTree
 from medaug.core.volume import LabelMap
 from medaug.engine.augment import BatchAugment, PatchBatch
+from medaug.tasks._segmentation.dealing import Dealing, Place
 
 _VOXELS_KEPT = 4096  # candidates for a patch centre, a case and class each: more change nothing but memory
 
@@ -68,37 +69,6 @@ class PreparedCase:
     labels: Integer[np.ndarray, "F *S"]
     voxels: tuple[Int32[np.ndarray, "_ D"], ...]
     spacing_mm: tuple[float, ...]
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Shares:
-    """What the patches of a batch are; the same for every arm of an experiment.
-
-    Attributes:
-        batch_size: Patches a step.
-        lesion: Share of patches that are cut around a lesion, synthetic ones included.
-        synthetic: Share of patches from synthetic cases, taken out of the lesion share.
-        real_only_tail: Last share of the steps that sees real cases alone; the synthetic share falls
-            linearly to zero over as many steps before it.
-    """
-
-    batch_size: int
-    lesion: float
-    synthetic: float
-    real_only_tail: float
-
-    def counts(self, steps: int) -> Integer[np.ndarray, "steps 2"]:
-        """Lesion and synthetic patches of every step; the running sums follow the shares within one patch."""
-        place = (np.arange(steps) + 0.5) / max(steps, 1)
-        fade = np.ones(steps)
-        if self.real_only_tail > 0:
-            fade = np.clip((1 - self.real_only_tail - place) / self.real_only_tail, 0, 1)
-        wanted = np.stack([np.full(steps, self.lesion), self.synthetic * fade], axis=1) * self.batch_size
-        upto = np.floor(np.cumsum(wanted, axis=0) + 1e-6).astype(np.int64)
-        counts = np.diff(upto, axis=0, prepend=np.zeros((1, 2), np.int64))
-        counts[:, 1] = np.minimum(counts[:, 1], counts[:, 0])
-        return counts
 
 
 def prepare_case(
@@ -183,14 +153,14 @@ class PatchPool:
             hint = "choose another fold, annotate more patients, or ingest without that class"
             raise LabelError(f"no training case holds {', '.join(missing)}", hint=hint)
 
-    def cut(self, rng: np.random.Generator, *, around_lesion: bool) -> Patch:
-        """A patch: around a lesion, every class equally often and every case of it too, or anywhere at all."""
-        if not around_lesion:
+    def cut(self, rng: np.random.Generator, class_index: int | None) -> Patch:
+        """A patch around a lesion of that class, every case of it equally often, or anywhere at all."""
+        if class_index is None:
             case = self._cases[rng.integers(len(self._cases))]
             return _cut(case, _anywhere(case.labels, self._patch, rng))
-        number = int(rng.integers(len(self._holders)))
-        case = self._holders[number][rng.integers(len(self._holders[number]))]
-        voxels = case.voxels[number]
+        holders = self._holders[class_index]
+        case = holders[rng.integers(len(holders))]
+        voxels = case.voxels[class_index]
         return _cut(case, _window(voxels[rng.integers(len(voxels))], case.labels, self._patch, rng))
 
 
@@ -227,23 +197,24 @@ def _window(
 
 @final
 class SyntheticPatches:
-    """Cuts a patch around a lesion out of every case that a source draws."""
+    """Cuts a patch around the new lesion out of every case that a source draws."""
 
     def __init__(
         self, source: CaseSource, scheme: IntensityScheme, classes: tuple[str, ...], patch: tuple[int, ...]
     ) -> None:
         self._source, self._scheme, self._classes, self._patch = source, scheme, classes, patch
 
-    def cut(self, rngs: tuple[np.random.Generator, ...]) -> list[Patch]:
-        """One patch an ``rng``, normalised by the scale of the whole case."""
-        drawn = self._source.draw(rngs)
-        return [self._cut(case, rng) for case, rng in zip(drawn, rngs, strict=True)]
+    def cut(self, class_indices: Sequence[int | None], rngs: tuple[np.random.Generator, ...]) -> list[Patch]:
+        """One patch an ``rng``, normalised by the scale of the whole case; None asks for pasted healthy tissue."""
+        names = tuple(None if index is None else self._classes[index] for index in class_indices)
+        drawn = self._source.draw(names, rngs)
+        return [self._cut(*one) for one in zip(drawn, class_indices, rngs, strict=True)]
 
-    def _cut(self, case: Case, rng: np.random.Generator) -> Patch:
+    def _cut(self, case: Case, class_index: int | None, rng: np.random.Generator) -> Patch:
         label_map = checked_labels(case, self._classes)
         scale = case.scale or self._scheme.case_scale(case.volume)
         frames, labels = _frames(case.volume.image, label_map.labels, len(self._patch))
-        voxel = self._middle(case.site, labels, rng)
+        voxel = _middle(case.site, labels, class_index, rng, dims=len(self._patch))
         before = [max(0, size - n) // 2 for size, n in zip(self._patch, labels.shape[1:], strict=True)]
         frames, labels = _padded(frames, labels, self._patch)
         window = _anywhere(labels, self._patch, rng)
@@ -255,21 +226,26 @@ class SyntheticPatches:
         spacing_mm = case.volume.grid.spacing_mm[: len(self._patch)]
         return Patch(normalised, np.ascontiguousarray(labels[window], dtype=np.uint8), spacing_mm)
 
-    def _middle(
-        self, site: tuple[int, int, int] | None, labels: Integer[np.ndarray, "F *S"], rng: np.random.Generator
-    ) -> Integer[np.ndarray, "D"] | None:
-        """Frame and place to cut around: the new lesion, or, where that is not known, any lesion; None for none."""
-        if site is not None and len(self._patch) == 3:
-            return np.array((0, *site))
-        if site is not None:
-            column = labels[:, site[0], site[1]]
-            slices = np.flatnonzero(column == column[site[2]]) if column[site[2]] else np.array([site[2]])
-            return np.array((slices[rng.integers(slices.size)], site[0], site[1]))
-        present = np.flatnonzero(np.bincount(labels.ravel(), minlength=len(self._classes) + 1)[1:])
-        if not present.size:
-            return None
-        voxels = np.argwhere(labels == present[rng.integers(present.size)] + 1)
-        return np.asarray(voxels[rng.integers(len(voxels))])
+
+def _middle(
+    site: tuple[int, int, int] | None,
+    labels: Integer[np.ndarray, "F *S"],
+    class_index: int | None,
+    rng: np.random.Generator,
+    *,
+    dims: int,
+) -> Integer[np.ndarray, "D"] | None:
+    """Frame and place to cut around: the site, or, where it is not known, any voxel of the class; None for none."""
+    if site is not None and dims == 3:
+        return np.array((0, *site))
+    if site is not None:
+        column = labels[:, site[0], site[1]]
+        slices = np.flatnonzero(column == column[site[2]]) if column[site[2]] else np.array([site[2]])
+        return np.array((slices[rng.integers(slices.size)], site[0], site[1]))
+    if class_index is None:
+        return None
+    voxels = np.argwhere(labels == class_index + 1)
+    return np.asarray(voxels[rng.integers(len(voxels))]) if len(voxels) else None
 
 
 @final
@@ -278,10 +254,9 @@ class BatchMaker:
 
     Args:
         pool: The real cases.
-        source: Where synthetic patches come from; None leaves their places to real lesion patches.
+        source: Where synthetic patches come from; None gives their places to real ones.
         augment: Applied to every batch, on the device.
-        counts: Lesion and synthetic patches of every step.
-        batch_size: Patches a step.
+        dealing: What every place of a batch is.
         seed: Root of all randomness; step and place in the batch name its children.
     """
 
@@ -290,27 +265,32 @@ class BatchMaker:
         pool: PatchPool,
         source: SyntheticPatches | None,
         augment: BatchAugment,
-        counts: Integer[np.ndarray, "steps 2"],
-        batch_size: int,
+        dealing: Dealing,
         seed: SeedTree,
     ) -> None:
         self._pool, self._source, self._augment = pool, source, augment
-        self._counts, self._batch_size, self._seed = counts, batch_size, seed
+        self._dealing, self._seed = dealing, seed
 
     def batch(self, step: int, device: torch.device) -> Batch:
         """The patches of a step; they go to the device before they are augmented."""
-        lesions, synthetic = (int(n) for n in self._counts[step])
-        rngs = tuple(self._seed.child("step", step, n).rng() for n in range(self._batch_size))
-        patches: list[Patch] = []
-        if self._source is not None and synthetic:
-            patches += self._source.cut(rngs[:synthetic])
-        drawn = len(patches)
-        patches += [
-            self._pool.cut(rng, around_lesion=n < lesions) for n, rng in enumerate(rngs[drawn:], start=drawn)
+        places = self._dealing.places(step)
+        rngs = tuple(self._seed.child("step", step, n).rng() for n in range(len(places)))
+        drawn = self._drawn(places, rngs)
+        patches = [
+            drawn[n] if n in drawn else self._pool.cut(rng, place.class_index)
+            for n, (place, rng) in enumerate(zip(places, rngs, strict=True))
         ]
         changed = self._augment(self._joined(patches, step, device), rngs)
         held = int(changed.labels.flatten(1).any(dim=1).sum())
-        return Batch(changed, held, drawn)
+        return Batch(changed, held, len(drawn))
+
+    def _drawn(self, places: Sequence[Place], rngs: Sequence[np.random.Generator]) -> dict[int, Patch]:
+        """The synthetic patches by place, all drawn in one call."""
+        wanted = [n for n, place in enumerate(places) if place.synthetic]
+        if self._source is None or not wanted:
+            return {}
+        classes = [places[n].class_index for n in wanted]
+        return dict(zip(wanted, self._source.cut(classes, tuple(rngs[n] for n in wanted)), strict=True))
 
     def _joined(self, patches: Sequence[Patch], step: int, device: torch.device) -> PatchBatch:
         images = torch.from_numpy(np.stack([patch.image for patch in patches]))

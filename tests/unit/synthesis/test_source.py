@@ -23,8 +23,10 @@ def source(options=FLAT):
     return StreamingSource(CASES, Renderer(bank_of_cases(CASES, fold_of(CASES)), Config().build()), options)
 
 
-def rngs(*seeds):
-    return tuple(np.random.default_rng(seed) for seed in seeds)
+def draw(drawer, *seeds, name=CLASSES[0]):
+    """One case a seed, each with a new lesion of that class."""
+    rngs = tuple(np.random.default_rng(seed) for seed in seeds)
+    return drawer.draw((name,) * len(seeds), rngs)
 
 
 def added(case):
@@ -36,7 +38,7 @@ def added(case):
 
 
 def test_slabs_have_one_slice_with_a_new_lesion():
-    for case in source().draw(rngs(*range(8))):
+    for case in draw(source(), *range(8)):
         assert case.volume.grid.shape == (72, 64, 1)
         assert case.origin is Origin.SYNTHETIC
         changed, _ = added(case)
@@ -44,26 +46,32 @@ def test_slabs_have_one_slice_with_a_new_lesion():
 
 
 def test_whole_hosts_in_3d():
-    case = source(StreamOptions(dims=3)).draw(rngs(0))[0]
+    case = draw(source(StreamOptions(dims=3)), 0)[0]
     assert case.volume.grid.shape == CASES[0].volume.grid.shape
 
 
 def test_each_draw_depends_on_its_rng_alone():
-    several = source().draw(rngs(3, 4, 5))
-    again = source().draw(rngs(5))[0]
+    several = draw(source(), 3, 4, 5)
+    again = draw(source(), 5)[0]
     np.testing.assert_array_equal(several[2].volume.image, again.volume.image)
     assert several[2].case_id == again.case_id
 
 
-def test_weights_choose_the_classes():
-    drawn = source(StreamOptions(dims=2, class_weights=(0.0, 1.0))).draw(rngs(*range(10)))
-    for case in drawn:
+def test_each_case_has_the_class_that_was_asked_for():
+    names = tuple(CLASSES[n % 2] for n in range(10))
+    drawn = source().draw(names, tuple(np.random.default_rng(n) for n in range(10)))
+    for case, name in zip(drawn, names, strict=True):
         changed, _ = added(case)
-        assert (case.label_map.labels[..., 0][changed] == 2).all()
+        assert (case.label_map.labels[..., 0][changed] == CLASSES.index(name) + 1).all()
+
+
+def test_a_source_offers_the_classes_it_was_given():
+    assert source().classes == CLASSES
+    assert source(StreamOptions(dims=2, classes=CLASSES[1:])).classes == CLASSES[1:]
 
 
 def test_swaps_keep_the_outline():
-    drawn = source(StreamOptions(dims=2, class_weights=(0.0, 1.0), swap_share=1.0)).draw(rngs(*range(6)))
+    drawn = draw(source(StreamOptions(dims=2, swap_share=1.0)), *range(6), name=CLASSES[1])
     for case in drawn:
         changed, k = added(case)
         host = next(c for c in CASES if c.case_id == case.case_id)
@@ -71,7 +79,7 @@ def test_swaps_keep_the_outline():
 
 
 def test_null_pastes_change_the_image_and_no_label():
-    drawn = source(StreamOptions(dims=2, null_share=1.0)).draw(rngs(*range(4)))
+    drawn = draw(source(), *range(4), name=None)
     for case in drawn:
         changed, k = added(case)
         host = next(c for c in CASES if c.case_id == case.case_id)
@@ -81,22 +89,15 @@ def test_null_pastes_change_the_image_and_no_label():
         assert case.volume.image[0, ..., 0][different].mean() == pytest.approx(-820, abs=60)
 
 
-def test_null_pastes_are_a_share_of_the_draws():
-    drawn = source(StreamOptions(dims=2, null_share=0.5)).draw(rngs(*range(12)))
-    assert 2 <= sum(added(case)[0].any() for case in drawn) <= 10
-
-
 def test_donors_are_bank_and_hosts():
     assert source().donor_patient_ids == {f"patient_{n:03d}" for n in range(4)}
 
 
 def test_bad_options_and_hosts_are_refused():
-    with pytest.raises(ConfigError, match="class_weights"):
-        source(StreamOptions(dims=2, class_weights=(1.0,)))
+    with pytest.raises(ConfigError, match="cystic"):
+        source(StreamOptions(dims=2, classes=("cystic",)))
     with pytest.raises(ConfigError, match="swap_share"):
         source(StreamOptions(dims=2, swap_share=1.5))
-    with pytest.raises(ConfigError, match="null_share"):
-        source(StreamOptions(dims=2, null_share=-0.5))
     machine = Renderer(bank_of_cases(CASES, fold_of(CASES)), Config().build())
     with pytest.raises(DataError, match="no labelled host"):
         StreamingSource([replace(CASES[0], label_map=None)], machine, StreamOptions(dims=2))
@@ -110,4 +111,4 @@ def test_hosts_without_room_end_in_an_error():
         full.append(replace(case, label_map=replace(case.label_map, labels=labels)))
     machine = Renderer(bank_of_cases(CASES, fold_of(CASES)), Config().build())
     with pytest.raises(DataError, match=r"no place off other lesions|no tissue of the kind"):
-        StreamingSource(full, machine, StreamOptions(dims=2)).draw(rngs(0))
+        draw(StreamingSource(full, machine, StreamOptions(dims=2)), 0)

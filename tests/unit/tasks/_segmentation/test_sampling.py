@@ -14,7 +14,8 @@ from medaug.core.geometry import Grid
 from medaug.core.intensity import CaseScale, IntensityScheme
 from medaug.core.seeding import SeedTree
 from medaug.core.volume import LabelMap
-from medaug.tasks._segmentation.sampling import BatchMaker, PatchPool, Shares, SyntheticPatches, prepare_case
+from medaug.tasks._segmentation.dealing import Dealing, Shares
+from medaug.tasks._segmentation.sampling import BatchMaker, PatchPool, SyntheticPatches, prepare_case
 from tests.unit.tasks.cases import CLASSES, make_case
 
 CASE = make_case(0)
@@ -32,9 +33,9 @@ class Source:
     """Yields one and the same case, and keeps count."""
 
     def __init__(self, case: Case) -> None:
-        self.case, self.drawn = case, 0
+        self.case, self.drawn, self.classes = case, 0, CLASSES
 
-    def draw(self, rngs):
+    def draw(self, class_names, rngs):
         self.drawn += len(rngs)
         return tuple(self.case for _ in rngs)
 
@@ -43,54 +44,30 @@ class Source:
         return frozenset({self.case.patient_id})
 
 
-def test_running_sums_follow_the_shares():
-    counts = Shares(batch_size=5, lesion=0.5, synthetic=0.3, real_only_tail=0).counts(40)
-    sums = counts.cumsum(axis=0)
-    steps = np.arange(1, 41)
-    assert np.abs(sums[:, 0] - 2.5 * steps).max() <= 1
-    assert sums[-1].tolist() == [100, 60]
-    assert (counts[:, 1] <= counts[:, 0]).all()
-
-
-def test_lesion_share_does_not_depend_on_the_synthetic_share():
-    without = Shares(8, 0.6, 0.0, 0.0).counts(50)
-    with_all = Shares(8, 0.6, 0.6, 0.2).counts(50)
-    assert (without[:, 0] == with_all[:, 0]).all()
-    assert without[:, 1].sum() == 0 < with_all[:, 1].sum()
-
-
-def test_synthetic_share_fades_linearly_and_the_tail_is_real_only():
-    counts = Shares(batch_size=100, lesion=0.9, synthetic=0.8, real_only_tail=0.2).counts(100)[:, 1]
-    assert (counts[:60] == 80).all()
-    assert (counts[80:] == 0).all()
-    assert (np.diff(counts[60:80]) <= 0).all()
-    assert counts[60:80].sum() == pytest.approx(0.5 * 80 * 20, abs=1)
-
-
-@pytest.mark.parametrize("patch", [(8, 8), (8, 8, 4), (32, 32), (32, 32, 8)])
-def test_a_lesion_patch_holds_a_lesion(patch):
+@pytest.mark.parametrize("patch", [(8, 8), (8, 8, 4), (32, 16)])
+def test_a_lesion_patch_holds_a_lesion_of_its_class(patch):
     pool = PatchPool([make_case(n) for n in range(4)], SCHEME, CLASSES, patch)
     for seed in range(30):
-        cut = pool.cut(np.random.default_rng(seed), around_lesion=True)
-        image, labels = cut.image, cut.labels
-        assert image.shape == (1, *patch)
-        assert labels.shape == patch
-        assert labels.any()
+        cut = pool.cut(np.random.default_rng(seed), seed % 2)
+        assert cut.image.shape == (1, *patch)
+        assert cut.labels.shape == patch
+        assert (cut.labels == seed % 2 + 1).any()
 
 
-def test_rare_class_is_drawn_as_often_as_the_common_one():
-    cases = [make_case(n, classes=(1,), shape=(24, 24, 4)) for n in range(9)]
-    cases.append(make_case(9, classes=(2,), shape=(24, 24, 4)))
-    pool = PatchPool(cases, SCHEME, CLASSES, (8, 8))
-    drawn = [pool.cut(np.random.default_rng(seed), around_lesion=True).labels.max() for seed in range(300)]
-    assert 0.4 < np.mean(np.array(drawn) == 2) < 0.6
+def test_every_case_of_a_class_is_drawn_equally_often():
+    cases = [make_case(n, classes=(1 + n % 2,), shape=(24, 24, 4)) for n in range(6)]
+    pool = PatchPool(cases, SCHEME, CLASSES, (24, 24))
+    slices = [np.moveaxis(SCHEME.case_scale(c.volume).normalise(c.volume.image), -1, 0) for c in cases]
+    drawn = [pool.cut(np.random.default_rng(seed), 1).image for seed in range(300)]
+    owners = [n for image in drawn for n in range(6) if any((image == one).all() for one in slices[n])]
+    assert np.bincount(owners, minlength=6) == pytest.approx([0, 100, 0, 100, 0, 100], abs=30)
 
 
 def test_patches_are_normalised_with_their_labels_in_place():
     pool = PatchPool([CASE], SCHEME, CLASSES, (8, 8, 4))
     assert CASE.label_map is not None
     expected = SCHEME.case_scale(CASE.volume).normalise(CASE.volume.image)
-    cut = pool.cut(np.random.default_rng(1), around_lesion=True)
+    cut = pool.cut(np.random.default_rng(1), 0)
     image, labels = cut.image, cut.labels
     assert labels.any()
     found = [
@@ -110,7 +87,7 @@ def test_unlabelled_cases_are_never_cut():
     pool = PatchPool([CASE, loud], SCHEME, CLASSES, (8, 8))
     whole = SCHEME.case_scale(CASE.volume).normalise(CASE.volume.image)
     for seed in range(20):
-        image = pool.cut(np.random.default_rng(seed), around_lesion=False).image
+        image = pool.cut(np.random.default_rng(seed), None).image
         assert np.isin(image, whole).all()
 
 
@@ -136,15 +113,15 @@ def test_refuses_another_class_table():
 
 def test_a_batch_depends_on_its_step_alone():
     pool = PatchPool([make_case(n) for n in range(4)], SCHEME, CLASSES, (8, 8))
-    counts = Shares(6, 0.5, 0.0, 0.0).counts(10)
+    dealing = Dealing(Shares(6, 0.5, (0.0, 0.0)), 10)
 
     def noisy(batch, rngs):
         noise = np.stack([rng.normal(size=batch.images.shape[1:]) for rng in rngs])
         return replace(batch, images=batch.images + torch.from_numpy(noise).float())
 
-    first = BatchMaker(pool, None, noisy, counts, 6, SeedTree(3))
-    second = BatchMaker(pool, None, noisy, counts, 6, SeedTree(3))
-    other = BatchMaker(pool, None, noisy, counts, 6, SeedTree(4))
+    first = BatchMaker(pool, None, noisy, dealing, SeedTree(3))
+    second = BatchMaker(pool, None, noisy, dealing, SeedTree(3))
+    other = BatchMaker(pool, None, noisy, dealing, SeedTree(4))
     second.batch(0, CPU)
 
     def images(maker, step):
@@ -160,17 +137,19 @@ def test_synthetic_patches_take_the_place_of_real_lesion_patches(patch):
     pool = PatchPool([make_case(n) for n in range(4)], SCHEME, CLASSES, patch)
     source = Source(make_case(9, classes=(2,)))
     synthetic = SyntheticPatches(source, SCHEME, CLASSES, patch)
-    counts = Shares(8, 0.75, 0.5, 0.0).counts(5)
-    batch = BatchMaker(pool, synthetic, keep, counts, 8, SeedTree(0)).batch(2, CPU)
-    assert (batch.synthetic, source.drawn) == (4, 4)
-    assert batch.lesions >= 6
-    assert all((labels == 2).any() for labels in batch.patches.labels[:4])
+    dealing = Dealing(Shares(8, 0.75, (0.0, 1.0)), 5)
+    batch = BatchMaker(pool, synthetic, keep, dealing, SeedTree(0)).batch(2, CPU)
+    real = BatchMaker(pool, None, keep, dealing, SeedTree(0)).batch(2, CPU)
+    assert (batch.synthetic, source.drawn, real.synthetic) == (3, 3, 0)
+    for place, images in enumerate(zip(batch.patches.images, real.patches.images, strict=True)):
+        assert torch.equal(*images) == (place not in {1, 3, 5})
+    assert all((batch.patches.labels[place] == 2).any() for place in (1, 3, 5))
     assert batch.patches.images.shape == (8, 1, *patch)
 
 
 def test_a_part_of_a_case_is_normalised_by_the_scale_of_the_whole():
     slab = replace(make_case(9), scale=CaseScale((5.0,), (2.0,), (-1e3,), (1e3,)))
-    (cut,) = SyntheticPatches(Source(slab), SCHEME, CLASSES, (24, 20)).cut((np.random.default_rng(0),))
+    (cut,) = SyntheticPatches(Source(slab), SCHEME, CLASSES, (24, 20)).cut([0], (np.random.default_rng(0),))
     image = cut.image
     k = [n for n in range(6) if np.allclose(image, (slab.volume.image[..., n] - 5) / 2, atol=1e-5)]
     assert len(k) == 1
@@ -178,7 +157,7 @@ def test_a_part_of_a_case_is_normalised_by_the_scale_of_the_whole():
 
 def test_a_synthetic_case_without_a_lesion_still_gives_a_patch():
     source = Source(make_case(9, classes=()))
-    (cut,) = SyntheticPatches(source, SCHEME, CLASSES, (8, 8)).cut((np.random.default_rng(0),))
+    (cut,) = SyntheticPatches(source, SCHEME, CLASSES, (8, 8)).cut([0], (np.random.default_rng(0),))
     image, labels = cut.image, cut.labels
     assert image.shape == (1, 8, 8)
     assert not labels.any()
@@ -193,7 +172,7 @@ def test_a_synthetic_patch_is_cut_around_the_new_lesion_not_an_old_one(patch):
     volume = replace(CASE.volume, image=image, grid=grid)
     case = replace(CASE, volume=volume, label_map=LabelMap(labels, grid, CLASSES), site=(31, 31, 5))
     cutter = SyntheticPatches(Source(case), SCHEME, CLASSES, patch)
-    for cut in cutter.cut(tuple(np.random.default_rng(n) for n in range(10))):
+    for cut in cutter.cut([1] * 10, tuple(np.random.default_rng(n) for n in range(10))):
         assert (cut.labels == 2).any()
         assert not (cut.labels == 1).any()
 
@@ -209,5 +188,5 @@ def test_every_slice_of_a_new_lesion_is_drawn():
         CASE, volume=volume, label_map=LabelMap(labels, grid, CLASSES), site=(6, 6, 3), scale=scale
     )
     cutter = SyntheticPatches(Source(case), SCHEME, CLASSES, (8, 8))
-    drawn = cutter.cut(tuple(np.random.default_rng(n) for n in range(40)))
+    drawn = cutter.cut([1] * 40, tuple(np.random.default_rng(n) for n in range(40)))
     assert {float(cut.image.max()) for cut in drawn} == {2.0, 3.0, 4.0, 5.0}
