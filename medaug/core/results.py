@@ -146,16 +146,18 @@ class ArmScore(Frozen):
     false_positive_voxels: int = Field(description="sum over the cases whose reference is empty")
     n_empty: int = Field(description="cases whose reference is empty: left out of the mean")
     surface_dice: float | None = None
-    hd95_mm: float | None = Field(default=None, description="median over patients")
+    hd95_mm: float | None = Field(default=None, description="median over the patients of whom it is known")
     volume_error: float | None = Field(
-        default=None, description="predicted minus reference, over the reference"
+        default=None, description="predicted minus reference volume, over the reference"
     )
-    lesion_f1: float | None = None
+    lesion_f1: float | None = Field(
+        default=None, description="this and the next three: over lesions, not patients"
+    )
     lesion_precision: float | None = None
     lesion_recall: float | None = None
     panoptic_quality: float | None = None
     calibration_error: float | None = None
-    sizes: tuple[SizeCount, ...] = ()
+    sizes: tuple[SizeCount, ...] = Field(default=(), description="summed over cases and seeds")
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
@@ -309,6 +311,12 @@ class ExperimentContext(Document):
     checks: tuple[str, ...] = Field(description="leakage guards that were run, in words")
     licences: tuple[str, ...]
     terms: tuple[str, ...]
+    dataset: str = Field(default="", description="name of the dataset")
+    cells: tuple[str, ...] = Field(
+        default=(), description="names of all trainings that were planned, in order"
+    )
+    held_out_patients: int = Field(default=0, description="patients that stand on a held-out side")
+    only_trained_patients: int = Field(default=0, description="patients that stand on no held-out side")
 
 
 @final

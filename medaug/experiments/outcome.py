@@ -6,63 +6,62 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-from medaug.core.case import Manifest
-from medaug.core.results import ArmCost, DiceRow, ExperimentResult
+from medaug.core.results import ArmCost, DiceRow, ExperimentContext, ExperimentResult
 from medaug.core.seeding import SeedTree
-from medaug.experiments.design import Cell, ExperimentConfig
+from medaug.experiments.design import ExperimentConfig
 from medaug.experiments.statistics import FEWEST_PATIENTS, compare, summarise
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was asked, on what.
+    """What was asked, on what: as ``run.json`` and ``context.json`` of a run folder say it.
 
     Attributes:
         config: The experiment.
-        manifest: The dataset.
-        planned: All cells.
+        context: The dataset and the design in figures, with the names of all cells.
+        dataset_sha256: Content hash of the dataset.
     """
 
     config: ExperimentConfig
-    manifest: Manifest
-    planned: tuple[Cell, ...]
+    context: ExperimentContext
+    dataset_sha256: str
 
     @property
-    def n_folds(self) -> int:
-        """Number of outer folds that are used."""
-        return len({cell.fold.index for cell in self.planned})
+    def classes(self) -> tuple[str, ...]:
+        """The dataset's classes, in order."""
+        return tuple(count.class_name for count in self.context.classes)
 
 
 def experiment_result(
     plan: Plan, rows: Sequence[DiceRow], costs: Sequence[ArmCost], *, complete: bool
 ) -> ExperimentResult:
     """Means, paired comparisons and notes over the rows there are so far."""
-    config, manifest = plan.config, plan.manifest
+    config, classes = plan.config, plan.classes
     seed = SeedTree(0).child("statistics")
     return ExperimentResult(
-        dataset=manifest.name,
-        dataset_sha256=manifest.content_sha256,
-        classes=manifest.classes,
+        dataset=plan.context.dataset,
+        dataset_sha256=plan.dataset_sha256,
+        classes=classes,
         baseline=config.baseline,
         arms=tuple(arm.name for arm in config.arms),
         complete=complete,
         rows=tuple(rows),
-        comparisons=compare(rows, config.baseline, manifest.classes, seed.child("compare")),
+        comparisons=compare(rows, config.baseline, classes, seed.child("compare")),
         costs=tuple(costs),
-        scores=summarise(rows, manifest.classes, seed.child("summarise")),
+        scores=summarise(rows, classes, seed.child("summarise")),
         limit_class=config.limit_class,
         cells_done=len(costs),
-        cells_planned=len(plan.planned),
+        cells_planned=len(plan.context.cells),
         notes=(*_notes(plan, rows), *_search_notes(costs)),
-        licences=tuple(sorted({record.licence for record in manifest.cases if record.licence})),
+        licences=plan.context.licences,
     )
 
 
 def _notes(plan: Plan, rows: Sequence[DiceRow]) -> tuple[str, ...]:
     """What a reader has to know to judge the figures."""
     notes: list[str] = []
-    for name in plan.manifest.classes:
+    for name in plan.classes:
         patients = {row.patient_id for row in rows if row.class_name == name and row.dice is not None}
         if not patients and rows:
             notes.append(f"No scored patient carries {name}: it has no Dice.")
@@ -70,11 +69,11 @@ def _notes(plan: Plan, rows: Sequence[DiceRow]) -> tuple[str, ...]:
             notes.append(
                 f"Only {len(patients)} scored patients carry {name}: its comparisons are inconclusive."
             )
-    held_out = {patient for cell in plan.planned for patient in cell.fold.held_out}
-    trained = {patient for cell in plan.planned for patient in cell.fold.train}
-    untested = len(trained - held_out)
+    untested = plan.context.only_trained_patients
     if untested:
-        notes.append(f"{len(held_out)} patients were held out; {untested} were only trained on.")
+        notes.append(
+            f"{plan.context.held_out_patients} patients were held out; {untested} were only trained on."
+        )
     if len(plan.config.seeds) == 1:
         notes.append("One seed: the spread between trainings is not measured.")
     return tuple(notes)

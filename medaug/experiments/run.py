@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Protocol, final
 
 from medaug.core.case import Case, CaseRecord, CaseSource, Manifest
+from medaug.core.errors import DataError
 from medaug.core.gallery import GALLERY, TileFacts, cut_tile, write_tiles
-from medaug.core.results import ArmCost, ExperimentResult
-from medaug.core.runs import Progress, RunDir, finished, open_run
+from medaug.core.results import ArmCost, ExperimentContext, ExperimentResult
+from medaug.core.runs import RUN_FILE, Progress, RunDir, RunRecord, finished, open_run
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
 from medaug.core.storage import sha256_text
 from medaug.core.volume import Mask
 from medaug.experiments.cell import ROWS, CellConfig, CellInputs, CellResult, Material, Trained, run_cell
+from medaug.experiments.context import CONTEXT, describe
 from medaug.experiments.design import (
     Arm,
     Cell,
@@ -31,7 +33,7 @@ from medaug.experiments.design import (
 from medaug.experiments.fairness import check_fairness
 from medaug.experiments.outcome import Plan, experiment_result
 
-RESULTS, CELLS, SCOPES = "results.json", "cells", "scopes"
+STEP, RESULTS, CELLS, SCOPES = "experiment", "results.json", "cells", "scopes"
 CELL_STEP = "experiment cell"
 _SAMPLES_A_CLASS = 6
 
@@ -122,7 +124,7 @@ def run_experiment(
     subsets = [
         _subset(config, ground.manifest, cell) for cell in planned
     ]  # every error of the design before any work
-    plan = Plan(config, ground.manifest, planned)
+    plan = Plan(config, describe(config, ground.manifest, planned), ground.manifest.content_sha256)
     before = {
         cell.name: result for cell in planned if (result := _done(config, ground, cell, run)) is not None
     }
@@ -151,6 +153,66 @@ def _write(plan: Plan, done: Sequence[CellResult], run: RunDir, *, complete: boo
     result = experiment_result(plan, rows, costs, complete=complete)
     result.write(run.path / RESULTS)
     return result
+
+
+def merge(runs: Sequence[Path]) -> ExperimentResult:
+    """One result of the finished cells of several run folders, such as shards of one experiment.
+
+    A folder may be reduced to ``run.json``, ``context.json``, and ``run.json`` and ``rows.json`` of its cells.
+
+    Raises:
+        DataError: If a folder is no experiment, they are not of one, or two hold other rows of one cell.
+        TrainingError: If arms were not treated equally.
+    """
+    records = [_experiment_in(run) for run in runs]
+    for run, record in zip(runs, records, strict=True):
+        if not record.asks_the_same(records[0]):
+            changed = "config" if record.config != records[0].config else "dataset or folds"
+            raise DataError(
+                f"{run.name} has another {changed} than {runs[0].name}", hint="merge shards of one run"
+            )
+    plan = Plan(
+        ExperimentConfig.model_validate(records[0].config),
+        ExperimentContext.read(runs[0] / CONTEXT),
+        records[0].inputs["dataset"],
+    )
+    found: dict[str, CellResult] = {}
+    for run in runs:
+        for name, result in _finished_cells(run, plan).items():
+            if found.setdefault(name, result).rows != result.rows:
+                raise DataError(
+                    f"{run.name} holds other rows of {name} than another folder", hint="drop one of them"
+                )
+    done = [found[name] for name in plan.context.cells if name in found]
+    costs = [result.cost for result in done]
+    check_fairness(costs)
+    rows = [row for result in done for row in result.rows]
+    return experiment_result(plan, rows, costs, complete=len(done) == len(plan.context.cells))
+
+
+def _experiment_in(run: Path) -> RunRecord:
+    record = RunRecord.read(run / RUN_FILE)
+    if record.step != STEP:
+        raise DataError(
+            f"{run.name} holds a run of {record.step}", expected="the --out of `medaug experiment`"
+        )
+    return record
+
+
+def _finished_cells(run: Path, plan: Plan) -> dict[str, CellResult]:
+    """The results of a folder by cell.
+
+    Raises:
+        DataError: If it holds a cell that was not planned, or one of another state of the dataset.
+    """
+    found = {}
+    for path in sorted((run / CELLS).glob(f"*/{ROWS}")):
+        name, record = path.parent.name, RunRecord.read(path.parent / RUN_FILE)
+        if name not in plan.context.cells or record.inputs.get("dataset") != plan.dataset_sha256:
+            raise DataError(f"{run.name} holds a cell {name} of another experiment", hint="delete that cell")
+        if record.status == "done":
+            found[name] = CellResult.read(path)
+    return found
 
 
 def _cell_run(config: ExperimentConfig, ground: Ground, cell: Cell) -> tuple[CellConfig, dict[str, str]]:
@@ -186,7 +248,10 @@ class _Clock:
     def announce(self, plan: Plan, drawn: Sequence[str]) -> None:
         """The line before the first cell."""
         shape = f"{len(plan.config.arms)} arms x {len(plan.config.n_annotated)} subset sizes x "
-        shape += f"{plan.n_folds} folds x {len(plan.config.seeds)} seeds = {self._total} trainings"
+        n_folds = self._total // (
+            len(plan.config.arms) * len(plan.config.n_annotated) * len(plan.config.seeds)
+        )
+        shape += f"{n_folds} folds x {len(plan.config.seeds)} seeds = {self._total} trainings"
         before = self._total - len(self._left)
         again = f"; {before} are done already" if before else ""
         made = any(arm.generator is not None for arm in plan.config.arms)

@@ -18,12 +18,13 @@ from medaug.core.runs import NoProgress
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, Splits
 from medaug.core.volume import LabelMap, Unit, Volume
+from medaug.experiments.context import CONTEXT
 from medaug.experiments.design import ExperimentConfig
 from medaug.experiments.policy import POLICY, PolicyReport
 from medaug.experiments.run import RESULTS
 from medaug.io.dataset import CaseFacts, finish_dataset, write_case
 from medaug.transforms import read_drawn
-from medaug.workflows.experiment import CONTEXT, ExperimentOptions, experiment, resolved
+from medaug.workflows.experiment import ExperimentOptions, experiment, resolved
 
 GRID = Grid((32, 32, 3), np.diag([1.0, 1.0, 2.0, 1.0]))
 CLASSES = ("solid", "ground_glass")
