@@ -1,22 +1,25 @@
-"""``medaug report``: the evidence of an experiment as one HTML file that needs no network."""
+"""``medaug report``: the evidence of an experiment as one HTML file that needs no network, and as SVG and CSV."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import final
 
 from pydantic import Field
 
 from medaug.core.config import D, Frozen
-from medaug.core.errors import DataError
+from medaug.core.errors import ConfigError, DataError
 from medaug.core.gallery import GALLERY, Tile, read_tiles
 from medaug.core.results import AuditReport, ExperimentContext, ExperimentResult, QualityReport, Summary
 from medaug.core.runs import RUN_FILE, Progress, RunRecord
 from medaug.core.storage import clear_leftovers, require_free_space, write_text_atomic
-from medaug.experiments.run import CELLS, RESULTS, SCOPES
+from medaug.experiments.context import CONTEXT
+from medaug.experiments.run import CELLS, RESULTS, SCOPES, merge
+from medaug.report.files import figure_files, table_files
 from medaug.report.html import Evidence, render
+from medaug.report.panels import Panels
 from medaug.report.verdict import verdict
-from medaug.workflows.experiment import CONTEXT
 
 QUALITY, AUDIT, ASSESSMENT = "quality.json", "audit.json", "assessment"
 _PAGE_BYTES = 16 << 20
@@ -26,8 +29,14 @@ _PAGE_BYTES = 16 << 20
 class ReportOptions(Frozen):
     """Options of `medaug report`."""
 
-    run: Path = Field(description="run folder of `medaug experiment`, finished or not")
+    runs: tuple[Path, ...] = Field(
+        min_length=1,
+        description="run folders of one `medaug experiment`, such as its shards, finished or not",
+    )
     out: Path | None = Field(default=None, description="HTML file; default: RUN/report.html")
+    figures: Path | None = Field(
+        default=None, description="folder for SVG and CSV files; default: NAME_files beside the HTML file"
+    )
     assessment: Path | None = Field(
         default=None, description="folder of `medaug assess`; default: one called assessment beside RUN"
     )
@@ -38,51 +47,101 @@ class ReportSummary(Summary):
     """Where the report is, and its verdict."""
 
     out: Path
+    figures: Path
     verdict: str
     warning: str
     complete: bool
 
     def lines(self) -> tuple[str, ...]:
         """The verdict, and where to read on."""
-        return (self.verdict, *((self.warning,) if self.warning else ()), f"report: {self.out}")
+        return (
+            self.verdict,
+            *((self.warning,) if self.warning else ()),
+            f"report: {self.out}",
+            f"figures and tables: {self.figures}",
+        )
 
 
 def report(options: ReportOptions, progress: Progress) -> ReportSummary:
     """Write the report; it may be written again at any moment, also while the experiment runs.
 
     Raises:
-        DataError: If the folder holds no experiment, or a file of it is damaged.
-        StorageError: If the page cannot be written.
+        ConfigError: If several runs are named without ``out``.
+        DataError: If a folder holds no experiment, the folders are not of one, or a file of them is damaged.
+        StorageError: If a file cannot be written.
     """
-    run = options.run
-    if not (run / RESULTS).is_file():
-        raise DataError(f"{run.name} holds no {RESULTS}", hint="name the --out of `medaug experiment`")
-    out = options.out or run / "report.html"
+    out = _out(options)
+    figures = options.figures or out.with_name(f"{out.stem}_files")
+    result = _result(options.runs)
     require_free_space(out.parent, _PAGE_BYTES)
-    galleries = _galleries(run)
+    assessment = options.assessment or options.runs[0].parent / ASSESSMENT
+    evidence = Evidence(
+        result=result,
+        record=_record(options.runs),
+        context=_context(options.runs),
+        tiles=_tiles(options.runs, progress),
+        quality=_assessed(options, assessment / QUALITY, QualityReport),
+        audit=_assessed(options, assessment / AUDIT, AuditReport),
+        files=figures.name,
+    )
+    page = render(evidence)
+    for name, content in (figure_files(Panels(result)) | table_files(result)).items():
+        _write(figures / name, content)
+    _write(out, page)
+    said = verdict(result)
+    return ReportSummary(
+        out=out, figures=figures, verdict=said.sentence, warning=said.warning, complete=result.complete
+    )
+
+
+def _write(path: Path, content: str) -> None:
+    clear_leftovers(path)
+    write_text_atomic(path, content)
+
+
+def _out(options: ReportOptions) -> Path:
+    if options.out is None and len(options.runs) > 1:
+        raise ConfigError("several runs and no file to write", where="--out", expected="an HTML file")
+    return options.out or options.runs[0] / "report.html"
+
+
+def _result(runs: Sequence[Path]) -> ExperimentResult:
+    """The figures of one run as it wrote them, or those of several folders as one."""
+    for run in runs:
+        if not any((run / name).is_file() for name in (RESULTS, CONTEXT)):
+            raise DataError(f"{run.name} holds no {RESULTS}", hint="name the --out of `medaug experiment`")
+    alone = len(runs) == 1 and (runs[0] / RESULTS).is_file()
+    return ExperimentResult.read(runs[0] / RESULTS) if alone else merge(runs)
+
+
+def _record(runs: Sequence[Path]) -> RunRecord:
+    """Settings and environment; where environments differ, all of them."""
+    records = [RunRecord.read(run / RUN_FILE) for run in runs]
+    names = dict.fromkeys(name for record in records for name in record.environment)
+    environment = {
+        name: " | ".join(dict.fromkeys(record.environment.get(name, "none") for record in records))
+        for name in names
+    }
+    return records[0].model_copy(update={"environment": environment})
+
+
+def _context(runs: Sequence[Path]) -> ExperimentContext:
+    """What the experiment said of its data, with every command that was run."""
+    contexts = [ExperimentContext.read(run / CONTEXT) for run in runs]
+    commands = dict.fromkeys(context.command for context in contexts)
+    return contexts[0].model_copy(update={"command": "\n".join(commands)})
+
+
+def _tiles(runs: Sequence[Path], progress: Progress) -> tuple[Tile, ...]:
+    """Every slice that the runs kept; none where only their figures were kept."""
+    folders = [(run, part) for run in runs for part in (f"{CELLS}/*/{GALLERY}", f"{SCOPES}/*/*/{GALLERY}")]
+    galleries = sorted(path for run, pattern in folders for path in run.glob(pattern))
     progress.start("reading tiles", len(galleries))
     tiles: list[Tile] = []
     for path in galleries:
         tiles += read_tiles(path)
         progress.advance(1)
-    result = ExperimentResult.read(run / RESULTS)
-    assessment = options.assessment or run.parent / ASSESSMENT
-    evidence = Evidence(
-        result=result,
-        record=RunRecord.read(run / RUN_FILE),
-        context=ExperimentContext.read(run / CONTEXT),
-        tiles=tuple(tiles),
-        quality=_assessed(options, assessment / QUALITY, QualityReport),
-        audit=_assessed(options, assessment / AUDIT, AuditReport),
-    )
-    clear_leftovers(out)
-    write_text_atomic(out, render(evidence))
-    said = verdict(result)
-    return ReportSummary(out=out, verdict=said.sentence, warning=said.warning, complete=result.complete)
-
-
-def _galleries(run: Path) -> list[Path]:
-    return sorted([*(run / CELLS).glob(f"*/{GALLERY}"), *(run / SCOPES).glob(f"*/*/{GALLERY}")])
+    return tuple(tiles)
 
 
 def _assessed(options: ReportOptions, path: Path, model: type[D]) -> D | None:
