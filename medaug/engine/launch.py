@@ -39,9 +39,28 @@ def pick_device(name: str) -> torch.device:
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager[None]:
-    """bfloat16 where a GPU offers it, float32 on the CPU."""
-    usable = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=usable)
+    """bfloat16 where a GPU computes in it, float32 elsewhere."""
+    return autocast(device, torch.bfloat16 if _has_bfloat16(device) else torch.float32)
+
+
+def training_format(device: torch.device) -> torch.dtype:
+    """bfloat16 where a GPU computes in it, float16 on an older one, float32 on the CPU.
+
+    Gradients in float16 vanish unless the loss is scaled (``torch.amp.GradScaler``).
+    """
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if _has_bfloat16(device) else torch.float16
+
+
+def autocast(device: torch.device, number_format: torch.dtype) -> AbstractContextManager[None]:
+    """Compute in that format where it loses little; nothing changes for float32."""
+    lower = number_format is not torch.float32
+    return torch.autocast(device.type, dtype=number_format if lower else torch.bfloat16, enabled=lower)
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def memory_format(spatial_dims: int) -> torch.memory_format:
@@ -80,6 +99,15 @@ class Team:
                 expected=f"a multiple of {self.size}",
             )
         return batch_size // self.size
+
+    def places(self, batch_size: int) -> range:
+        """Which places of a batch are this process's, every so many-th: what is dealt in turns is shared evenly.
+
+        Raises:
+            ConfigError: If the batch cannot be divided evenly.
+        """
+        self.share(batch_size)
+        return range(self.rank, batch_size, self.size)
 
     def rows(self, batch_size: int) -> Int[torch.Tensor, " _"]:
         """Which samples of a batch that all draw alike are this process's: then the losses are those of one alone."""

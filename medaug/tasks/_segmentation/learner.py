@@ -1,21 +1,19 @@
-"""One optimiser step of segmentation: forward, Dice and cross-entropy, backward, with its state for resuming."""
+"""One optimiser step of segmentation: forward, loss, backward, with its state for resuming."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal, final
 
 import torch
-from jaxtyping import Float, Integer
-from monai.losses.dice import DiceCELoss
-from torch import Tensor, nn
-from torch.nn.functional import one_hot
+from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from medaug.core.errors import CheckpointError
-from medaug.engine.augment import PatchBatch, SecondLabels
 from medaug.engine.checkpoint import State
-from medaug.engine.launch import memory_format, mixed_precision
+from medaug.engine.launch import autocast, average_gradients, averaged, memory_format, team, training_format
+from medaug.tasks._segmentation.losses import Criterion, LossKind
 from medaug.tasks._segmentation.sampling import BatchMaker
 
 _CLIP = 12.0  # as in nnU-Net; only a bad batch is ever that steep
@@ -44,26 +42,25 @@ def build_optimiser(network: nn.Module, kind: Literal["adamw", "sgd"], peak: flo
     return AdamW(network.parameters(), lr=peak, weight_decay=1e-2, fused=True)
 
 
-def class_shares(
-    labels: Integer[Tensor, "B *S"], second: SecondLabels, classes: int
-) -> Float[Tensor, "B N *S"]:
-    """How much of each voxel belongs to each class, where patches were averaged; sums to 1.
+@final
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a training minimises and keeps.
 
-    Args:
-        labels: Ids of the patches themselves, below ``classes``.
-        second: Ids and shares of the others.
-        classes: Number of classes, the background included.
+    Attributes:
+        loss: See :class:`~medaug.tasks._segmentation.losses.Criterion`.
+        class_weights: Of the classes in the loss, the background weighing 1; None = all alike.
+        ema: Share of the running average of the weights that a step keeps; 0 = the last weights are the model.
     """
-    own, other = (
-        torch.moveaxis(one_hot(ids.long(), classes), -1, 1).to(second.share)
-        for ids in (labels, second.labels)
-    )
-    return torch.lerp(own, other, second.share.view(-1, *([1] * (own.dim() - 1))))
+
+    loss: LossKind = "dice_ce"
+    class_weights: tuple[float, ...] | None = None
+    ema: float = 0.0
 
 
 @final
 class SegmentationLearner:
-    """Trains a network on the batches of a :class:`BatchMaker`.
+    """Trains a network on the batches of a :class:`BatchMaker`; with others, on its part of each (``torchrun``).
 
     Args:
         network: On ``device`` already.
@@ -71,6 +68,7 @@ class SegmentationLearner:
         rates: Learning rate of every step.
         batches: What to train on.
         device: Where the network is.
+        terms: What is minimised and kept.
     """
 
     def __init__(
@@ -80,12 +78,18 @@ class SegmentationLearner:
         rates: tuple[float, ...],
         batches: BatchMaker,
         device: torch.device,
+        terms: Terms = Terms(),
     ) -> None:
         self._network, self._optimiser, self._rates = network, optimiser, rates
         self._batches, self._device = batches, device
-        self._loss = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True)
-        self._soft_loss = DiceCELoss(softmax=True, include_background=False, batch=True)
-        self._patches = self._lesions = self._synthetic = 0
+        weights = terms.class_weights
+        self._criterion = Criterion(
+            terms.loss, None if weights is None else torch.tensor((1.0, *weights), device=device)
+        )
+        self._format = training_format(device)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._format is torch.float16)
+        self._average = Average(network, terms.ema) if terms.ema else None
+        self._counts = (0.0, 0.0, 0.0)
 
     def train_step(self, step: int) -> dict[str, float]:
         """Take optimiser step number ``step``."""
@@ -95,50 +99,109 @@ class SegmentationLearner:
         for group in self._optimiser.param_groups:
             group["lr"] = self._rates[step]
         self._optimiser.zero_grad(set_to_none=True)
-        with mixed_precision(self._device):
+        with autocast(self._device, self._format):
             scores = self._network(images)
-        loss = self._compare(scores.float(), batch.patches)
-        loss.backward()
+        loss = self._criterion(scores.float(), batch.patches)
+        self._scaler.scale(loss).backward()
+        average_gradients(self._network.parameters())
+        self._scaler.unscale_(self._optimiser)
         nn.utils.clip_grad_norm_(self._network.parameters(), _CLIP)
-        self._optimiser.step()
-        self._patches += len(images)
-        self._lesions += batch.lesions
-        self._synthetic += batch.synthetic
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        if self._average is not None:
+            self._average.take(self._network, step)
+        self._count(len(images), batch.lesions, batch.synthetic)
         return {"loss": float(loss.detach())}
 
-    def _compare(self, scores: Float[Tensor, "B N *S"], patches: PatchBatch) -> Tensor:
-        """Dice and cross-entropy against the label of every voxel, or against the shares of two labels."""
-        if patches.second is None:
-            return torch.as_tensor(self._loss(scores, patches.labels[:, None].long()))
-        shares = class_shares(patches.labels, patches.second, scores.shape[1])
-        return torch.as_tensor(self._soft_loss(scores, shares))
+    def _count(self, *fresh: int) -> None:
+        """Patches, those with a lesion, synthetic ones: of all processes."""
+        named = averaged({str(n): float(count) for n, count in enumerate(fresh)})
+        patches, lesions, synthetic = (
+            old + new * team().size for old, new in zip(self._counts, named.values(), strict=True)
+        )
+        self._counts = (patches, lesions, synthetic)
+
+    def finish(self) -> None:
+        """Leave in the network what is to be kept."""
+        if self._average is not None:
+            self._average.give(self._network)
 
     @property
     def lesion_patch_share(self) -> float:
         """Share of all patches so far that held a lesion."""
-        return self._lesions / max(1, self._patches)
+        return self._counts[1] / max(1, self._counts[0])
 
     @property
     def synthetic_patch_share(self) -> float:
         """Share of all patches so far that came from synthetic cases."""
-        return self._synthetic / max(1, self._patches)
+        return self._counts[2] / max(1, self._counts[0])
 
     def state(self) -> State:
-        """Weights, optimiser and counts."""
-        counts = [self._patches, self._lesions, self._synthetic]
+        """Weights, their average, optimiser, scale of the loss and counts."""
         return {
             "network": self._network.state_dict(),
             "optimiser": self._optimiser.state_dict(),
-            "counts": counts,
+            "scaler": self._scaler.state_dict(),
+            "average": None if self._average is None else self._average.weights,
+            "counts": list(self._counts),
         }
 
     def restore(self, state: State) -> None:
         """Go on from a state."""
-        network, optimiser, counts = state["network"], state["optimiser"], state["counts"]
-        if not isinstance(network, dict) or not isinstance(optimiser, dict) or not isinstance(counts, list):
-            raise CheckpointError(
-                "checkpoint is of another kind", hint="delete the run folder and train again"
-            )
+        parts = [state[name] for name in ("network", "optimiser", "scaler")]
+        known = [part for part in parts if isinstance(part, dict)]
+        counts, average = state["counts"], state["average"]
+        if (
+            len(known) < len(parts)
+            or not isinstance(counts, list)
+            or (self._average is None) != (average is None)
+        ):
+            hint = "delete the run folder and train again"
+            raise CheckpointError("checkpoint is of another kind", hint=hint)
+        network, optimiser, scaler = known
         self._network.load_state_dict(network)
         self._optimiser.load_state_dict(optimiser)
-        self._patches, self._lesions, self._synthetic = (int(n) for n in counts)
+        self._scaler.load_state_dict(scaler)
+        if self._average is not None and isinstance(average, list):
+            self._average.restore(average)
+        patches, lesions, synthetic = counts
+        self._counts = (float(patches), float(lesions), float(synthetic))
+
+
+@final
+class Average:
+    """A running average of a network's weights (Polyak and Juditsky, SIAM J Control Optim 1992).
+
+    Args:
+        network: Whose.
+        keep: Share of the average that a step keeps; less in the first steps, lest the first weights stay.
+    """
+
+    def __init__(self, network: nn.Module, keep: float) -> None:
+        self._keep = keep
+        self.weights = [parameter.detach().clone() for parameter in network.parameters()]
+
+    @torch.no_grad()
+    def take(self, network: nn.Module, step: int) -> None:
+        """Move towards the weights after a step."""
+        keep = min(self._keep, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self.weights, [*network.parameters()], 1 - keep)
+
+    @torch.no_grad()
+    def give(self, network: nn.Module) -> None:
+        """Make the average the network's weights."""
+        for parameter, weight in zip(network.parameters(), self.weights, strict=True):
+            parameter.copy_(weight)
+
+    def restore(self, weights: list[torch.Tensor]) -> None:
+        """Go on from an average.
+
+        Raises:
+            CheckpointError: If it is of another network.
+        """
+        if [weight.shape for weight in weights] != [weight.shape for weight in self.weights]:
+            raise CheckpointError(
+                "average is of another network", hint="delete the run folder and train again"
+            )
+        for own, weight in zip(self.weights, weights, strict=True):
+            own.copy_(weight)

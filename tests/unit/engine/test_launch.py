@@ -7,13 +7,16 @@ from medaug.core.errors import ConfigError
 from medaug.core.seeding import SeedTree
 from medaug.engine.launch import (
     Team,
+    autocast,
     average_gradients,
     averaged,
     joined,
     memory_format,
+    mixed_precision,
     pick_device,
     shared,
     team,
+    training_format,
 )
 
 
@@ -56,3 +59,33 @@ def test_a_batch_is_shared_evenly_and_each_draws_its_own() -> None:
         ConfigError, match="batch_size: a batch of 16 cannot be shared by 3 processes; expected a mult"
     ):
         members[0].share(16)
+
+
+@pytest.mark.parametrize(
+    ("device", "offers_bfloat16", "expected"),
+    [("cpu", False, torch.float32), ("cuda", True, torch.bfloat16), ("cuda", False, torch.float16)],
+)
+def test_the_number_format_of_a_training(
+    device: str, offers_bfloat16: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fake(*, including_emulation: bool) -> bool:
+        return offers_bfloat16 or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", fake)
+    assert training_format(torch.device(device)) is expected
+
+
+def test_only_a_lower_format_changes_what_is_computed() -> None:
+    cpu, x = torch.device("cpu"), torch.ones(2, 2)
+    with mixed_precision(cpu):
+        assert (x @ x).dtype is torch.float32
+    for number_format in (torch.float32, torch.bfloat16):
+        with autocast(cpu, number_format):
+            assert (x @ x).dtype is number_format
+
+
+def test_places_that_are_dealt_in_turns_are_shared_evenly() -> None:
+    assert [list(Team(rank, 2).places(6)) for rank in (0, 1)] == [[0, 2, 4], [1, 3, 5]]
+    assert list(Team().places(3)) == [0, 1, 2]
+    with pytest.raises(ConfigError, match="cannot be shared by 2"):
+        Team(0, 2).places(5)
