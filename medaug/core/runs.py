@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, Protocol, final
 
 from medaug import __version__
+from medaug.core.claims import CLAIMS
 from medaug.core.config import Document, Frozen
 from medaug.core.errors import ConfigError
 from medaug.core.storage import storage_error, write_text_atomic
@@ -114,6 +115,11 @@ class RunDir:
         if len(kept) < len(lines):
             write_text_atomic(self.log_path, "".join(kept))
 
+    def finish(self) -> None:
+        """The step is done: the same call again has nothing to do."""
+        seconds = round(time.time() - self.record.started, 2)
+        self.record.model_copy(update={"status": "done", "seconds": seconds}).write(self.path / RUN_FILE)
+
     def refuse(self) -> None:
         """The step found nothing to keep and cleared what it wrote: any other call may take the folder over."""
         self.record.model_copy(update={"status": "refused"}).write(self.path / RUN_FILE)
@@ -129,7 +135,7 @@ def require_run_folder(path: Path) -> None:
         raise ConfigError(f"{path.name} is a file", where="--out", expected="a new folder")
     if not path.exists() or (path / RUN_FILE).is_file():
         return
-    if any(p for p in path.iterdir() if ".partial." not in p.name and p.name != WORKING):
+    if any(p for p in path.iterdir() if ".partial." not in p.name and p.name not in (WORKING, CLAIMS)):
         raise ConfigError(f"{path.name} exists and is no run folder", where="--out", hint="name a new folder")
 
 
@@ -162,22 +168,28 @@ def open_run(
 
     With ``complete`` False it stays to be resumed by the same call: a dry run that only writes a plan.
     """
+    run = begin_run(path, step, config, inputs)
+    yield run
+    if complete:
+        run.finish()
+
+
+def begin_run(
+    path: Path, step: str, config: Frozen, inputs: Mapping[str, str], *, shared: bool = False
+) -> RunDir:
+    """Open a run folder that others may work in, too, where it is ``shared``; whoever finishes it says so."""
     resumed = (path / RUN_FILE).is_file()
     record = _record(step, config, inputs)
-    _make_folder(path)
+    _make_folder(path, sweep=not shared)
     record.write(path / RUN_FILE)
-    yield RunDir(path, record, resumed)
-    if not complete:
-        return
-    done = record.model_copy(update={"status": "done", "seconds": round(time.time() - record.started, 2)})
-    done.write(path / RUN_FILE)
+    return RunDir(path, record, resumed)
 
 
-def _make_folder(path: Path) -> None:
-    """Make the folder, and take out of it what a killed run left half-written."""
+def _make_folder(path: Path, *, sweep: bool) -> None:
+    """Make the folder, and take out of it what a killed run left half-written; not what others are writing."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        for left in path.rglob(".*.partial.*"):
+        for left in path.rglob(".*.partial.*") if sweep else ():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
     except OSError as error:
         raise storage_error(error, path) from error
