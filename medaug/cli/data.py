@@ -205,6 +205,13 @@ def convert(
     dataset: DatasetArgument,
     to: Annotated[str, typer.Option("--to", help="bids, msd, nifti or nnunet.")],
     out: OutOption,
+    with_synthetic: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with-synthetic",
+            help="Folder of `medaug synthesize`, for training alone; repeat it for other folds. nnunet only.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a dataset in the form that another tool reads; `medaug ingest` reads it back exactly.
@@ -213,5 +220,7 @@ def convert(
     """
     from medaug.workflows import convert as workflow
 
-    options = workflow.ConvertOptions.model_validate({"dataset": dataset, "to": to, "out": out})
+    options = workflow.ConvertOptions.model_validate(
+        {"dataset": dataset, "to": to, "out": out, "with_synthetic": tuple(with_synthetic or ())}
+    )
     call(workflow.convert, options, as_json=as_json)

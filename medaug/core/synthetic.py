@@ -9,7 +9,7 @@ from typing import final
 from medaug.core.case import RECIPES, TRANSLATIONS, Manifest, Origin, read_manifest
 from medaug.core.errors import DataError, LabelError, SplitLeakageError
 from medaug.core.plan import Recipe, Translation, read_lines
-from medaug.core.splits import Fold, guard_donors, guard_training
+from medaug.core.splits import Fold, Splits, guard_donors, guard_training
 
 
 @final
@@ -43,6 +43,23 @@ class SyntheticSet:
         for recipe in self.recipes:
             guard_donors((recipe.host_patient_id, *recipe.donor_patient_ids), fold, where=recipe.case_id)
             _same_scope(recipe, fold, hint=f"synthesize again with --fold {fold.index}")
+
+    def learners(self, splits: Splits, *, where: str) -> frozenset[int]:
+        """Indices of the folds that may learn from it; ``where`` is the option that named it.
+
+        Raises:
+            SplitLeakageError: If there is none; it says why the fold that the set was made for may not.
+        """
+        refused: dict[int, SplitLeakageError] = {}
+        for fold in splits.folds:
+            try:
+                self.guard(fold)
+            except SplitLeakageError as error:
+                refused[fold.index] = error
+        if len(refused) < len(splits.folds):
+            return frozenset(fold.index for fold in splits.folds) - refused.keys()
+        reason = refused.get(self.made_for or 0, next(iter(refused.values())))
+        raise reason.located(where, part=f"no fold may learn from {self.folder.name}; {reason.where}")
 
 
 def read_synthetic(folder: Path, manifest: Manifest, *, where: str) -> SyntheticSet:

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, final
+from typing import Literal, TypeVar, final
 
 from pydantic import Field
 
-from medaug.core.case import FINDINGS, MANIFEST, RECIPES, FindingsFile, Manifest, read_manifest
+from medaug.core.case import (
+    FINDINGS,
+    MANIFEST,
+    RECIPES,
+    SPLITS,
+    TRANSLATIONS,
+    CaseRecord,
+    FindingsFile,
+    Manifest,
+    marked_id,
+    read_manifest,
+)
 from medaug.core.config import Frozen
-from medaug.core.errors import ConfigError, UnreadableError
-from medaug.core.plan import Recipe, read_lines, write_lines
-from medaug.core.results import Summary
+from medaug.core.errors import ConfigError, DataError, GeometryError, UnreadableError
+from medaug.core.plan import Recipe, Translation, read_lines, write_lines
+from medaug.core.results import Finding, Summary
 from medaug.core.runs import Progress, finished, open_run
-from medaug.core.storage import require_free_space, sha256_file
+from medaug.core.splits import Splits, read_splits
+from medaug.core.storage import require_free_space, sha256_file, sha256_text
+from medaug.core.synthetic import SyntheticSet, read_synthetic
 from medaug.core.wording import counted
+from medaug.io.dataset import edit_mask_path
 from medaug.layouts.base import Export, parse_layout
+from medaug.layouts.nnunet import FOLDS, describe, write_folds
 
 Form = Literal["bids", "msd", "nifti", "nnunet"]
+_OPTION = "--with-synthetic"
+R = TypeVar("R", Recipe, Translation)
+_RAW_NAME = re.compile(r"Dataset[5-9]\d\d_\w+")
 
 
 @final
@@ -27,6 +48,10 @@ class ConvertOptions(Frozen):
     dataset: Path
     to: Form = Field(description="bids, msd (Medical Segmentation Decathlon), nifti or nnunet")
     out: Path = Field(description="new folder")
+    with_synthetic: tuple[Path, ...] = Field(
+        default=(),
+        description="folders of `medaug synthesize`, for training in the folds that cover them; nnunet alone",
+    )
 
 
 @final
@@ -42,87 +67,248 @@ class ConvertSummary(Summary):
 
     dataset: Path
     form: Form
-    cases: int
+    cases: int = Field(description="synthetic ones that were added not counted")
     labelled: int
     images: int = Field(description="image files")
+    synthetic: int = Field(default=0, description="synthetic cases that were added")
+    folds: tuple[int, ...] = Field(default=(), description="those that train on synthetic cases")
 
     def lines(self) -> tuple[str, ...]:
-        """The folder in one line, and how to go back."""
+        """The folder in one line, the folds, and how to go back."""
         cases = f"{counted(self.cases, 'case')} ({self.labelled} labelled)"
+        cases += f" and {self.synthetic} synthetic" if self.synthetic else ""
+        where = f"fold{'s' if len(self.folds) > 1 else ''} {', '.join(map(str, self.folds))}"
+        folds = (f"{FOLDS}: synthetic cases train in {where} alone, and none is validated on",)
         return (
             f"{cases} in {counted(self.images, 'image file')}, as {self.form} in {self.dataset}",
+            *(folds if self.synthetic else ()),
             f"{MANIFEST} keeps what the form cannot hold; `medaug ingest` reads it back",
         )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is written of one folder: the dataset, or a synthetic set and the folds that may learn from it."""
+
+    folder: Path
+    manifest: Manifest
+    findings: tuple[Finding, ...]
+    recipes: tuple[Recipe, ...]
+    translations: tuple[Translation, ...]
+    folds: frozenset[int] = frozenset()
 
 
 def convert(options: ConvertOptions, progress: Progress) -> ConvertSummary:
     """Write a dataset folder in another form and read everything back; the folder stays a dataset folder of medaug.
 
+    With synthetic sets it holds their cases, too, and nnU-Net's folds, in which they are trained on and never scored.
     The same call again is skipped, an interrupted one goes on.
 
     Raises:
-        ConfigError: If ``out`` lies in the dataset or holds something else.
-        DataError: If the dataset is damaged, or the copy differs from it.
+        ConfigError: If ``out`` lies in the dataset, holds something else or is called what nnU-Net does not read.
+        DataError: If the dataset is damaged, or the copy differs from it, or a synthetic set does not go with it.
+        LabelError: If a synthetic set has other classes.
+        GeometryError: If nnU-Net is to plan by a spacing that is not known.
+        SplitLeakageError: If no fold may learn from a synthetic set.
         StorageError: If the disk is too small, or a file cannot be read or written.
     """
-    if options.out.resolve().is_relative_to(options.dataset.resolve()):
-        raise ConfigError("--out lies in the dataset", where="--out", expected="a new folder beside it")
+    _check(options)
     manifest = read_manifest(options.dataset)
-    files = _files(options.dataset, manifest)
-    inputs = {"dataset": manifest.content_sha256}
-    inputs |= {
-        name: sha256_file(path) for name in (FINDINGS, RECIPES) if (path := options.dataset / name).is_file()
-    }
-    asked = _Asked(to=options.to)
+    splits = read_splits(options.dataset, manifest) if options.with_synthetic else None
+    parts = _parts(options, manifest, splits)
+    files = [path for part in parts for path in _files(part)]
+    asked, inputs = _Asked(to=options.to), _inputs(options, parts)
     if finished(options.out, "convert", asked, inputs):
-        return _summary(options)
+        return _summary(options, parts)
     require_free_space(options.out, int(1.1 * sum(path.stat().st_size for path in files)))
     with open_run(options.out, "convert", asked, inputs) as run:
-        export = Export(options.dataset, manifest, options.out, b"")
-        layout = parse_layout({"kind": options.to}).build()
-        written = layout.write(export, progress)
-        layout.check(export, written, progress)
-        _write_texts(options, written)
+        written = _write(options, parts, splits, progress)
         run.log("converted", cases=len(written.cases))
-    return _summary(options)
+    return _summary(options, parts)
 
 
-def _files(dataset: Path, manifest: Manifest) -> list[Path]:
+def _check(options: ConvertOptions) -> None:
+    for folder in (options.dataset, *options.with_synthetic):
+        if options.out.resolve().is_relative_to(folder.resolve()):
+            raise ConfigError("--out lies in the dataset", where="--out", expected="a new folder beside it")
+    if options.with_synthetic and options.to != "nnunet":
+        raise ConfigError("goes with --to nnunet alone", where=_OPTION, hint="convert the set on its own")
+    if options.with_synthetic and not _RAW_NAME.fullmatch(options.out.name):
+        raise ConfigError(
+            f"nnU-Net would not read {options.out.name}",
+            where="--out",
+            expected="a folder called DatasetXXX_Name, XXX from 500 to 999",
+        )
+
+
+def _parts(options: ConvertOptions, manifest: Manifest, splits: Splits | None) -> tuple[_Part, ...]:
+    """The dataset, and the synthetic sets with the folds that may learn from each."""
+    recipes, translations = _lines(options.dataset)
+    if splits is None:
+        return (_Part(options.dataset, manifest, _findings(options.dataset), recipes, translations),)
+    real = _Part(
+        options.dataset, _test_marked(manifest, splits), _findings(options.dataset), recipes, translations
+    )
+    several = len(options.with_synthetic) > 1
+    made = [
+        _made(read_synthetic(folder, manifest, where=_OPTION), splits, f"_s{n}" if several else "")
+        for n, folder in enumerate(options.with_synthetic, start=1)
+    ]
+    _check_together((real, *made))
+    return (real, *made)
+
+
+def _test_marked(manifest: Manifest, splits: Splits) -> Manifest:
+    test = set(splits.test)
+    cases = tuple(
+        record.model_copy(update={"split": "test"}) if record.patient_id in test else record
+        for record in manifest.cases
+    )
+    return manifest.model_copy(update={"cases": cases})
+
+
+def _made(synthetic: SyntheticSet, splits: Splits, mark: str) -> _Part:
+    """Its labelled cases, their ids marked: every set counts from SYN_00001."""
+    labelled = [record for record in synthetic.manifest.cases if record.label is not None]
+    if not labelled:
+        raise DataError(f"{synthetic.folder.name} holds no labelled case", where=_OPTION)
+    cases = tuple(r.model_copy(update={"case_id": marked_id(r.case_id, mark)}) for r in labelled)
+    return _Part(
+        folder=synthetic.folder,
+        manifest=synthetic.manifest.model_copy(update={"cases": cases}),
+        findings=tuple(
+            f if f.case_id is None else f.model_copy(update={"case_id": marked_id(f.case_id, mark)})
+            for f in _findings(synthetic.folder)
+        ),
+        recipes=tuple(
+            r.model_copy(update={"edit_mask": edit_mask_path(r.case_id)})
+            for r in (_renamed(recipe, mark) for recipe in synthetic.recipes)
+        ),
+        translations=tuple(_renamed(row, mark) for row in synthetic.translations),
+        folds=synthetic.learners(splits, where=_OPTION),
+    )
+
+
+def _renamed(row: R, mark: str) -> R:
+    return row.model_copy(update={"case_id": marked_id(row.case_id, mark)})
+
+
+def _check_together(parts: Sequence[_Part]) -> None:
+    records = [record for part in parts for record in part.manifest.cases]
+    seen: set[str] = set()
+    for record in records:
+        if record.case_id in seen:
+            raise DataError(
+                "two cases have this id", where=record.case_id, hint="rename the lines of the plan"
+            )
+        seen.add(record.case_id)
+    nominal = [record.case_id for record in records if record.spacing == "nominal"]
+    if nominal:
+        what = f"the spacing of {counted(len(nominal), 'case')} (first: {nominal[0]}) is nominal"
+        hint = "nnU-Net plans by it; ingest with --spacing known where the affine can be believed"
+        raise GeometryError(what, where=_OPTION, expected="known spacing", hint=hint)
+
+
+def _files(part: _Part) -> list[Path]:
     """Every file that is to be converted.
 
     Raises:
         UnreadableError: If one is missing, or a case has no image file.
     """
-    if not all(record.images for record in manifest.cases):
+    if not all(record.images for record in part.manifest.cases):
         hint = "ingest the folder, and convert what that makes"
         raise UnreadableError("images are DICOM series", expected="a dataset of NIfTI files", hint=hint)
     stored = [
         file
-        for record in manifest.cases
+        for record in part.manifest.cases
         for file in (*record.images, record.label, record.edit_mask)
         if file is not None
     ]
     for file in stored:
-        if not (dataset / file.path).is_file():
+        if not (part.folder / file.path).is_file():
             raise UnreadableError(f"{file.path} is missing", hint="restore it, or make the dataset again")
-    return [dataset / path for path in {file.path for file in stored}]
+    return [part.folder / path for path in {file.path for file in stored}]
 
 
-def _write_texts(options: ConvertOptions, written: Manifest) -> None:
-    """Findings, recipes and, last, the manifest."""
-    FindingsFile.read(options.dataset / FINDINGS).write(options.out / FINDINGS)
-    if (options.dataset / RECIPES).is_file():
-        recipes = read_lines(options.dataset / RECIPES, Recipe)
-        write_lines(options.out / RECIPES, recipes)
-    written.write(options.out / MANIFEST)
+def _inputs(options: ConvertOptions, parts: Sequence[_Part]) -> dict[str, str]:
+    """Hashes of all that is read."""
+    inputs = _hashes(options.dataset)
+    if options.with_synthetic:
+        inputs[SPLITS] = sha256_file(options.dataset / SPLITS)
+    for n, part in enumerate(parts[1:], start=1):
+        inputs[f"synthetic {n}"] = sha256_text("\n".join(_hashes(part.folder).values()))
+    return inputs
 
 
-def _summary(options: ConvertOptions) -> ConvertSummary:
+def _hashes(folder: Path) -> dict[str, str]:
+    texts = (FINDINGS, RECIPES, TRANSLATIONS)
+    return {"dataset": read_manifest(folder).content_sha256} | {
+        name: sha256_file(path) for name in texts if (path := folder / name).is_file()
+    }
+
+
+def _write(
+    options: ConvertOptions, parts: Sequence[_Part], splits: Splits | None, progress: Progress
+) -> Manifest:
+    """Every part, then what speaks of all of them; the manifest comes last."""
+    raw: dict[str, object] = {"kind": options.to} | ({} if splits is None else {"test_apart": True})
+    layout = parse_layout(raw).build()
+    cases: list[CaseRecord] = []
+    for part in parts:
+        export = Export(part.folder, part.manifest, options.out, b"")
+        written = layout.write(export, progress)
+        layout.check(export, written, progress)
+        cases += written.cases
+    whole = parts[0].manifest.model_copy(update={"cases": tuple(cases)})
+    if splits is not None:
+        describe(options.out, whole)
+        write_folds(options.out, splits, parts[0].manifest.cases, _of_fold(parts, splits))
+    _write_texts(options.out, parts)
+    whole.write(options.out / MANIFEST)
+    return whole
+
+
+def _of_fold(parts: Sequence[_Part], splits: Splits) -> dict[int, list[str]]:
+    return {
+        fold.index: [r.case_id for part in parts if fold.index in part.folds for r in part.manifest.cases]
+        for fold in splits.folds
+    }
+
+
+def _write_texts(out: Path, parts: Sequence[_Part]) -> None:
+    """Findings, recipes and translations."""
+    FindingsFile(findings=tuple(f for part in parts for f in part.findings)).write(out / FINDINGS)
+    recipes = tuple(recipe for part in parts for recipe in part.recipes)
+    translations = tuple(row for part in parts for row in part.translations)
+    if recipes:
+        write_lines(out / RECIPES, recipes)
+    if translations:
+        write_lines(out / TRANSLATIONS, translations)
+
+
+def _findings(folder: Path) -> tuple[Finding, ...]:
+    return FindingsFile.read(folder / FINDINGS).findings
+
+
+def _lines(folder: Path) -> tuple[tuple[Recipe, ...], tuple[Translation, ...]]:
+    """Recipes and translations, where there are any."""
+    recipes, translations = folder / RECIPES, folder / TRANSLATIONS
+    return (
+        read_lines(recipes, Recipe) if recipes.is_file() else (),
+        read_lines(translations, Translation) if translations.is_file() else (),
+    )
+
+
+def _summary(options: ConvertOptions, parts: Sequence[_Part]) -> ConvertSummary:
     manifest = read_manifest(options.out)
+    added = sum(len(part.manifest.cases) for part in parts[1:])
     return ConvertSummary(
         dataset=options.out,
         form=options.to,
-        cases=len(manifest.cases),
-        labelled=sum(record.label is not None for record in manifest.cases),
+        cases=len(manifest.cases) - added,
+        labelled=sum(record.label is not None for record in manifest.cases) - added,
         images=sum(len(record.images) for record in manifest.cases),
+        synthetic=added,
+        folds=tuple(sorted(frozenset[int]().union(*(part.folds for part in parts)))),
     )

@@ -9,7 +9,7 @@ import pytest
 from medaug.core.case import MANIFEST, RECIPES, CaseRecord, Manifest, Origin
 from medaug.core.errors import DataError, LabelError, SplitLeakageError
 from medaug.core.plan import Recipe, write_lines
-from medaug.core.splits import Fold
+from medaug.core.splits import Fold, Splits
 from medaug.core.synthetic import read_synthetic
 from medaug.core.volume import Unit
 
@@ -40,8 +40,23 @@ def test_the_fold_that_covers_hosts_donors_and_scope_may_learn(tmp_path: Path) -
     found = read_synthetic(write_set(tmp_path / "syn", "p2"), manifest(origin=Origin.REAL), where="--with")
     assert found.made_for == 1
     found.guard(FOLD)
-    with pytest.raises(SplitLeakageError, match="fitted on other patients.*synthesize again with --fold 0"):
+    with pytest.raises(SplitLeakageError, match=r"fitted on other patients.*synthesize again with --fold 0"):
         found.guard(Fold(index=0, train=("p1", "p2", "p3"), held_out=("p4",)))
+
+
+def test_learners_are_told_or_why_there_is_none(tmp_path: Path) -> None:
+    other = Fold(index=0, train=("p2", "p3"), held_out=("p1",))
+    splits = Splits(seed=0, dataset_sha256="x", folds=(other, FOLD))
+    real = manifest(origin=Origin.REAL)
+    assert read_synthetic(write_set(tmp_path / "good", "p2"), real, where="--with").learners(
+        splits, where="--with"
+    ) == {1}
+    leaking = read_synthetic(write_set(tmp_path / "leak", "p3"), real, where="--with")
+    with pytest.raises(
+        SplitLeakageError,
+        match=r"^--with: no fold may learn from leak; SYN_00001: 1 donor .*first: p3.* of fold 1; make",
+    ):
+        leaking.learners(splits, where="--with")
 
 
 def test_a_donor_outside_is_a_leak(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 import torch
 import yaml
 
-from medaug.core.case import AUGMENTATIONS, RECIPES, TRANSLATIONS, Origin
+from medaug.core.case import AUGMENTATIONS, TRANSLATIONS, Origin
 from medaug.core.errors import ConfigError, DataError, DependencyError, LabelError, SplitLeakageError
-from medaug.core.plan import Recipe, Translation, write_lines
+from medaug.core.plan import Translation, write_lines
 from medaug.core.runs import NoProgress, RunRecord
 from medaug.core.splits import Fold, read_splits
 from medaug.engine.checkpoint import load_checkpoint
@@ -22,7 +22,15 @@ from medaug.transforms import read_drawn
 from medaug.transforms.base import parse_transforms
 from medaug.workflows.train import train
 from tests.unit.tasks.cases import make_case
-from tests.unit.workflows.trained import CONFIG, PATIENTS, options, some_cases, trained, write_dataset
+from tests.unit.workflows.trained import (
+    CONFIG,
+    PATIENTS,
+    options,
+    some_cases,
+    trained,
+    write_dataset,
+    write_synthetic,
+)
 
 
 def test_trains_on_the_training_patients_of_the_fold_alone(tmp_path):
@@ -101,19 +109,6 @@ def test_there_is_no_such_fold(tmp_path):
     write_dataset(tmp_path / "set", some_cases())
     with pytest.raises(ConfigError, match="there is no fold 3"):
         train(options(tmp_path, fold=3), NoProgress())
-
-
-def write_synthetic(folder, patient, donor, scope):
-    case = replace(
-        make_case(3, shape=(16, 18, 3)), case_id="syn_000", patient_id=patient, origin=Origin.SYNTHETIC
-    )
-    write_dataset(folder, [case])
-    recipe = Recipe(
-        case_id="syn_000", host_case_id="case_003", host_patient_id=patient, donor_patient_ids=(donor,),
-        generator="copy_paste", generator_sha256="0" * 64, bank_sha256="0" * 64, fold=0, training_scope_sha256=scope,
-        class_name="dim", site_mm=(0, 0, 0), diameter_mm=3, seed=0, edit_mask="edits/syn_000.nii.gz",
-    )  # fmt: skip
-    write_lines(folder / RECIPES, (recipe,))
 
 
 def test_a_synthetic_set_takes_its_share(tmp_path):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from medaug.core.case import SPLITS, Case, Manifest, read_manifest
+from medaug.core.case import RECIPES, SPLITS, Case, Manifest, Origin, read_manifest
 from medaug.core.geometry import Grid
+from medaug.core.plan import Recipe, write_lines
 from medaug.core.runs import NoProgress
 from medaug.core.splits import Fold, Splits
 from medaug.core.volume import LabelMap, Unit, Volume
@@ -40,6 +41,20 @@ def write_dataset(folder: Path, cases: list[Case], *, fold: Fold | None = None) 
 def some_cases(count: int = 6, *, unit: Unit = Unit.ARBITRARY) -> list[Case]:
     """Labelled cases of one patient each."""
     return [make_case(n, shape=(16, 18, 3), unit=unit) for n in range(count)]
+
+
+def write_synthetic(folder: Path, patient: str, donor: str, scope: str, *, fold: int = 0) -> None:
+    """A set of one synthetic case, with its recipe."""
+    case = replace(
+        make_case(9, shape=(16, 18, 3)), case_id="syn_000", patient_id=patient, origin=Origin.SYNTHETIC
+    )
+    write_dataset(folder, [case])
+    recipe = Recipe(
+        case_id="syn_000", host_case_id="case_003", host_patient_id=patient, donor_patient_ids=(donor,),
+        generator="copy_paste", generator_sha256="0" * 64, bank_sha256="0" * 64, fold=fold, training_scope_sha256=scope,
+        class_name="dim", site_mm=(0, 0, 0), diameter_mm=3, seed=0, edit_mask="edits/syn_000.nii.gz",
+    )  # fmt: skip
+    write_lines(folder / RECIPES, (recipe,))
 
 
 def trained(folder: Path, *, unit: Unit = Unit.ARBITRARY, config: str = CONFIG) -> TrainSummary:
