@@ -1,21 +1,22 @@
-"""Labelling a whole volume: sliding windows with Gaussian weights, slice by slice in 2D."""
+"""Labelling a whole volume: in one go in 3D, slice by slice in 2D."""
 
 from __future__ import annotations
 
-from itertools import combinations
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from jaxtyping import Float32
-from monai.inferers.utils import sliding_window_inference
-from torch import nn
+from torch import Tensor, nn
 
 from medaug.core.volume import Confidence, Image, Labels
-from medaug.engine.launch import memory_format, mixed_precision
+from medaug.tasks._segmentation.sliding import slide
 
 _SLICES = 16  # slices in one go; more gain nothing on two cores and cost memory
+Chances = Float32[np.ndarray, "N I J K"]
 
 
+@torch.inference_mode()
 def predict_labels(
     network: nn.Module, image: Image, patch: tuple[int, ...], device: torch.device, *, flips: bool
 ) -> tuple[Labels, Confidence]:
@@ -26,59 +27,52 @@ def predict_labels(
         image: (C, I, J, K) float32, normalised units; smaller than the patch is fine.
         patch: Window size, two numbers (slice by slice) or three.
         device: Where the network is.
-        flips: Average the answers over all mirrored images.
+        flips: Average over mirrored windows.
     """
-    with torch.no_grad():
-        if len(patch) == 3:
-            labels, confidence = _answer(network, torch.from_numpy(image)[None], patch, device, flips=flips)
-            return labels[0], confidence[0]
-        slices = torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 0)))
-        parts = [_answer(network, part, patch, device, flips=flips) for part in slices.split(_SLICES)]
-    return _stack([labels for labels, _ in parts]), _stack([confidence for _, confidence in parts])
+    labels = np.empty(image.shape[1:], dtype=np.uint8)
+    confidence = np.empty(image.shape[1:], dtype=np.float32)
+    for part, scores in _parts(network, image, patch, device, flips=flips):
+        largest, ids = scores.max(dim=0, keepdim=True)
+        labels[..., part] = ids[0].to(torch.uint8).cpu().numpy()
+        # the largest becomes exp(0): its share is one over the sum
+        confidence[..., part] = scores.sub_(largest).exp_().sum(dim=0).reciprocal_().cpu().numpy()
+    return labels, confidence
 
 
-def _stack(parts: list[np.ndarray]) -> np.ndarray:
-    """(K, I, J) in parts as one (I, J, K)."""
-    return np.ascontiguousarray(np.moveaxis(np.concatenate(parts), 0, -1))
+@torch.inference_mode()
+def predict_chances(
+    network: nn.Module, image: Image, patch: tuple[int, ...], device: torch.device, *, flips: bool
+) -> Chances:
+    """Probability of every class in every voxel, background first; see :func:`predict_labels`."""
+    found = [
+        (part, torch.softmax(scores, dim=0).cpu().numpy())
+        for part, scores in _parts(network, image, patch, device, flips=flips)
+    ]
+    return found[0][1] if len(found) == 1 else np.concatenate([chances for _, chances in found], axis=-1)
 
 
-def _answer(
-    network: nn.Module, images: torch.Tensor, patch: tuple[int, ...], device: torch.device, *, flips: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Most probable class of every voxel of (B, C, *S) images, and its probability."""
-    padded, inner = _pad(images, patch)
-    padded = padded.to(device, memory_format=memory_format(len(patch)))
-    total = _slide(network, padded, patch, device)
-    if flips:
-        total = torch.softmax(total, dim=1)
-        for mirrored in _mirrors(images.ndim):
-            scores = torch.flip(_slide(network, torch.flip(padded, mirrored), patch, device), mirrored)
-            total += torch.softmax(scores, dim=1)
-    labels = total.argmax(dim=1, keepdim=True)
-    chances = total / (1 + len(_mirrors(images.ndim))) if flips else torch.softmax(total, dim=1)
-    confidence = chances.gather(1, labels)[:, 0][inner]
-    return labels[:, 0][inner].to(torch.uint8).cpu().numpy(), confidence.cpu().numpy()
+def _parts(
+    network: nn.Module, image: Image, patch: tuple[int, ...], device: torch.device, *, flips: bool
+) -> Iterator[tuple[slice, Float32[Tensor, "N I J P"]]]:
+    """Logits of one stack of slices after another, and which these are."""
+    if len(patch) == 3:
+        yield slice(None), _logits(network, torch.from_numpy(image)[None], patch, device, flips=flips)[0]
+        return
+    for start in range(0, image.shape[-1], _SLICES):
+        part = slice(start, start + _SLICES)
+        slices = torch.from_numpy(np.ascontiguousarray(np.moveaxis(image[..., part], -1, 0)))
+        yield part, _logits(network, slices, patch, device, flips=flips).movedim(0, -1)
 
 
-def _mirrors(ndim: int) -> list[list[int]]:
-    """All sets of spatial axes that can be mirrored together, but for the empty one."""
-    axes = range(2, ndim)
-    return [list(chosen) for n in range(1, ndim - 1) for chosen in combinations(axes, n)]
-
-
-def _slide(
-    network: nn.Module, images: torch.Tensor, patch: tuple[int, ...], device: torch.device
-) -> Float32[torch.Tensor, "B N *S"]:
-    with mixed_precision(device):
-        scores = sliding_window_inference(images, patch, 4, network, overlap=0.5, mode="gaussian")
-    return torch.as_tensor(scores).float()
-
-
-def _pad(images: torch.Tensor, patch: tuple[int, ...]) -> tuple[torch.Tensor, tuple[slice, ...]]:
-    """Repeat edge values until a patch fits, as in training; also where the image itself then lies."""
+def _logits(
+    network: nn.Module, images: Tensor, patch: tuple[int, ...], device: torch.device, *, flips: bool
+) -> Float32[Tensor, "B N *S"]:
+    """Of (B, C, *S) images, whose edge values are repeated until a patch fits, as in training."""
     sizes = images.shape[2:]
     short = [max(0, size - n) for size, n in zip(patch, sizes, strict=True)]
-    before = [n // 2 for n in short]
-    pads = [(0, 0), (0, 0), *((b, n - b) for b, n in zip(before, short, strict=True))]
-    padded = torch.from_numpy(np.pad(images.numpy(), pads, mode="edge")) if any(short) else images
-    return padded, (slice(None), *(slice(b, b + n) for b, n in zip(before, sizes, strict=True)))
+    if not any(short):
+        return slide(network, images, patch, device, flips=flips)
+    pads = [(0, 0), (0, 0), *((n // 2, n - n // 2) for n in short)]
+    padded = torch.from_numpy(np.pad(images.numpy(), pads, mode="edge"))
+    inner = tuple(slice(n // 2, n // 2 + size) for n, size in zip(short, sizes, strict=True))
+    return slide(network, padded, patch, device, flips=flips)[(slice(None), slice(None), *inner)]
