@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, final
 
@@ -40,6 +41,10 @@ class PredictOptions(Frozen):
     cases: Literal["auto", "held-out", "all"] = "auto"
     device: str = "auto"
     strict: bool = Field(default=False, description="a single refused case is an error")
+    lesions: Path | None = Field(
+        default=None,
+        description="folder of CASE.nii.gz whose lesions a classifier judges; default: SRC's labels",
+    )
 
 
 @final
@@ -102,6 +107,10 @@ def predict(options: PredictOptions, progress: Progress) -> PredictSummary:
         DataError: If no case could be labelled, or, with ``strict``, one could not.
         CheckpointError: If the run holds no finished model.
     """
+    if options.lesions is not None:
+        raise ConfigError(
+            "the run finds its lesions itself", where="--lesions", expected="a classifier's run"
+        )
     model = load_model(options.run, options.device)
     model_sha256 = sha256_file(options.run / WEIGHTS)
     cases = _open_source(options, model)
@@ -211,24 +220,51 @@ class _DatasetCases:
         return _predicted(case_id, record.patient_id, file, label_map.labels, model.classes)
 
 
-def _dataset_cases(options: PredictOptions) -> _DatasetCases:
-    manifest = read_manifest(options.source)
+@final
+@dataclass(frozen=True, slots=True)
+class ChosenCases:
+    """Which cases of a dataset are answered.
+
+    Attributes:
+        records: Of the cases.
+        fold: Of the run; None where they are not its held-out patients.
+        notes: What a reader must know.
+    """
+
+    records: tuple[CaseRecord, ...]
+    fold: int | None
+    notes: tuple[str, ...]
+
+
+def chosen_cases(options: PredictOptions, manifest: Manifest) -> ChosenCases:
+    """The held-out cases where the dataset is the run's own, else all real ones.
+
+    Raises:
+        ConfigError: If held-out cases are asked for and nobody can tell them.
+        DataError: If there is no real case, or the dataset was split anew.
+    """
     fold = _own_fold(options, manifest)
     if options.cases == "held-out" and fold is None:
         hint = "name the dataset it was trained on, or use --cases all"
         raise ConfigError("the run was not trained on this dataset", where="--cases", hint=hint)
     held_out = fold is not None and options.cases != "all"
-    records = [
+    records = tuple(
         record
         for record in manifest.cases
         if record.origin is Origin.REAL
         and (fold is None or not held_out or record.patient_id in fold.held_out)
-    ]
+    )
     if not records:
         raise DataError(f"{options.source.name} holds no real case to label")
     seen = sum(record.patient_id in fold.train for record in records) if fold is not None else 0
     notes = (f"{seen} of these cases belong to training patients: do not score them",) if seen else ()
-    return _DatasetCases(options.source, manifest, records, fold.index if fold and held_out else None, notes)
+    return ChosenCases(records, fold.index if fold and held_out else None, notes)
+
+
+def _dataset_cases(options: PredictOptions) -> _DatasetCases:
+    manifest = read_manifest(options.source)
+    chosen = chosen_cases(options, manifest)
+    return _DatasetCases(options.source, manifest, chosen.records, chosen.fold, chosen.notes)
 
 
 def _own_fold(options: PredictOptions, manifest: Manifest) -> Fold | None:
