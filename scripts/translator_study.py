@@ -23,8 +23,8 @@ from medaug.core.geometry import Axis, Grid
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, read_splits
 from medaug.core.volume import Image, LabelMap, Volume
+from medaug.experiments.means import mean_interval
 from medaug.experiments.metrics import dice
-from medaug.experiments.statistics import bootstrap_interval
 from medaug.io.dataset import load_case
 from medaug.tasks.base import Model, load_model
 from medaug.translators._style.look import change_look
@@ -220,11 +220,11 @@ def report(scores: Scores, ways: tuple[str, ...], figures: tuple[str, ...], base
 
 
 def gain(scores: Scores, way: str, other: str, figure: str) -> str:
-    """Mean paired difference and its 95% bootstrap-t interval, in words."""
+    """Mean paired difference and its 95% interval, in words."""
     paired = np.array(scores[f"{way} {figure}"]) - np.array(scores[f"{other} {figure}"])
     if len(paired) < 2:
         return f"{paired.mean():+.3f}"
-    found = bootstrap_interval(paired, SeedTree(0).child(figure).rng(), low=-100.0, high=100.0)
+    found = mean_interval(paired, SeedTree(0).child(figure), low=-100.0, high=100.0)
     return f"{paired.mean():+.3f} ({found.low:+.3f} to {found.high:+.3f})"
 
 

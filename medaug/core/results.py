@@ -207,7 +207,10 @@ class PredictedCase(Frozen):
 class PredictionIndex(Document):
     """``predictions.json``: which model labelled which cases."""
 
-    model_sha256: str
+    model_sha256: str = Field(description="of an ensemble: of its members' hashes")
+    members_sha256: tuple[str, ...] = Field(
+        default=(), description="of the models of an ensemble; empty for one model"
+    )
     source: Literal["dataset", "nifti", "dicom"]
     dataset_sha256: str | None = Field(description="null outside a dataset folder")
     fold: int | None = Field(description="of the run; null where the cases are not its held-out patients")

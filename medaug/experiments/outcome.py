@@ -9,7 +9,8 @@ from typing import final
 from medaug.core.results import ArmCost, DiceRow, ExperimentContext, ExperimentResult
 from medaug.core.seeding import SeedTree
 from medaug.experiments.design import ExperimentConfig
-from medaug.experiments.statistics import FEWEST_PATIENTS, compare, summarise
+from medaug.experiments.scores import summarise
+from medaug.experiments.statistics import FEWEST_PATIENTS, Question, compare
 
 
 @final
@@ -39,6 +40,7 @@ def experiment_result(
     """Means, paired comparisons and notes over the rows there are so far."""
     config, classes = plan.config, plan.classes
     seed = SeedTree(0).child("statistics")
+    question = Question(config.baseline, config.comparisons, classes, config.limit_class)
     return ExperimentResult(
         dataset=plan.context.dataset,
         dataset_sha256=plan.dataset_sha256,
@@ -47,9 +49,9 @@ def experiment_result(
         arms=tuple(arm.name for arm in config.arms),
         complete=complete,
         rows=tuple(rows),
-        comparisons=compare(rows, config.baseline, classes, seed.child("compare")),
+        comparisons=compare(rows, question, seed),
         costs=tuple(costs),
-        scores=summarise(rows, classes, seed.child("summarise")),
+        scores=summarise(rows, classes, seed),
         limit_class=config.limit_class,
         cells_done=len(costs),
         cells_planned=len(plan.context.cells),

@@ -1,25 +1,23 @@
-"""Known values, and small simulations of how often the statistics are right."""
+"""Patients, pairs, correction, calls and comparisons."""
 
 from __future__ import annotations
 
-from itertools import product
+import time
 
 import numpy as np
 import pytest
 
 from medaug.core.results import DiceRow
 from medaug.core.seeding import SeedTree
+from medaug.experiments.means import Interval
 from medaug.experiments.statistics import (
-    Interval,
-    bootstrap_interval,
+    Question,
     call,
     compare,
     holm,
     minimum_detectable_effect,
     paired_differences,
     patient_scores,
-    sign_flip_p,
-    summarise,
 )
 
 SEED = SeedTree(3)
@@ -62,26 +60,6 @@ def test_only_what_both_arms_scored_is_paired() -> None:
     assert paired.values == pytest.approx([0.1])
 
 
-def test_exact_p_equals_the_enumeration_by_hand() -> None:
-    values = np.array([0.1, 0.3, -0.05, 0.2])
-    sums = [
-        abs(sum(s * v for s, v in zip(signs, values, strict=True))) for signs in product((1, -1), repeat=4)
-    ]
-    expected = np.mean([s >= abs(values.sum()) - 1e-12 for s in sums])
-    assert sign_flip_p(values, SEED.rng()) == pytest.approx(expected)
-    assert sign_flip_p(np.full(5, 0.1), SEED.rng()) == pytest.approx(2 / 32)
-    assert sign_flip_p(np.zeros(6), SEED.rng()) == 1.0
-
-
-def test_drawn_p_is_near_the_exact_one_and_never_zero() -> None:
-    strong = np.full(20, 0.1)
-    assert 0 < sign_flip_p(strong, SEED.rng()) < 1e-3
-    noise = SEED.child("noise").rng().normal(0, 1, 16)
-    noise -= noise.mean() - 0.3
-    t_like = sign_flip_p(noise, SEED.rng())
-    assert t_like == pytest.approx(sign_flip_p(noise, SEED.child("again").rng()), abs=0.02)
-
-
 def test_holm_against_the_worked_example() -> None:
     assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm(np.array([0.9, 0.8])) == pytest.approx([1.0, 1.0])
@@ -94,67 +72,142 @@ def test_minimum_detectable_effect_of_a_known_sample() -> None:
     assert minimum_detectable_effect(np.array([0.4])) is None
 
 
-def test_interval_of_one_value_or_of_equal_values() -> None:
-    assert bootstrap_interval(np.array([0.3]), SEED.rng()) == Interval(-1.0, 1.0)
-    assert bootstrap_interval(np.full(7, 0.25), SEED.rng()) == Interval(0.25, 0.25)
-
-
-def test_interval_stays_in_range_and_depends_on_the_seed_alone() -> None:
-    values = np.array([0.0, 0.0, 0.0, 0.9, 1.0])
-    one = bootstrap_interval(values, SEED.rng(), low=0.0, high=1.0)
-    assert one == bootstrap_interval(values, SEED.rng(), low=0.0, high=1.0)
-    assert 0.0 <= one.low < values.mean() < one.high <= 1.0
-
-
-@pytest.mark.parametrize("n", [8, 20])
-def test_coverage_and_false_positives_on_gaussian_differences(n: int) -> None:
-    rng = SEED.child("simulation", n).rng()
-    trials, covered, rejected = 400, 0, 0
-    for _ in range(trials):
-        values = rng.normal(0.0, 0.1, n)
-        interval = bootstrap_interval(values, rng)
-        covered += interval.low <= 0.0 <= interval.high
-        rejected += n <= 15 and sign_flip_p(values, rng) <= 0.05
-    assert 0.92 <= covered / trials <= 0.99
-    if n <= 15:
-        assert rejected / trials <= 0.08
+def pairs(n: int, zeros: int = 0) -> np.ndarray:
+    return np.array([0.15] * (n - zeros) + [0.0] * zeros)
 
 
 def test_calls() -> None:
-    assert call(Interval(0.1, 0.2), 0.01, 4) == "inconclusive"
-    assert call(Interval(0.1, 0.2), 0.01, 8) == "gain"
-    assert call(Interval(0.1, 0.2), 0.2, 8) == "no evidence"
+    above, over_zero, below = Interval(0.1, 0.2), Interval(-0.1, 0.2), Interval(-0.2, -0.1)
+    assert call(above, 0.01, pairs(4)) == "inconclusive"
+    assert call(above, 0.01, pairs(8)) == "gain"
+    assert call(above, 0.2, pairs(8)) == "no evidence"
     # five pairs give p of 0.0625 at best, eight pairs among eight tests 0.0625 after Holm
-    assert call(Interval(0.1, 0.2), 0.0625, 5) == "inconclusive"
-    assert call(Interval(0.1, 0.2), 0.0625, 8, family=8) == "inconclusive"
-    assert call(Interval(0.1, 0.2), 0.0625, 9, family=8) == "no evidence"
-    assert call(Interval(0.1, 0.2), 0.2, 42, family=40) == "no evidence"
-    assert call(Interval(-0.1, 0.2), 0.01, 8) == "no evidence"
-    assert call(Interval(-0.2, -0.1), 0.9, 8) == "harm"
+    assert call(above, 0.0625, pairs(5)) == "inconclusive"
+    assert call(above, 0.0625, pairs(8), family=8) == "inconclusive"
+    assert call(above, 0.0625, pairs(9), family=8) == "no evidence"
+    assert call(above, 0.2, pairs(42), family=40) == "no evidence"
+    # a pair without a difference cannot be flipped
+    assert call(above, 0.0625, pairs(20, zeros=15)) == "inconclusive"
+    assert call(over_zero, 0.01, pairs(8)) == "no evidence"
+    assert call(below, 0.9, pairs(8)) == "harm"
+    assert call(below, 0.9, pairs(4)) == "inconclusive"
+
+
+def planted(rng: np.random.Generator, name: str = "x", patients: int = 14) -> list[DiceRow]:
+    """Arms of which one is better, one worse and one the same as ``real``."""
+    rows = []
+    for n in range(patients):
+        base = float(rng.uniform(0.3, 0.6))
+        noise = [float(e) for e in rng.normal(0, 0.01, 3)]
+        rows += [
+            row("real", f"p{n}", base, name=name),
+            row("good", f"p{n}", base + 0.2 + noise[0], name=name),
+        ]
+        rows += [
+            row("bad", f"p{n}", base - 0.2 + noise[1], name=name),
+            row("same", f"p{n}", base + noise[2], name=name),
+        ]
+    return rows
 
 
 def test_compare_finds_a_planted_gain_and_a_planted_harm() -> None:
-    rng = SEED.child("plant").rng()
-    rows = []
-    for n in range(14):
-        base = float(rng.uniform(0.3, 0.6))
-        noise = [float(e) for e in rng.normal(0, 0.01, 3)]
-        rows += [row("real", f"p{n}", base), row("good", f"p{n}", base + 0.2 + noise[0])]
-        rows += [row("bad", f"p{n}", base - 0.2 + noise[1]), row("same", f"p{n}", base + noise[2])]
-    found = {c.arm: c for c in compare(rows, "real", ("x", "absent"), SEED)}
-    assert {arm: c.verdict for arm, c in found.items()} == {
-        "good": "gain",
-        "bad": "harm",
-        "same": "no evidence",
+    rows = planted(SEED.child("plant").rng())
+    question = Question("real", (("good", "same"),), ("x", "absent"), None)
+    found = {(c.arm, c.baseline): c for c in compare(rows, question, SEED)}
+    assert {pair: c.verdict for pair, c in found.items()} == {
+        ("good", "real"): "gain",
+        ("bad", "real"): "harm",
+        ("same", "real"): "no evidence",
+        ("good", "same"): "gain",
     }
-    good = found["good"]
+    good = found["good", "real"]
     assert good.ci_low < good.mean_difference < good.ci_high
     assert good.mean_difference == pytest.approx(0.2, abs=0.02)
-    assert good.p_holm >= good.p
+    assert good.p_holm == pytest.approx(3 * good.p)
+    assert found["good", "same"].p_holm == found["good", "same"].p
     assert good.n_patients == 14
+    assert good.coverage is not None
+    assert 0.9 < good.coverage <= 1.0
 
 
-def test_summary_leaves_empty_references_out_of_the_mean_and_counts_them() -> None:
-    rows = [row("a", "p1", 1.0), row("a", "p2", 0.5), row("a", "p3", None)]
-    (score,) = summarise(rows, ("x", "absent"), SEED)
-    assert (score.mean_dice, score.n_patients, score.n_empty, score.false_positive_voxels) == (0.75, 2, 1, 4)
+def test_harm_in_a_class_that_is_not_studied_is_called_too() -> None:
+    rng = SEED.child("classes").rng()
+    rows = [r for r in planted(rng, "x") + planted(rng, "y") if r.arm != "same"]
+    found = compare(rows, Question("real", (), ("x", "y"), "x"), SEED)
+    assert {(c.arm, c.class_name): c.verdict for c in found} == {
+        ("good", "x"): "gain",
+        ("bad", "x"): "harm",
+        ("good", "y"): "gain",
+        ("bad", "y"): "harm",
+    }
+
+
+def test_the_class_under_study_is_not_corrected_for_the_others() -> None:
+    rng = SEED.child("families").rng()
+    rows = [r for name in "wxyz" for r in planted(rng, name) if r.arm in ("real", "good")]
+    studied = {c.class_name: c for c in compare(rows, Question("real", (), tuple("wxyz"), "x"), SEED)}
+    assert studied["x"].p_holm == studied["x"].p
+    assert studied["y"].p_holm == pytest.approx(3 * studied["y"].p)
+    alike = {c.class_name: c for c in compare(rows, Question("real", (), tuple("wxyz"), None), SEED)}
+    assert alike["x"].p_holm == pytest.approx(4 * alike["x"].p)
+
+
+def test_each_number_of_annotated_patients_is_a_family_of_its_own() -> None:
+    rows = planted(SEED.child("sizes").rng())
+    both = [r.model_copy(update={"n_annotated": n}) for n in (4, 8) for r in rows]
+    found = compare(both, Question("real", (), ("x",), None), SEED)
+    assert [c.n_annotated for c in found] == [4, 4, 4, 8, 8, 8]
+    assert found[0].p_holm == pytest.approx(3 * found[0].p)
+
+
+def test_one_patient_is_inconclusive_and_its_interval_says_nothing() -> None:
+    rows = [row("real", "p", 0.2), row("better", "p", 0.9)]
+    (found,) = compare(rows, Question("real", (), ("x",), "x"), SEED)
+    assert (found.verdict, found.ci_low, found.ci_high) == ("inconclusive", -1.0, 1.0)
+    assert (found.p, found.mde, found.coverage) == (1.0, None, None)
+
+
+def test_identical_arms_are_no_evidence() -> None:
+    rows = [row(arm, f"p{n}", n / 10) for n in range(9) for arm in ("real", "twin")]
+    (found,) = compare(rows, Question("real", (), ("x",), None), SEED)
+    assert (found.verdict, found.mean_difference, found.ci_low, found.ci_high) == (
+        "no evidence",
+        0.0,
+        0.0,
+        0.0,
+    )
+    assert (found.p, found.coverage) == (1.0, None)
+
+
+def test_a_class_absent_from_test_is_not_compared() -> None:
+    rows = [row(arm, f"p{n}", None) for n in range(9) for arm in ("real", "other")]
+    assert compare(rows, Question("real", (), ("x",), None), SEED) == ()
+
+
+def test_a_row_that_only_one_arm_could_score_is_left_out() -> None:
+    ours = [row("a", "p1", 0.5), row("a", "p2", None), row("a", "p3", 0.1)]
+    theirs = [row("b", "p1", 0.4), row("b", "p2", 0.4), row("b", "p3", 0.1 + 1e-12)]
+    paired = paired_differences(ours, theirs)
+    assert paired.patient_ids == ("p1", "p3")
+    assert paired.values == pytest.approx([0.1, 0.0])
+    assert paired.values[1] == 0.0  # not a rounding error
+
+
+def test_a_whole_comparison_is_quick() -> None:
+    rng = SEED.child("large").rng()
+    rows = []
+    for n_annotated in (4, 8, 16):
+        for name in ("w", "x", "y", "z"):
+            base = rng.uniform(0.2, 0.6, 42)
+            for arm in range(9):
+                dice = np.where(rng.random(42) < 0.3, base, base + 0.1 * rng.gamma(2.0, size=42))
+                rows += [
+                    row(f"a{arm}", f"p{n}", float(d), name=name).model_copy(
+                        update={"n_annotated": n_annotated}
+                    )
+                    for n, d in enumerate(dice)
+                ]
+    begun = time.process_time()
+    found = compare(rows, Question("a0", (), ("w", "x", "y", "z"), "x"), SEED)
+    assert len(found) == 3 * 4 * 8
+    assert time.process_time() - begun < 10
