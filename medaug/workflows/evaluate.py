@@ -21,7 +21,7 @@ from medaug.core.storage import clear_leftovers, require_free_space
 from medaug.core.volume import LabelMap
 from medaug.core.wording import counted
 from medaug.experiments.metrics import score_case
-from medaug.experiments.statistics import summarise
+from medaug.experiments.scores import summarise
 from medaug.io.nifti import is_nifti, read_label, stem
 
 ARM = "predictions"
