@@ -246,6 +246,15 @@ class ArmCost(Frozen):
     synthetic_patch_share: float
     training_cases: int = 0
     training_patients: int = 0
+    annotated_patients: int | None = Field(
+        default=None, description="of these, those that n_annotated counts: who carry the limited class, or all"
+    )
+    class_patch_shares: dict[str, float] = Field(
+        default={}, description="share of training patches that held each class; empty where it was not counted"
+    )
+    first_seed: int | None = Field(
+        default=None, description="that the first weights and the order of real patches come from"
+    )
     seconds: float
     search_steps: int = Field(
         default=0, description="further steps on an inner fold, to choose the augmentation before training"
