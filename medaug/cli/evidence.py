@@ -142,17 +142,24 @@ def experiment(
 
 def report(
     *,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `medaug experiment`.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Run folders of one `medaug experiment`, such as its shards."),
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="HTML file; default: RUN/report.html.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", help="Folder for SVG and CSV; default: NAME_files beside it.")
+    ] = None,
     assessment: Annotated[
         Path | None, typer.Option("--assessment", help="Folder of `medaug assess`.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the evidence as one HTML file that needs no network.
+    """Write the evidence as one HTML file that needs no network, and its figures as SVG and CSV.
 
     Example: `medaug report runs/lidc`
     """
     from medaug.workflows import report as workflow
 
-    call(workflow.report, workflow.ReportOptions(run=run, out=out, assessment=assessment), as_json=as_json)
+    options = workflow.ReportOptions(runs=tuple(runs), out=out, figures=figures, assessment=assessment)
+    call(workflow.report, options, as_json=as_json)

@@ -12,6 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from medaug.core.gallery import Tile
 from medaug.core.results import AuditReport, ExperimentContext, ExperimentResult, QualityReport
 from medaug.core.runs import RunRecord
+from medaug.report.cases import samples
+from medaug.report.panels import Panels
 from medaug.report.verdict import verdict
 from medaug.report.view import size_views
 
@@ -28,6 +30,7 @@ class Evidence:
         tiles: Slices to show.
         quality: Realism of a synthetic set, where it was assessed.
         audit: Copying audit of that set.
+        files: Name of the folder with the figures and their numbers; empty where there is none.
     """
 
     result: ExperimentResult
@@ -36,6 +39,7 @@ class Evidence:
     tiles: tuple[Tile, ...]
     quality: QualityReport | None = None
     audit: AuditReport | None = None
+    files: str = ""
 
 
 @final
@@ -47,6 +51,17 @@ class Fact:
     label: str
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class CurveView:
+    """The learning curves of a class, and what they save in words."""
+
+    class_name: str
+    is_studied: bool
+    svg: str
+    savings: tuple[str, ...]
+
+
 def render(evidence: Evidence) -> str:
     """The whole page as text."""
     environment = Environment(
@@ -56,21 +71,38 @@ def render(evidence: Evidence) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    record = evidence.record
+    record, result = evidence.record, evidence.result
     started = dt.datetime.fromtimestamp(record.started, tz=dt.UTC)
+    panels = Panels(result)
     return environment.get_template("report.html.j2").render(
-        result=evidence.result,
+        result=result,
         context=evidence.context,
         record=record,
         quality=evidence.quality,
         audit=evidence.audit,
-        verdict=verdict(evidence.result),
-        sizes=size_views(evidence.result, evidence.tiles),
+        files=evidence.files,
+        verdict=verdict(result),
+        sizes=size_views(result, evidence.tiles, panels),
+        curves=_curves(result, panels),
+        samples=samples(result, evidence.tiles),
+        tolerances=sorted(
+            {r.surface_tolerance_mm for r in result.rows if r.surface_tolerance_mm is not None}
+        ),
         facts=_facts(evidence),
         started=started.strftime("%d %B %Y").lstrip("0"),
         settings=yaml.safe_dump(record.config, sort_keys=False, width=100),
         patients_shown=bool(evidence.tiles),
     )
+
+
+def _curves(result: ExperimentResult, panels: Panels) -> tuple[CurveView, ...]:
+    views = []
+    for name in panels.classes:
+        drawing = panels.curve(name)
+        if drawing is not None:
+            said = tuple(s.said for s in result.savings if s.class_name == name)
+            views.append(CurveView(name, name == result.limit_class, drawing.inline(), said))
+    return tuple(views)
 
 
 def _facts(evidence: Evidence) -> tuple[Fact, ...]:
@@ -80,9 +112,9 @@ def _facts(evidence: Evidence) -> tuple[Fact, ...]:
     folds = len({row.fold for row in result.rows})
     seeds = len({row.seed for row in result.rows})
     return (
-        Fact(str(scored), "patients scored"),
-        Fact(str(len(result.arms)), "arms"),
-        Fact(str(folds), "outer fold" if folds == 1 else "outer folds"),
+        Fact(str(scored), "patient scored" if scored == 1 else "patients scored"),
+        Fact(str(len(result.arms)), "arm" if len(result.arms) == 1 else "arms"),
+        Fact(str(folds), "fold" if folds == 1 else "folds"),
         Fact(str(seeds), "seed" if seeds == 1 else "seeds"),
         Fact(f"{steps:,}".replace(",", "\N{THIN SPACE}"), "steps a training"),
         Fact(f"{result.cells_done}/{result.cells_planned}", "trainings done"),

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, final
-
-import numpy as np
+from typing import Final, TypeVar, final
 
 from medaug.core.gallery import Tile
 from medaug.core.results import ArmCost, ArmScore, Comparison, ExperimentResult
-from medaug.report.figures import Strip, bracketed, dot_plot, forest_axis, forest_mark, forest_scale, overlay
-from medaug.report.verdict import MINUS, p_text, signed
+from medaug.report.cases import OverlayGrid, overlays
+from medaug.report.drawing import Drawing
+from medaug.report.figures import forest_axis, forest_mark, forest_scale
+from medaug.report.panels import Panels, file_name
+from medaug.report.verdict import interval_text, p_text, share_text, signed, tone_of
 
 T = TypeVar("T")
-_RANKS = ("worst", "median", "best")
+DASH = "\N{EN DASH}"
 
 
 @final
@@ -47,6 +48,7 @@ class ForestRow:
     difference: str
     interval: str
     n: int
+    coverage: str
     p: str
     p_holm: str
     mde: str
@@ -66,49 +68,26 @@ class ForestGroup:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A titled drawing."""
+class Forest:
+    """All comparisons with one arm."""
 
-    title: str
-    svg: str
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A tile with its caption."""
-
-    svg: str
-    caption: str
+    baseline: str
+    is_named: bool
+    groups: tuple[ForestGroup, ...]
+    axis: str
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class OverlayGrid:
-    """Worst, median and best test case of every arm in one class."""
+class Panel:
+    """What there is of one class besides means and differences."""
 
     class_name: str
-    is_studied: bool
-    arms: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Shown | None, ...]], ...]
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class SampleRow:
-    """Real or synthetic lesions of one class."""
-
-    label: str
-    tiles: tuple[str, ...]
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class SampleGroup:
-    """One class: real lesions above synthetic ones."""
-
-    class_name: str
-    rows: tuple[SampleRow, ...]
+    is_open: bool
+    dots: str
+    sizes: str
+    headings: tuple[tuple[str, str], ...]
+    metrics: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @final
@@ -132,51 +111,72 @@ class SizeView:
     """Everything about one number of annotated patients."""
 
     title: str
+    anchor: str
     classes: tuple[str, ...]
     n_by_class: tuple[int, ...]
     scores: tuple[ScoreRow, ...]
-    forests: tuple[ForestGroup, ...]
-    axis: str
-    dots: tuple[Figure, ...]
+    forests: tuple[Forest, ...]
+    panels: tuple[Panel, ...]
     overlays: tuple[OverlayGrid, ...]
-    samples: tuple[SampleGroup, ...]
     costs: tuple[CostRow, ...]
 
 
-def size_views(result: ExperimentResult, tiles: Sequence[Tile]) -> tuple[SizeView, ...]:
+@final
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A column of the table of further figures."""
+
+    name: str
+    note: str
+    read: Callable[[ArmScore], float | None]
+    form: str = ".3f"
+
+
+METRICS: Final = (
+    Metric("Dice", "mean", lambda s: s.mean_dice),
+    Metric("surface", "Dice", lambda s: s.surface_dice),
+    Metric("HD95", "mm, median", lambda s: s.hd95_mm, ".1f"),
+    Metric("volume", "error", lambda s: s.volume_error, "+.0%"),
+    Metric("lesion", "precision", lambda s: s.lesion_precision, ".2f"),
+    Metric("lesion", "recall", lambda s: s.lesion_recall, ".2f"),
+    Metric("lesion", "F1", lambda s: s.lesion_f1, ".2f"),
+    Metric("panoptic", "quality", lambda s: s.panoptic_quality, ".2f"),
+    Metric("calibration", "error", lambda s: s.calibration_error),
+    Metric(
+        "false voxels",
+        "an empty case",
+        lambda s: s.false_positive_voxels / s.n_empty if s.n_empty else None,
+        ".1f",
+    ),
+)
+
+
+def size_views(result: ExperimentResult, tiles: Sequence[Tile], panels: Panels) -> tuple[SizeView, ...]:
     """One view a number of annotated patients, in the order of the rows."""
-    return tuple(_size_view(result, tiles, n) for n in _distinct(row.n_annotated for row in result.rows))
+    return tuple(_size_view(result, tiles, panels, n) for n in panels.sizes)
 
 
-def _size_view(result: ExperimentResult, tiles: Sequence[Tile], n_annotated: int | None) -> SizeView:
+def _size_view(
+    result: ExperimentResult, tiles: Sequence[Tile], panels: Panels, n_annotated: int | None
+) -> SizeView:
     scores = [s for s in result.scores if s.n_annotated == n_annotated]
-    classes = tuple(c for c in result.classes if any(s.class_name == c for s in scores))
-    comparisons = [c for c in result.comparisons if c.n_annotated == n_annotated]
-    scale = forest_scale([(c.ci_low, c.ci_high) for c in comparisons])
-    groups = []
-    for name in classes:
-        rows = tuple(
-            _forest_row(c, forest_mark(scale, c.mean_difference, c.ci_low, c.ci_high, _tone(c)))
-            for c in comparisons
-            if c.class_name == name
-        )
-        groups.append(ForestGroup(name, name == result.limit_class, rows))
-    here = [t for t in tiles if t.facts.n_annotated == n_annotated or t.facts.kind != "test"]
+    classes = tuple(name for name in panels.classes if any(s.class_name == name for s in scores))
+    here = [t for t in tiles if t.facts.kind == "test" and t.facts.n_annotated == n_annotated]
     return SizeView(
-        title=_size_title(result, n_annotated),
+        title=size_title(result, n_annotated),
+        anchor=file_name("size", n_annotated),
         classes=classes,
         n_by_class=tuple(max(s.n_patients for s in scores if s.class_name == c) for c in classes),
-        scores=tuple(_score_row(result, scores, arm, classes) for arm in _distinct(s.arm for s in scores)),
-        forests=tuple(g for g in groups if g.rows),
-        axis=forest_axis(scale),
-        dots=tuple(Figure(name, _dots(result, scores, n_annotated, name)) for name in classes),
-        overlays=tuple(grid for name in classes if (grid := _overlays(result, here, name)) is not None),
-        samples=_samples(result, here),
+        scores=tuple(_score_row(result, scores, arm, classes) for arm in distinct(s.arm for s in scores)),
+        forests=_forests(result, panels, n_annotated),
+        panels=tuple(_panel(scores, panels, name, is_open=n == 0) for n, name in enumerate(classes)),
+        overlays=tuple(grid for name in classes if (grid := overlays(result, here, name)) is not None),
         costs=_costs(result, n_annotated),
     )
 
 
-def _size_title(result: ExperimentResult, n_annotated: int | None) -> str:
+def size_title(result: ExperimentResult, n_annotated: int | None) -> str:
+    """A number of annotated patients in words."""
     if n_annotated is None:
         return "All annotated training patients"
     whose = f" with {result.limit_class}" if result.limit_class else ""
@@ -189,9 +189,7 @@ def _score_row(
     best = {name: max(s.mean_dice for s in scores if s.class_name == name) for name in classes}
     by_class = {s.class_name: s for s in scores if s.arm == arm}
     cells = tuple(
-        ScoreCell(
-            f"{s.mean_dice:.3f}", f"{s.ci_low:.2f}\N{EN DASH}{s.ci_high:.2f}", s.mean_dice >= best[name]
-        )
+        ScoreCell(f"{s.mean_dice:.3f}", f"{s.ci_low:.2f}{DASH}{s.ci_high:.2f}", s.mean_dice >= best[name])
         if (s := by_class.get(name)) is not None
         else None
         for name in classes
@@ -199,82 +197,60 @@ def _score_row(
     return ScoreRow(arm, arm == result.baseline, cells)
 
 
+def _forests(result: ExperimentResult, panels: Panels, n_annotated: int | None) -> tuple[Forest, ...]:
+    """The comparisons with the baseline first, then those with every other arm that was named."""
+    here = [c for c in result.comparisons if c.n_annotated == n_annotated]
+    against = sorted(distinct(c.baseline for c in here), key=lambda name: name != result.baseline)
+    return tuple(_forest(result, panels, [c for c in here if c.baseline == name]) for name in against)
+
+
+def _forest(result: ExperimentResult, panels: Panels, comparisons: Sequence[Comparison]) -> Forest:
+    """All of them with one arm, class by class."""
+    scale, baseline = forest_scale(comparisons), comparisons[0].baseline
+    groups = []
+    for name in panels.classes:
+        rows = [_forest_row(c, forest_mark(scale, c).inline()) for c in comparisons if c.class_name == name]
+        groups += [ForestGroup(name, name == result.limit_class, tuple(rows))] if rows else []
+    return Forest(baseline, baseline != result.baseline, tuple(groups), forest_axis(scale).inline())
+
+
 def _forest_row(c: Comparison, mark: str) -> ForestRow:
     return ForestRow(
         arm=c.arm,
         mark=mark,
         difference=signed(c.mean_difference),
-        interval=f"{c.ci_low:+.3f} to {c.ci_high:+.3f}".replace("-", MINUS),
+        interval=interval_text(c),
         n=c.n_patients,
+        coverage=share_text(c.coverage),
         p=p_text(c.p),
         p_holm=p_text(c.p_holm),
-        mde="" if c.mde is None else f"{c.mde:.3f}",
+        mde=DASH if c.mde is None else f"{c.mde:.3f}",
         verdict=c.verdict,
-        tone=_tone(c),
+        tone=tone_of(c),
     )
 
 
-def _tone(c: Comparison) -> str:
-    return {"gain": "gain", "harm": "harm"}.get(c.verdict, "none")
-
-
-def _dots(
-    result: ExperimentResult, scores: Sequence[ArmScore], n_annotated: int | None, class_name: str
-) -> str:
-    strips = []
-    for score in (s for s in scores if s.class_name == class_name):
-        values: dict[str, list[float]] = {}
-        for row in result.rows:
-            if (row.arm, row.n_annotated, row.class_name) == (score.arm, n_annotated, class_name):
-                values.setdefault(row.patient_id, []).extend([] if row.dice is None else [row.dice])
-        dots = tuple(float(np.mean(v)) for v in values.values() if v)
-        strips.append(
-            Strip(score.arm, dots, score.mean_dice, score.ci_low, score.ci_high, score.arm == result.baseline)
-        )
-    return dot_plot(strips)
-
-
-def _overlays(result: ExperimentResult, tiles: Sequence[Tile], class_name: str) -> OverlayGrid | None:
-    """Tiles sorted by Dice an arm; the first, the middle and the last."""
-    columns: list[list[Tile | None]] = []
-    arms = [arm for arm in result.arms if _of(tiles, arm, class_name)]
-    for arm in arms:
-        ranked = sorted(_of(tiles, arm, class_name), key=lambda t: (t.facts.dice or 0.0, t.facts.case_id))
-        columns.append([ranked[0], ranked[len(ranked) // 2] if len(ranked) > 2 else None, ranked[-1]])
-    if not arms:
-        return None
-    rows = tuple(
-        (rank, tuple(None if column[n] is None else _shown(column[n]) for column in columns))
-        for n, rank in enumerate(_RANKS)
+def _panel(scores: Sequence[ArmScore], panels: Panels, class_name: str, *, is_open: bool) -> Panel:
+    members = [s for s in scores if s.class_name == class_name]
+    n_annotated = members[0].n_annotated
+    known = [m for m in METRICS if any(m.read(s) is not None for s in members)]
+    return Panel(
+        class_name=class_name,
+        is_open=is_open,
+        dots=_inline(panels.patients(n_annotated, class_name)),
+        sizes=_inline(panels.found(n_annotated, class_name)),
+        headings=tuple((m.name, m.note) for m in known),
+        metrics=tuple((s.arm, tuple(_figure(m, s) for m in known)) for s in members),
     )
-    return OverlayGrid(class_name, class_name == result.limit_class, tuple(arms), rows)
 
 
-def _of(tiles: Sequence[Tile], arm: str, class_name: str) -> list[Tile]:
-    return [t for t in tiles if (t.facts.kind, t.facts.arm, t.facts.class_name) == ("test", arm, class_name)]
+def _inline(drawing: Drawing | None) -> str:
+    return "" if drawing is None else drawing.inline()
 
 
-def _shown(tile: Tile | None) -> Shown | None:
-    if tile is None:
-        return None
-    dice = "" if tile.facts.dice is None else f"{tile.facts.dice:.2f}"
-    return Shown(overlay(tile), dice)
-
-
-def _samples(result: ExperimentResult, tiles: Sequence[Tile]) -> tuple[SampleGroup, ...]:
-    groups = []
-    for name in result.classes:
-        real = [t for t in tiles if t.facts.kind == "real" and t.facts.class_name == name]
-        made = [t for t in tiles if t.facts.kind == "synthetic" and t.facts.class_name == name]
-        if not made:
-            continue
-        rows = [SampleRow("real", tuple(bracketed(t) for t in real[:6]))] if real else []
-        rows += [
-            SampleRow(kind, tuple(bracketed(t) for t in made if t.facts.arm == kind)[:6])
-            for kind in _distinct(t.facts.arm for t in made)
-        ]
-        groups.append(SampleGroup(name, tuple(rows)))
-    return tuple(groups)
+def _figure(metric: Metric, score: ArmScore) -> str:
+    value = metric.read(score)
+    return DASH if value is None else format(value, metric.form).replace("-", "\N{MINUS SIGN}")
 
 
 def _costs(result: ExperimentResult, n_annotated: int | None) -> tuple[CostRow, ...]:
@@ -290,7 +266,7 @@ def _cost_row(arm: str, costs: Sequence[ArmCost]) -> CostRow:
     def span(values: Iterable[float], form: str) -> str:
         low, high = min(values := list(values)), max(values)
         texts = [format(low, form), format(high, form)]
-        return texts[0] if texts[0] == texts[1] else f"{texts[0]}\N{EN DASH}{texts[1]}"
+        return texts[0] if texts[0] == texts[1] else f"{texts[0]}{DASH}{texts[1]}"
 
     search = span([c.search_steps for c in costs], "d")
     searched = "" if search == "0" else f" + {search} to choose the augmentation"
@@ -306,5 +282,6 @@ def _cost_row(arm: str, costs: Sequence[ArmCost]) -> CostRow:
     )
 
 
-def _distinct(items: Iterable[T]) -> list[T]:
+def distinct(items: Iterable[T]) -> list[T]:
+    """Each item once, in the order in which it comes."""
     return list(dict.fromkeys(items))

@@ -12,6 +12,7 @@ from medaug.core.results import (
     QualityReport,
 )
 from medaug.report.html import Evidence, render
+from tests.unit.report.big import big_result
 from tests.unit.report.sample import CONTEXT, RECORD, TILES, result
 
 QUALITY = QualityReport(
@@ -76,9 +77,11 @@ def test_tags_are_balanced_and_nothing_is_loaded_from_elsewhere() -> None:
     parser.feed(text)
     assert parser.stack == []
     assert "<script" not in text
-    links = re.findall(r'(?:src|href)="([^"]{0,40})|url\(([^)]{0,40})|@import', text)
-    assert all(one.startswith("data:image/png;base64,") for one, _ in links)
-    assert len(links) == len(TILES)
+    links = [one for one, _ in re.findall(r'(?:src|href)="([^"]{0,40})|url\(([^)]{0,40})|@import', text)]
+    inside = [one.removeprefix("#") for one in links if one.startswith("#")]
+    assert all(f'id="{name}"' in text for name in inside)
+    pictures = [one for one in links if one.startswith("data:image/png;base64,")]
+    assert len(pictures) == len(TILES) == len(links) - len(inside)
 
 
 def test_names_from_the_data_are_escaped() -> None:
@@ -131,3 +134,63 @@ def test_steps_that_chose_an_augmentation_stand_beside_those_of_the_training() -
 
 def test_a_running_experiment_is_called_preliminary() -> None:
     assert "preliminary" in page(result=result(complete=False))
+
+
+def test_a_large_experiment_shows_every_part() -> None:
+    text = re.sub(r"\s+", " ", page(result=big_result(), tiles=(), files="report_files"))
+    for said in (
+        "Learning curves",
+        "Annotations saved",
+        "With 8 annotated patients classical_cgan reaches in ground_glass what classical reaches with 14",
+        "Difference from classical_copy_paste",
+        "named comparison",
+        "panoptic<small>quality</small>",
+        "tolerance 1.0 mm",
+        "Every patch was 64 x 64 voxels.",
+        "<code>report_files</code>",
+        "All annotated training patients",
+    ):
+        assert said in text, said
+    assert text.count('class="curve"') == 4
+    assert text.count('class="dots"') == text.count('class="sizes"') == 4 * 3
+    # the class under study stands first, and only the first of the folded parts is open
+    assert text.index("<figcaption>ground_glass") < text.index("<figcaption>solid")
+    assert text.index('<th class="num">ground_glass') < text.index('<th class="num">solid')
+
+
+def test_figures_that_nobody_has_take_no_column() -> None:
+    text = page()
+    assert "Class by class" in text
+    for absent in ("HD95<small>", "panoptic<small>", 'class="sizes"', 'id="curves"', "tolerance"):
+        assert absent not in text, absent
+
+
+def test_without_any_score_the_page_says_so() -> None:
+    nothing = {"rows": (), "scores": (), "comparisons": (), "costs": (), "cells_done": 0, "complete": False}
+    text = page(result=result().model_copy(update=nothing), tiles=())
+    assert "No training has been scored yet" in text
+    assert "Preliminary: 0 of 3 trainings are done." in text
+    assert "medaug experiment lungs" in text
+    assert "Mean Dice by class" not in text
+
+
+def test_one_arm_without_synthesis_is_shown_without_comparisons() -> None:
+    made = result()
+    alone = {
+        "arms": ("classical",),
+        "rows": tuple(row for row in made.rows if row.arm == "classical"),
+        "scores": tuple(score for score in made.scores if score.arm == "classical"),
+        "costs": tuple(cost for cost in made.costs if cost.arm == "classical"),
+        "comparisons": (),
+    }
+    text = page(result=made.model_copy(update=alone), tiles=())
+    assert "classical is the only arm that has been trained" in text
+    assert "Mean Dice by class" in text
+    assert "Difference from" not in text
+
+
+def test_a_class_that_no_patient_carries_is_no_gap() -> None:
+    made = result()
+    rows = tuple(row.model_copy(update={"dice": None}) for row in made.rows)
+    text = page(result=made.model_copy(update={"rows": rows, "scores": (), "comparisons": ()}), tiles=())
+    assert "No scored patient carries any class" in text
