@@ -25,7 +25,7 @@ def write_raw(folder: Path, *folds: tuple[list[str], list[str]], made_of: str = 
 def test_the_first_fold_with_made_cases_is_judged(tmp_path: Path) -> None:
     raw = write_raw(tmp_path, (["c2", "c3"], ["c1"]), (["c1", "c2", MADE], ["c3"]))
     chosen, folds, made = fold_sides(raw, None)
-    assert (chosen, len(folds), made) == (1, 2, {MADE})
+    assert (chosen, len(folds), made) == (1, 2, frozenset({MADE}))
     with pytest.raises(SystemExit, match=r"fold 0 trains on no synthetic case; these do: \[1\]"):
         fold_sides(raw, 0)
 
