@@ -182,6 +182,7 @@ class FindingsFile(Document):
 MANIFEST, FINDINGS, SPLITS, RECIPES = "manifest.json", "findings.json", "splits.json", "recipes.jsonl"
 AUGMENTATIONS, TRANSLATIONS = "augmentations.jsonl", "translations.jsonl"
 SOURCES_PRIVATE, PREDICTIONS = "sources.private.json", "predictions.json"
+CONFIDENCE_END = "_confidence.nii.gz"  # of the file beside CASE.nii.gz
 
 
 class CaseSource(Protocol):

@@ -16,6 +16,7 @@ Image = Float[np.ndarray, "C I J K"]
 Mask = Bool[np.ndarray, "I J K"]
 Labels = Integer[np.ndarray, "I J K"]
 Confidence = Float32[np.ndarray, "I J K"]
+Probabilities = Float32[np.ndarray, "N I J K"]
 
 
 class Unit(StrEnum):

@@ -13,7 +13,7 @@ import numpy as np
 from medaug.core.errors import DataError, GeometryError, UnreadableError
 from medaug.core.geometry import Grid, Reorientation, to_ras
 from medaug.core.storage import sha256_if_readable
-from medaug.core.volume import Image, LabelMap, Labels, Unit, Volume
+from medaug.core.volume import Image, Unit, Volume
 from medaug.io.dicom import SeriesVolume, read_series
 from medaug.io.headers import scan
 from medaug.io.nifti import is_nifti, read_nifti, stem
@@ -59,9 +59,9 @@ class ForeignScan:
     turn: Reorientation
     series: SeriesVolume | None
 
-    def stored_labels(self, label_map: LabelMap) -> Labels:
-        """Labels on :attr:`stored_grid`, voxel for voxel under the file's own."""
-        return self.turn.invert(label_map.labels)
+    def stored(self, values: np.ndarray) -> np.ndarray:
+        """Labels or other values of ``volume`` on :attr:`stored_grid`, voxel for voxel under the file's own."""
+        return self.turn.invert(values)
 
 
 def find_scans(source: Path, channels: int) -> tuple[ScanFiles, ...]:

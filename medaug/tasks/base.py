@@ -8,12 +8,13 @@ task left in a run folder: a :class:`Model`, or, where the ``Config`` answers wi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import ClassVar, Literal, Protocol, cast, final
 
+import numpy as np
 from pydantic import Field
 
 from medaug.core.candidates import ScoredLesion
@@ -24,10 +25,11 @@ from medaug.core.intensity import IntensityScheme
 from medaug.core.plugins import load_plugin, parse_config
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
-from medaug.core.volume import LabelMap, Prediction, Volume
+from medaug.core.volume import LabelMap, Prediction, Probabilities, Volume
 from medaug.engine.augment import BatchAugment
 
 PLAN, WEIGHTS, REPORT = "plan.json", "model.pt", "fit.json"
+TASK = "task.json"  # whose run it is, where the plan beside it is another task's
 Answer = Literal["label maps", "lesions"]
 
 
@@ -59,7 +61,7 @@ class FitReport(Document):
     synthetic_patch_share: float = Field(
         description="measured share of training patches from synthetic cases"
     )
-    seconds: float = Field(description="of the last, possibly resumed, call")
+    seconds: float = Field(description="of all calls, where the training was interrupted")
 
 
 class Model(Protocol):
@@ -90,6 +92,66 @@ class Model(Protocol):
             DataError: If unit or channels are not those of the training images.
         """
         ...
+
+    def probabilities(self, volume: Volume) -> Probabilities:
+        """Of every class in every voxel, background first; they sum to 1.
+
+        Raises:
+            DataError: If unit or channels are not those of the training images.
+        """
+        ...
+
+
+@final
+class Ensemble:
+    """Models that answer together: the mean of their probabilities decides.
+
+    Raises:
+        ConfigError: If classes, unit, channels or normalisation differ between them.
+    """
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self._models = tuple(models)
+        for model in models[1:]:
+            if model.classes != self.classes:
+                raise ConfigError(
+                    f"a run knows the classes {', '.join(model.classes)}", expected=", ".join(self.classes)
+                )
+            if model.scheme != self.scheme:
+                raise ConfigError(f"a run takes {_words(model.scheme)}", expected=_words(self.scheme))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of label ids 1, 2, ... in order."""
+        return self._models[0].classes
+
+    @property
+    def scheme(self) -> IntensityScheme:
+        """Unit, channels and normalisation of the images they were trained on."""
+        return self._models[0].scheme
+
+    def predict(self, volume: Volume) -> LabelMap:
+        """Label a whole volume; see :meth:`Model.predict`."""
+        return self.predict_with_confidence(volume).label_map
+
+    def predict_with_confidence(self, volume: Volume) -> Prediction:
+        """The same with the mean probability of each label."""
+        found = self.probabilities(volume)
+        labels = found.argmax(axis=0).astype(np.uint8)
+        return Prediction(LabelMap(labels, volume.grid, self.classes), found.max(axis=0))
+
+    def probabilities(self, volume: Volume) -> Probabilities:
+        """The mean over all models."""
+        total = self._models[0].probabilities(volume)
+        for model in self._models[1:]:
+            total += model.probabilities(volume)
+        total /= len(self._models)
+        return total
+
+
+def _words(scheme: IntensityScheme) -> str:
+    maps = zip(scheme.channels, scheme.offset, scheme.factor, strict=True)
+    return f"{scheme.unit}: {', '.join(f'{name} (x - {low:g}) / {by:g}' for name, low, by in maps)}"
 
 
 class LesionModel(Protocol):
@@ -165,6 +227,19 @@ def parse_task(raw: Mapping[str, object]) -> TaskConfig:
     return config
 
 
+def require_label_maps(raw: Mapping[str, object], what: str) -> None:
+    """Raise ConfigError where the settings are of a task without label maps, and so without a Dice.
+
+    Args:
+        raw: The task's settings.
+        what: What rests on the Dice, as the subject of a sentence.
+    """
+    kind = raw.get("kind")
+    if isinstance(kind, str) and _answer(load_plugin("tasks", kind)) != "label maps":
+        hint = "use `medaug train`, `medaug predict` and `medaug evaluate` for it"
+        raise ConfigError(f"{what} rests on the Dice, which {kind} has none of", where="task.kind", hint=hint)
+
+
 def load_model(run_path: Path, device: str = "auto") -> Model:
     """The model that labels voxels, left by a task in a run folder.
 
@@ -208,10 +283,15 @@ def _module(run_path: Path) -> tuple[ModuleType, Answer]:
     if not (run_path / PLAN).is_file() or not (run_path / WEIGHTS).is_file():
         hint = "run the same `medaug train` again; it goes on from where it stopped"
         raise CheckpointError(f"{run_path.name} holds no finished model", hint=hint)
-    raw = read_json(run_path / PLAN)
+    named = TASK if (run_path / TASK).is_file() else PLAN
+    raw = read_json(run_path / named)
     kind = raw.get("kind") if isinstance(raw, dict) else None
     if not isinstance(kind, str):
-        raise CheckpointError(f"{PLAN} in {run_path.name} names no task", hint="train again")
+        raise CheckpointError(f"{named} in {run_path.name} names no task", hint="train again")
     module = load_plugin("tasks", kind)
+    return module, _answer(module)
+
+
+def _answer(module: ModuleType) -> Answer:
     config: type[TaskConfig] = module.Config
-    return module, config.answer
+    return config.answer

@@ -15,13 +15,13 @@ from medaug.core.errors import CheckpointError, DataError
 from medaug.core.intensity import IntensityScheme
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
-from medaug.core.volume import LabelMap, Prediction, Volume
+from medaug.core.volume import Image, LabelMap, Prediction, Probabilities, Volume
 from medaug.engine.augment import BatchAugment
 from medaug.engine.checkpoint import load_checkpoint, save_checkpoint
 from medaug.engine.launch import pick_device
 from medaug.engine.loop import CHECKPOINT, fit_loop
 from medaug.tasks._segmentation.dealing import Dealing, Shares
-from medaug.tasks._segmentation.inference import predict_labels
+from medaug.tasks._segmentation.inference import predict_labels, predict_probabilities
 from medaug.tasks._segmentation.learner import SegmentationLearner, build_optimiser, learning_rate
 from medaug.tasks._segmentation.network import build_network, initialise, parameter_count, plan_strides
 from medaug.tasks._segmentation.planning import TrainingPlan, describe, plan_patch, take_fingerprint
@@ -236,12 +236,23 @@ class SegmentationModel:
 
     def predict_with_confidence(self, volume: Volume) -> Prediction:
         """The same with the probability of each label."""
-        check_image(volume, self._plan.scheme)
-        image = self._plan.scheme.case_scale(volume).normalise(volume.image)
+        plan, image = self._plan, self._seen(volume)
         labels, confidence = predict_labels(
-            self._network, image, self._plan.patch_size, self._device, flips=self._plan.flips_at_prediction
+            self._network, image, plan.patch_size, self._device, flips=plan.flips_at_prediction
         )
-        return Prediction(LabelMap(labels, volume.grid, self._plan.classes), confidence)
+        return Prediction(LabelMap(labels, volume.grid, plan.classes), confidence)
+
+    def probabilities(self, volume: Volume) -> Probabilities:
+        """Of every class in every voxel; see :meth:`medaug.tasks.base.Model.probabilities`."""
+        plan, image = self._plan, self._seen(volume)
+        return predict_probabilities(
+            self._network, image, plan.patch_size, self._device, flips=plan.flips_at_prediction
+        )
+
+    def _seen(self, volume: Volume) -> Image:
+        """The image as the network is shown it."""
+        check_image(volume, self._plan.scheme)
+        return self._plan.scheme.case_scale(volume).normalise(volume.image)
 
 
 def check_image(volume: Volume, scheme: IntensityScheme) -> None:

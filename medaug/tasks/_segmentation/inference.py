@@ -9,16 +9,22 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
-from medaug.core.volume import Confidence, Image, Labels
+from medaug.core.volume import Confidence, Image, Labels, Probabilities
+from medaug.tasks._segmentation.slabs import stack_slices
 from medaug.tasks._segmentation.sliding import slide
 
 _SLICES = 16  # slices in one go; more gain nothing on two cores and cost memory
-Chances = Float32[np.ndarray, "N I J K"]
 
 
 @torch.inference_mode()
 def predict_labels(
-    network: nn.Module, image: Image, patch: tuple[int, ...], device: torch.device, *, flips: bool
+    network: nn.Module,
+    image: Image,
+    patch: tuple[int, ...],
+    device: torch.device,
+    *,
+    flips: bool,
+    context: int = 0,
 ) -> tuple[Labels, Confidence]:
     """Class ids of a volume (uint8), and the probability of each.
 
@@ -28,10 +34,11 @@ def predict_labels(
         patch: Window size, two numbers (slice by slice) or three.
         device: Where the network is.
         flips: Average over mirrored windows.
+        context: Neighbouring slices on each side that are further channels (2.5D).
     """
     labels = np.empty(image.shape[1:], dtype=np.uint8)
     confidence = np.empty(image.shape[1:], dtype=np.float32)
-    for part, scores in _parts(network, image, patch, device, flips=flips):
+    for part, scores in _parts(network, image, patch, device, flips=flips, context=context):
         largest, ids = scores.max(dim=0, keepdim=True)
         labels[..., part] = ids[0].to(torch.uint8).cpu().numpy()
         # the largest becomes exp(0): its share is one over the sum
@@ -40,28 +47,42 @@ def predict_labels(
 
 
 @torch.inference_mode()
-def predict_chances(
-    network: nn.Module, image: Image, patch: tuple[int, ...], device: torch.device, *, flips: bool
-) -> Chances:
+def predict_probabilities(
+    network: nn.Module,
+    image: Image,
+    patch: tuple[int, ...],
+    device: torch.device,
+    *,
+    flips: bool,
+    context: int = 0,
+) -> Probabilities:
     """Probability of every class in every voxel, background first; see :func:`predict_labels`."""
     found = [
         (part, torch.softmax(scores, dim=0).cpu().numpy())
-        for part, scores in _parts(network, image, patch, device, flips=flips)
+        for part, scores in _parts(network, image, patch, device, flips=flips, context=context)
     ]
-    return found[0][1] if len(found) == 1 else np.concatenate([chances for _, chances in found], axis=-1)
+    return found[0][1] if len(found) == 1 else np.concatenate([values for _, values in found], axis=-1)
 
 
 def _parts(
-    network: nn.Module, image: Image, patch: tuple[int, ...], device: torch.device, *, flips: bool
+    network: nn.Module,
+    image: Image,
+    patch: tuple[int, ...],
+    device: torch.device,
+    *,
+    flips: bool,
+    context: int = 0,
 ) -> Iterator[tuple[slice, Float32[Tensor, "N I J P"]]]:
     """Logits of one stack of slices after another, and which these are."""
     if len(patch) == 3:
         yield slice(None), _logits(network, torch.from_numpy(image)[None], patch, device, flips=flips)[0]
         return
-    for start in range(0, image.shape[-1], _SLICES):
+    slices = np.moveaxis(image, -1, 0)
+    for start in range(0, len(slices), _SLICES):
         part = slice(start, start + _SLICES)
-        slices = torch.from_numpy(np.ascontiguousarray(np.moveaxis(image[..., part], -1, 0)))
-        yield part, _logits(network, slices, patch, device, flips=flips).movedim(0, -1)
+        shown = stack_slices(slices, range(len(slices))[part], context)
+        images = torch.from_numpy(np.ascontiguousarray(shown))
+        yield part, _logits(network, images, patch, device, flips=flips).movedim(0, -1)
 
 
 def _logits(

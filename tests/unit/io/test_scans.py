@@ -9,7 +9,7 @@ import pytest
 
 from medaug.core.errors import DataError, GeometryError
 from medaug.core.geometry import Grid
-from medaug.core.volume import LabelMap, Unit
+from medaug.core.volume import Unit
 from medaug.io.nifti import write_volume
 from medaug.io.scans import find_scans, read_scan
 from tests.unit.io.series import stored_values, write_series
@@ -31,7 +31,7 @@ def test_labels_go_back_under_the_voxels_of_the_file(tmp_path: Path) -> None:
     assert scan.volume.grid.axcodes == "RAS"
     assert scan.stored_grid.agrees_with(ODD)
     labels = (scan.volume.image[0] > 0).astype(np.uint8)
-    back = scan.stored_labels(LabelMap(labels, scan.volume.grid, ("high",)))
+    back = scan.stored(labels)
     assert np.array_equal(back, array > 0)
 
 

@@ -14,16 +14,26 @@ from medaug.core.geometry import Grid
 from medaug.core.results import PredictionIndex
 from medaug.core.runs import NoProgress, RunRecord
 from medaug.core.splits import Fold, Splits
+from medaug.core.storage import sha256_file
 from medaug.core.volume import Unit
 from medaug.io.annotations import target_of
 from medaug.io.dicom import read_series
-from medaug.io.nifti import read_label, write_volume
+from medaug.io.nifti import read_label, read_nifti, write_volume
 from medaug.io.segmentation import read_seg
-from medaug.tasks.base import load_model
+from medaug.tasks.base import PLAN, WEIGHTS, load_model
 from medaug.workflows.predict import PredictOptions, predict
+from medaug.workflows.train import train
 from tests.unit.io.series import CT, MR, stored_values, write_series
 from tests.unit.tasks.cases import CLASSES, make_case
-from tests.unit.workflows.trained import PATIENTS, on_grid, some_cases, trained, two_channels, write_dataset
+from tests.unit.workflows.trained import (
+    PATIENTS,
+    on_grid,
+    options,
+    some_cases,
+    trained,
+    two_channels,
+    write_dataset,
+)
 
 LPS = Grid((16, 18, 3), np.array([[-1.0, 0, 0, 15], [0, -1, 0, 17], [0, 0, 1, 0], [0, 0, 0, 1]]))
 
@@ -238,3 +248,99 @@ def test_synthetic_cases_are_not_labelled(tmp_path):
     changed.write(tmp_path / "set" / "manifest.json")
     assert ask(tmp_path, tmp_path / "set").n_cases == 5
     assert "case_000" not in {case.case_id for case in index(tmp_path).cases}
+
+
+def further(folder, name="second", **changes):
+    """Another run on the same dataset."""
+    train(options(folder, **{"out": folder / name, "seed": 1} | changes), NoProgress())
+    return folder / name
+
+
+def test_an_ensemble_answers_with_the_mean_of_the_probabilities(tmp_path):
+    trained(tmp_path)
+    second = further(tmp_path)
+    ask(tmp_path, tmp_path / "set", further=(second,), confidence=True)
+    found = index(tmp_path)
+    hashes = sorted(sha256_file(run / WEIGHTS) for run in (tmp_path / "run", second))
+    assert found.members_sha256 == tuple(hashes)
+    assert found.fold == 0
+    volume = make_case(4, shape=(16, 18, 3)).volume
+    models = [load_model(run, "cpu") for run in (tmp_path / "run", second)]
+    mean = np.mean([model.probabilities(volume) for model in models], axis=0)
+    written = read_label(tmp_path / "out" / "case_004.nii.gz", as_stored=True)
+    assert np.array_equal(written.array, mean.argmax(axis=0))
+    sure = read_nifti(tmp_path / "out" / "case_004_confidence.nii.gz", as_stored=True)
+    np.testing.assert_allclose(sure.array, mean.max(axis=0), atol=1e-5)
+
+
+def test_the_order_of_runs_changes_nothing(tmp_path):
+    trained(tmp_path)
+    second = further(tmp_path)
+    ask(tmp_path, tmp_path / "set", further=(second,))
+    assert ask(tmp_path, tmp_path / "set", run=second, further=(tmp_path / "run",)).skipped
+
+
+def test_runs_of_all_folds_have_no_patient_left_to_label(tmp_path):
+    folds = (
+        Fold(index=0, train=PATIENTS[:4], held_out=PATIENTS[4:]),
+        Fold(index=1, train=PATIENTS[2:], held_out=PATIENTS[:2]),
+    )
+    write_dataset(tmp_path / "set", some_cases())
+    resplit(tmp_path / "set", folds)
+    trained(tmp_path)
+    second = further(tmp_path, fold=1)
+    with pytest.raises(ConfigError, match="--with: every patient was trained on by one of the runs"):
+        ask(tmp_path, tmp_path / "set", further=(second,))
+    summary = ask(tmp_path, tmp_path / "set", further=(second,), cases="all")
+    assert summary.notes == ("6 of these cases belong to training patients: do not score them",)
+    assert not summary.held_out
+
+
+def test_runs_of_inner_folds_label_the_test_patients_together(tmp_path):
+    folds = (
+        Fold(index=0, train=PATIENTS[:2], held_out=PATIENTS[2:4]),
+        Fold(index=1, train=PATIENTS[2:4], held_out=PATIENTS[:2]),
+    )
+    write_dataset(tmp_path / "set", some_cases())
+    resplit(tmp_path / "set", folds, test=PATIENTS[4:])
+    trained(tmp_path)
+    second = further(tmp_path, fold=1)
+    summary = ask(tmp_path, tmp_path / "set", further=(second,))
+    assert (summary.n_cases, summary.held_out, summary.notes) == (2, True, ())
+    assert {case.patient_id for case in index(tmp_path).cases} == set(PATIENTS[4:])
+    assert index(tmp_path).fold is None
+
+
+def resplit(dataset, folds, test=()):
+    content = read_manifest(dataset).content_sha256
+    Splits(seed=0, dataset_sha256=content, folds=folds, test=test).write(dataset / "splits.json")
+
+
+def test_runs_that_do_not_fit_each_other_are_refused(tmp_path):
+    trained(tmp_path)
+    with pytest.raises(ConfigError, match="--with: run holds the same model as another run"):
+        ask(tmp_path, tmp_path / "set", further=(tmp_path / "run",))
+    (tmp_path / "other").mkdir()
+    with pytest.raises(CheckpointError, match="other holds no finished model"):
+        ask(tmp_path, tmp_path / "set", further=(tmp_path / "other",))
+    plan = (tmp_path / "run" / PLAN).read_text()
+    second = further(tmp_path)
+    (second / PLAN).write_text(plan.replace('"dim"', '"faint"'))
+    with pytest.raises(ConfigError, match="a run knows the classes faint"):
+        ask(tmp_path, tmp_path / "set", further=(second,))
+    (second / PLAN).write_text(plan.replace('"T1"', '"T2"'))
+    with pytest.raises(ConfigError, match=r"a run takes a.u.: T[12]"):
+        ask(tmp_path, tmp_path / "set", further=(second,))
+
+
+def test_confidence_lies_under_the_voxels_of_the_scan(tmp_path):
+    trained(tmp_path)
+    case = make_case(8, shape=(16, 18, 3))
+    write_volume(
+        tmp_path / "scans" / "mine.nii.gz", np.ascontiguousarray(case.volume.image[0, ::-1, ::-1]), LPS
+    )
+    ask(tmp_path, tmp_path / "scans", confidence=True)
+    sure = read_nifti(tmp_path / "out" / "mine_confidence.nii.gz", as_stored=True)
+    assert sure.grid.agrees_with(LPS)
+    expected = load_model(tmp_path / "run", "cpu").probabilities(case.volume).max(axis=0)
+    np.testing.assert_allclose(sure.array, expected[::-1, ::-1], atol=1e-5)
