@@ -9,6 +9,8 @@ from typing import final
 
 import numpy as np
 
+from medaug.core.case import CaseRecord
+
 LESION_FREE = "(lesion-free)"
 
 
@@ -19,6 +21,16 @@ class Patient:
 
     patient_id: str
     strata: frozenset[str]
+
+
+def labelled_patients(records: Sequence[CaseRecord]) -> tuple[list[Patient], set[str]]:
+    """Patients with a label, in the order of their ids, and the ids of those without."""
+    strata: dict[str, set[str]] = {}
+    for record in records:
+        if record.label is not None:
+            strata.setdefault(record.patient_id, set()).update(record.classes)
+    unlabelled = {record.patient_id for record in records} - set(strata)
+    return [Patient(key, frozenset(strata[key] or {LESION_FREE})) for key in sorted(strata)], unlabelled
 
 
 def deal(patients: Sequence[Patient], shares: Sequence[float]) -> list[list[Patient]]:

@@ -44,7 +44,7 @@ def fit_loop(learner: Learner, *, steps: int, run: RunDir, progress: Progress, l
     training is stopped. A learner that is a :class:`~medaug.engine.watch.LivingLearner` is examined now and then.
 
     Returns:
-        Seconds spent in this call.
+        Seconds spent on the steps that count, in all calls.
 
     Raises:
         TrainingError: If a loss is not finite or explodes, or the learner's signs stay bad.
@@ -54,17 +54,19 @@ def fit_loop(learner: Learner, *, steps: int, run: RunDir, progress: Progress, l
     first = fitting.resume()
     progress.start(label, steps)
     progress.advance(first)
-    begun = saved = time.monotonic()
+    saved = time.monotonic()
+    begun = saved - fitting.seconds
     try:
         for step in range(first, steps):
             fitting.step(step, steps)
             if time.monotonic() - saved > SAVE_EVERY_S:  # between steps only: a resumed run is the same run
-                fitting.save(step + 1)
                 saved = time.monotonic()
-        fitting.save(steps)
+                fitting.save(step + 1, saved - begun)
+        seconds = time.monotonic() - begun
+        fitting.save(steps, seconds)
     finally:
         fitting.draw()
-    return time.monotonic() - begun
+    return seconds
 
 
 @final
@@ -78,6 +80,7 @@ class _Fitting:
     progress: Progress
     team: Team
     shown: Mapping[str, float] | None = None
+    seconds: float = 0.0
 
     @property
     def _path(self) -> Path:
@@ -101,11 +104,13 @@ class _Fitting:
             if self.watch.figures:
                 self.run.log("signs", step=step, **self.watch.figures)
 
-    def save(self, next_step: int) -> None:
+    def save(self, next_step: int, seconds: float) -> None:
         """Write the checkpoint from which the next step can be taken."""
         if self.team.leads:
-            state = {"step": next_step, "learner": self.learner.state(), "watch": self.watch.state()}
-            save_checkpoint(self._path, state)
+            learner, watch = self.learner.state(), self.watch.state()
+            save_checkpoint(
+                self._path, {"step": next_step, "learner": learner, "watch": watch, "seconds": seconds}
+            )
 
     def resume(self) -> int:
         """Go on from the checkpoint, if there is one; returns the next step."""
@@ -113,7 +118,7 @@ class _Fitting:
         if saved is None:
             self.run.forget_from(0)
             return 0
-        step, state, watched = (saved.get(name) for name in ("step", "learner", "watch"))
+        step, state, watched, seconds = (saved.get(name) for name in ("step", "learner", "watch", "seconds"))
         if not isinstance(step, int) or not isinstance(state, dict):
             hint = "delete the run folder and train again"
             raise CheckpointError(f"{CHECKPOINT} is of another kind", hint=hint)
@@ -125,6 +130,7 @@ class _Fitting:
             raise CheckpointError(
                 f"{CHECKPOINT} does not fit this model", hint="delete the run folder"
             ) from error
+        self.seconds = seconds if isinstance(seconds, float) else 0.0
         self.run.forget_from(step)
         return step
 

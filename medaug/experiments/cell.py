@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, final
 
 from medaug.core.case import Case, CaseRecord, CaseSource
@@ -16,7 +16,7 @@ from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, guard_donors, guard_evaluation, guard_training
 from medaug.core.volume import LabelMap, Prediction, Volume
 from medaug.experiments.design import Arm, Cell, Settings, TrainingSubset
-from medaug.experiments.metrics import score_case
+from medaug.experiments.metrics import Scored, Terms, score_case
 
 ROWS = "rows.json"
 _TILES_A_CLASS = 3
@@ -33,8 +33,9 @@ class Trained:
         patch_size: Voxels a side of a training patch.
         lesion_patch_share: Share of training patches with a lesion.
         synthetic_patch_share: Share of training patches from a synthetic case.
-        seconds: Of training, in this call.
+        seconds: Of training, in all calls.
         search_steps: Steps taken before, to choose the augmentation.
+        class_patch_shares: Share of training patches with each class; empty where it was not counted.
     """
 
     predict: Callable[[Volume], Prediction]
@@ -44,6 +45,7 @@ class Trained:
     synthetic_patch_share: float
     seconds: float
     search_steps: int = 0
+    class_patch_shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @final
@@ -62,13 +64,15 @@ class Material:
     source: CaseSource | None
 
 
-class Train(Protocol):
-    """Trains one arm on its material; resumes what lies in the run folder."""
+class Trainer(Protocol):
+    """What a cell needs of other rooms."""
 
-    def __call__(
-        self, arm: Arm, material: Material, run: RunDir, progress: Progress, seed: SeedTree
-    ) -> Trained:
-        """Train; all randomness comes from ``seed``."""
+    def load(self, record: CaseRecord) -> Case:
+        """Read one case."""
+        ...
+
+    def train(self, arm: Arm, material: Material, run: RunDir, progress: Progress, seed: SeedTree) -> Trained:
+        """Train one arm on its material, going on with what lies in the run folder; ``seed`` is all its randomness."""
         ...
 
 
@@ -82,6 +86,7 @@ class CellConfig(Frozen):
     n_annotated: int | None
     fold: int
     seed: int
+    surface_tolerance_mm: float
 
 
 @final
@@ -101,16 +106,14 @@ class CellInputs:
         subset: The training cases allowed.
         material: The same, in memory, and what streams synthetic ones.
         test_records: The held-out cases.
-        load: Reads one case.
     """
 
     subset: TrainingSubset
     material: Material
     test_records: Sequence[CaseRecord]
-    load: Callable[[CaseRecord], Case]
 
 
-def run_cell(cell: Cell, inputs: CellInputs, train: Train, run: RunDir, progress: Progress) -> CellResult:
+def run_cell(cell: Cell, inputs: CellInputs, trainer: Trainer, run: RunDir, progress: Progress) -> CellResult:
     """Train and score one cell, and write ``rows.json`` and the tiles into its run folder.
 
     Raises:
@@ -121,14 +124,14 @@ def run_cell(cell: Cell, inputs: CellInputs, train: Train, run: RunDir, progress
     if source is not None:
         guard_donors(source.donor_patient_ids, inputs.subset.fold, where=f"arm {cell.arm.name}")
     guard_evaluation(inputs.test_records, cell.fold)
-    # no arm name in the seed: arms share their first weights and the order of real patches
-    seed = SeedTree(cell.seed).child("experiment", cell.scope)
-    trained = train(cell.arm, inputs.material, run, progress, seed)
+    trained = trainer.train(cell.arm, inputs.material, run, progress, first_seed(cell))
     rows: list[DiceRow] = []
     tiles: list[Tile] = []
     progress.start(f"scoring {cell.arm.name}", len(inputs.test_records))
-    for case, prediction in _predictions(inputs, trained):
-        scored = _rows(cell, case, prediction)
+    for record in inputs.test_records:
+        case = trainer.load(record)
+        prediction = trained.predict(case.volume)
+        scored = score(cell, case, prediction)
         rows += scored
         tiles += _tiles(cell, case, prediction, scored)
         progress.advance(1)
@@ -138,30 +141,16 @@ def run_cell(cell: Cell, inputs: CellInputs, train: Train, run: RunDir, progress
     return result
 
 
-def _predictions(inputs: CellInputs, trained: Trained) -> Iterator[tuple[Case, Prediction]]:
-    for record in inputs.test_records:
-        case = inputs.load(record)
-        yield case, trained.predict(case.volume)
+def first_seed(cell: Cell) -> SeedTree:
+    """All randomness of a training; without the arm's name, so that arms share first weights and real patches."""
+    return SeedTree(cell.seed).child("experiment", cell.scope)
 
 
-def _rows(cell: Cell, case: Case, prediction: Prediction) -> list[DiceRow]:
-    reference = _reference(case)
-    return [
-        DiceRow(
-            arm=cell.arm.name,
-            n_annotated=cell.n_annotated,
-            fold=cell.fold.index,
-            seed=cell.seed,
-            case_id=case.case_id,
-            patient_id=case.patient_id,
-            class_name=score.class_name,
-            dice=score.dice,
-            false_positive_voxels=score.false_positive_voxels,
-            false_positive_lesions=score.false_positive_lesions,
-            false_positive_mm3=score.false_positive_mm3,
-        )
-        for score in score_case(prediction.label_map, reference, spacing_known=case.volume.spacing_known)
-    ]
+def score(cell: Cell, case: Case, prediction: Prediction) -> tuple[DiceRow, ...]:
+    """The rows of one held-out case, one a class."""
+    of = Scored(cell.arm.name, cell.n_annotated, cell.fold.index, cell.seed, case.case_id, case.patient_id)
+    terms = Terms(case.volume.spacing_known, cell.surface_tolerance_mm)
+    return score_case(of, prediction, _reference(case), terms)
 
 
 def _reference(case: Case) -> LabelMap:
@@ -210,6 +199,9 @@ def _cost(cell: Cell, inputs: CellInputs, trained: Trained) -> ArmCost:
         synthetic_patch_share=trained.synthetic_patch_share,
         training_cases=len(inputs.subset.records),
         training_patients=len(inputs.subset.fold.train),
+        annotated_patients=inputs.subset.annotated_patients,
+        class_patch_shares=dict(trained.class_patch_shares),
+        first_seed=first_seed(cell).seed,
         seconds=trained.seconds,
         search_steps=trained.search_steps,
     )

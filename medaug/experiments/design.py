@@ -15,9 +15,12 @@ from medaug.core.lesion import Blending
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
 from medaug.core.storage import sha256_text
+from medaug.core.strata import deal, labelled_patients
+from medaug.experiments.metrics import SURFACE_TOLERANCE_MM
 from medaug.lesions.shapes import ShapeKind
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_]{0,39}$"
+_INNER = 1000  # numbers of inner folds begin here, so that nobody takes them for outer ones
 Settings = dict[str, JsonValue]
 
 
@@ -96,10 +99,22 @@ class ExperimentConfig(Frozen):
         default=(None,), min_length=1, description="null = all patients"
     )
     folds: tuple[int, ...] | None = Field(default=None, description="numbers of outer folds; null = all")
+    inner_folds: int | None = Field(
+        default=None,
+        ge=2,
+        le=20,
+        description="for choosing settings: divide the training patients of each outer fold into so many, score these "
+        "and leave its held-out patients alone",
+    )
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     synthetic_classes: tuple[str, ...] | None = Field(
         default=None,
         description="classes that synthetic lesions have; null: all. Every class keeps its share of the patches",
+    )
+    surface_tolerance_mm: float = Field(
+        default=SURFACE_TOLERANCE_MM,
+        gt=0,
+        description="distance between surfaces that the surface Dice counts as right; such as that between two experts",
     )
     record_augmentations: bool = Field(
         default=False, description="write what was drawn for every patch to augmentations.jsonl of each cell"
@@ -152,6 +167,7 @@ class Cell:
     n_annotated: int | None
     fold: Fold
     seed: int
+    surface_tolerance_mm: float = SURFACE_TOLERANCE_MM
 
     @property
     def scope(self) -> str:
@@ -173,11 +189,13 @@ class TrainingSubset:
         fold: Only the subset's patients on the training side; the held-out side is that of the outer fold.
         records: Their cases, in manifest order.
         n_annotated: What limited it; None = nothing.
+        annotated_patients: Of its patients, those that a limit counts: who carry the limited class, or all.
     """
 
     fold: Fold
     records: tuple[CaseRecord, ...]
     n_annotated: int | None
+    annotated_patients: int
 
     @property
     def sha256(self) -> str:
@@ -185,25 +203,80 @@ class TrainingSubset:
         return sha256_text("\n".join(record.case_id for record in self.records))
 
 
-def cells(config: ExperimentConfig, outer_folds: Sequence[Fold]) -> tuple[Cell, ...]:
+@final
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the experiment stands on.
+
+    Attributes:
+        manifest: The dataset.
+        outer_folds: Those whose held-out patients may be scored.
+    """
+
+    manifest: Manifest
+    outer_folds: tuple[Fold, ...]
+
+
+def cells(config: ExperimentConfig, ground: Ground) -> tuple[Cell, ...]:
     """All training runs, arms innermost, so that partial results can be paired early.
 
     Raises:
         ConfigError: If a fold is named that does not exist.
+        DataError: If there are too few patients for the inner folds.
     """
+    folds = _scored_folds(config, ground)
+    return tuple(
+        Cell(arm, n, fold, seed, config.surface_tolerance_mm)
+        for n in config.n_annotated
+        for fold in folds
+        for seed in config.seeds
+        for arm in config.arms
+    )
+
+
+def _scored_folds(config: ExperimentConfig, ground: Ground) -> tuple[Fold, ...]:
+    outer_folds = ground.outer_folds
     chosen = range(len(outer_folds)) if config.folds is None else config.folds
     for index in chosen:
         if not 0 <= index < len(outer_folds):
             raise ConfigError(
                 f"there is no outer fold {index}", where="folds", expected=f"0 to {len(outer_folds) - 1}"
             )
+    if config.inner_folds is None:
+        return tuple(outer_folds[index] for index in chosen)
     return tuple(
-        Cell(arm, n, outer_folds[index], seed)
-        for n in config.n_annotated
+        inner
         for index in chosen
-        for seed in config.seeds
-        for arm in config.arms
+        for inner in inner_folds(ground.manifest, outer_folds[index], config.inner_folds)
     )
+
+
+def inner_folds(manifest: Manifest, outer: Fold, count: int) -> tuple[Fold, ...]:
+    """The training patients of an outer fold divided as `medaug split` divides all; no held-out patient is in any.
+
+    Fold 1203 is inner fold 3 of outer fold 2. Patients without a label stand on the training side of every one.
+
+    Raises:
+        DataError: If there are fewer labelled patients than folds.
+    """
+    patients, unlabelled = labelled_patients(manifest.of_patients(frozenset(outer.train)))
+    if len(patients) < count:
+        raise DataError(
+            f"{len(patients)} labelled training patients of fold {outer.index} for {count} inner folds",
+            where="inner_folds",
+            hint="ask for fewer",
+        )
+    order = SeedTree(0).child("inner folds", outer.scope_sha256).rng().permutation(len(patients))
+    parts = deal([patients[n] for n in order], [1.0] * count)
+    everyone = {patient.patient_id for patient in patients} | unlabelled
+    made = []
+    for number, part in enumerate(parts):
+        held_out = {patient.patient_id for patient in part}
+        index = _INNER + 100 * outer.index + number
+        made.append(
+            Fold(index=index, train=tuple(sorted(everyone - held_out)), held_out=tuple(sorted(held_out)))
+        )
+    return tuple(made)
 
 
 def classes_to_draw(config: ExperimentConfig, classes: Sequence[str]) -> tuple[str, ...]:
@@ -245,8 +318,12 @@ def training_subset(
             hint="make other folds with `medaug split`, or label more cases",
         )
     patients = tuple(sorted({r.patient_id for r in labelled}))
+    counted = {r.patient_id for r in labelled if limit_class is None or limit_class in r.classes}
     return TrainingSubset(
-        Fold(index=fold.index, train=patients, held_out=fold.held_out), tuple(labelled), n_annotated
+        Fold(index=fold.index, train=patients, held_out=fold.held_out),
+        tuple(labelled),
+        n_annotated,
+        len(counted),
     )
 
 

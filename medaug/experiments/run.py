@@ -1,158 +1,174 @@
-"""Arms x annotated patients x folds x seeds: cell by cell, resumable, readable at any moment."""
+"""Arms x annotated patients x folds x seeds: cell by cell, resumable, shared by processes, readable at any moment."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Protocol, final
 
-from medaug.core.case import Case, CaseRecord, CaseSource, Manifest
+from medaug.core.claims import CLAIMS, Claims
 from medaug.core.errors import DataError
-from medaug.core.gallery import GALLERY, TileFacts, cut_tile, write_tiles
-from medaug.core.results import ArmCost, ExperimentContext, ExperimentResult
-from medaug.core.runs import RUN_FILE, Progress, RunDir, RunRecord, finished, open_run
-from medaug.core.seeding import SeedTree
-from medaug.core.splits import Fold
-from medaug.core.storage import sha256_text
-from medaug.core.volume import Mask
-from medaug.experiments.cell import ROWS, CellConfig, CellInputs, CellResult, Material, Trained, run_cell
-from medaug.experiments.context import CONTEXT, describe
-from medaug.experiments.design import (
-    Arm,
-    Cell,
-    ExperimentConfig,
-    TrainingSubset,
-    cells,
-    classes_to_draw,
-    scored_records,
-    training_subset,
-)
+from medaug.core.results import ExperimentContext, ExperimentResult
+from medaug.core.runs import RUN_FILE, Progress, RunRecord
+from medaug.core.storage import require_free_space
+from medaug.engine.crew import run_crew, threads_for
+from medaug.experiments.bay import SCOPES, Bay, Place, fit_claim
+from medaug.experiments.bench import Workbench
+from medaug.experiments.cell import ROWS, CellResult
+from medaug.experiments.context import CONTEXT
+from medaug.experiments.design import Cell, ExperimentConfig
+from medaug.experiments.estimate import Clock, Estimate, estimate, training_work
 from medaug.experiments.fairness import check_fairness
 from medaug.experiments.outcome import Plan, experiment_result
+from medaug.experiments.study import CELLS, Ledger, Study
 
-STEP, RESULTS, CELLS, SCOPES = "experiment", "results.json", "cells", "scopes"
-CELL_STEP = "experiment cell"
-_SAMPLES_A_CLASS = 6
+__all__ = ["CELLS", "RESULTS", "SCOPES", "STEP", "forecast", "merge", "run_experiment"]
 
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class Sample:
-    """A synthetic lesion to look at.
-
-    Attributes:
-        case: The synthetic case.
-        mask: (I, J, K) True in the lesion that was drawn.
-        class_name: Its class.
-    """
-
-    case: Case
-    mask: Mask
-    class_name: str
+STEP, RESULTS = "experiment", "results.json"
+_POLL_S = 0.3
+_RESULTS_CLAIM = "results"
 
 
-class Prepared(Protocol):
-    """A bank and a generator, refitted inside one training subset."""
-
-    kind: str
-
-    def source(self, arm: Arm) -> CaseSource:
-        """Streams synthetic cases into training."""
-        ...
-
-    def samples(self, count: int, seed: SeedTree) -> Sequence[Sample]:
-        """A few synthetic lesions of every class that is drawn."""
-        ...
-
-
-class Workbench(Protocol):
-    """What an experiment needs of other rooms; the workflow wires it."""
-
-    def load(self, record: CaseRecord) -> Case:
-        """Read one case."""
-        ...
-
-    def prepare(
-        self, arm: Arm, subset: TrainingSubset, cases: Sequence[Case], folder: Path, progress: Progress
-    ) -> Prepared:
-        """Fit bank and generator of an arm on the subset alone, inside ``folder``; what is there is reused."""
-        ...
-
-    def train(self, arm: Arm, material: Material, run: RunDir, progress: Progress, seed: SeedTree) -> Trained:
-        """Train one arm; see :class:`medaug.experiments.cell.Train`."""
-        ...
-
-    def estimate_seconds(self, cases: Sequence[Case]) -> float:
-        """Seconds that one training will take, from a short probe."""
-        ...
-
-    def trainings(self, arm: Arm) -> float:
-        """How many trainings a cell of the arm amounts to, with those that choose its augmentation."""
-        ...
+def forecast(
+    study: Study, bench: Workbench, place: Place, workers: int
+) -> tuple[Estimate, Mapping[str, float]]:
+    """What is left to do and what it will take, and the seconds of each cell, from a short trial; writes nothing."""
+    pending = Ledger(study, place.path).pending
+    if not pending:
+        return Estimate(workers=workers), {}
+    with threads_for(workers):
+        rates = Bay(study, bench, place, pending[0].scope).rates(pending[0])
+    seconds = {cell.name: training_work(study, cell, rates).seconds for cell in study.mine}
+    return estimate(study, pending, rates, workers), seconds
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What the experiment stands on.
+def run_experiment(study: Study, bench: Workbench, place: Place, workers: int = 1) -> ExperimentResult:
+    """Run every cell of this call that has not run yet; ``results.json`` is written after each.
 
-    Attributes:
-        manifest: The dataset.
-        outer_folds: Those whose held-out patients may be scored.
-    """
-
-    manifest: Manifest
-    outer_folds: tuple[Fold, ...]
-
-
-def run_experiment(
-    config: ExperimentConfig, ground: Ground, bench: Workbench, run: RunDir, progress: Progress
-) -> ExperimentResult:
-    """Run every cell that has not run yet; ``results.json`` is written after each.
+    Processes that work in one folder, started here or by other calls, claim cell by cell: first those of the training
+    subset they have in memory, then of one where nobody works, then any. A cell's seed and material do not depend on who
+    runs it. The call ends when all of its cells are done, those that others had claimed, too.
 
     Raises:
-        ConfigError: If a fold or class does not exist.
-        DataError: If a training subset cannot be made.
+        DataError: If a case cannot be read.
         SplitLeakageError: If something would be trained and scored on both.
         TrainingError: If arms were not treated equally, or a training cannot go on.
+        StorageError: If the disk is too full.
     """
-    planned = cells(config, ground.outer_folds)
-    drawn = classes_to_draw(config, ground.manifest.classes)
-    subsets = [
-        _subset(config, ground.manifest, cell) for cell in planned
-    ]  # every error of the design before any work
-    plan = Plan(config, describe(config, ground.manifest, planned), ground.manifest.content_sha256)
-    before = {
-        cell.name: result for cell in planned if (result := _done(config, ground, cell, run)) is not None
-    }
-    done = list(before.values())
-    clock = _Clock({cell.name: bench.trainings(cell.arm) for cell in planned}, before, progress)
-    clock.announce(plan, drawn)
-    for scope, members in groupby(zip(planned, subsets, strict=True), key=lambda pair: pair[0].scope):
-        pending = [(c, s) for c, s in members if _done(config, ground, c, run) is None]
-        if pending:
-            bay = _Bay(config, ground, bench, run, progress)
-            for result in bay.work(scope, pending, clock):
-                done.append(result)
-                _write(plan, done, run, complete=False)
-                check_fairness([r.cost for r in done])
-    check_fairness([result.cost for result in done])
-    return _write(plan, done, run, complete=True)
+    ledger, progress = Ledger(study, place.path), place.progress
+    progress.say(_shape(study, ledger))
+    if ledger.pending:
+        expected, seconds = forecast(study, bench, place, workers)
+        progress.say(expected.line)
+        require_free_space(place.path, round(expected.disk_mib * 2**20))
+        if workers == 1:
+            _work(study, bench, place, seconds)
+        else:
+            run_crew(partial(_join, study, bench, place.path, seconds), workers, progress)
+    return _publish(study, ledger, place)
 
 
-def _subset(config: ExperimentConfig, manifest: Manifest, cell: Cell) -> TrainingSubset:
-    return training_subset(manifest, cell.fold, config.limit_class, cell.n_annotated)
+def _shape(study: Study, ledger: Ledger) -> str:
+    """The line before the first cell."""
+    config, total = study.config, len(study.planned)
+    folds = len({cell.fold.index for cell in study.planned})
+    kind = "inner folds" if config.inner_folds else "folds"
+    said = f"{len(config.arms)} arms x {len(config.n_annotated)} subset sizes x {folds} {kind} x "
+    said += f"{len(config.seeds)} seeds = {total} trainings"
+    if len(study.mine) < total:
+        said += f", of which {len(study.mine)} here"
+    before = len(study.mine) - len(ledger.pending)
+    said += f"; {before} are done already" if before else ""
+    made = any(arm.generator is not None for arm in config.arms)
+    return said + (f"; synthetic lesions of {', '.join(study.drawn)}" if made else "")
 
 
-def _write(plan: Plan, done: Sequence[CellResult], run: RunDir, *, complete: bool) -> ExperimentResult:
-    rows = tuple(row for result in done for row in result.rows)
-    costs: tuple[ArmCost, ...] = tuple(result.cost for result in done)
-    result = experiment_result(plan, rows, costs, complete=complete)
-    result.write(run.path / RESULTS)
+def _join(
+    study: Study,
+    bench: Workbench,
+    path: Path,
+    seconds: Mapping[str, float],
+    progress: Progress,
+    stopping: Callable[[], bool],
+) -> None:
+    """Work in a process of its own."""
+    with Claims(path / CLAIMS) as claims:
+        _work(study, bench, Place(path, claims, progress), seconds, stopping)
+
+
+def _work(
+    study: Study,
+    bench: Workbench,
+    place: Place,
+    seconds: Mapping[str, float],
+    stopping: Callable[[], bool] = lambda: False,
+) -> None:
+    """Run cells until all are done, here or elsewhere."""
+    ledger = Ledger(study, place.path)
+    clock = Clock(seconds, ledger.results, place.progress)
+    bay: Bay | None = None
+    while (cell := _next_cell(ledger, place, bay.scope if bay else "", stopping)) is not None:
+        try:
+            if bay is None or bay.scope != cell.scope:
+                bay = None  # its cases go before those of the next are read
+                bay = Bay(study, bench, place, cell.scope)
+            result = bay.work(cell, ledger)
+        finally:
+            place.claims.give_back(cell.name)
+        _publish(study, ledger, place)
+        clock.tick(cell.name, result.cost.seconds, ledger.results)
+
+
+def _next_cell(ledger: Ledger, place: Place, scope: str, stopping: Callable[[], bool]) -> Cell | None:
+    """A cell that is this process's from now on; None where none is left. Waits while others hold the last ones."""
+    waiting = False
+    while not stopping():
+        ledger.look()
+        pending, claims = ledger.pending, place.claims
+        if not pending:
+            return None
+        for cell in _in_order(pending, claims.taken(), scope):
+            if claims.take(cell.name):
+                ledger.look()
+                if cell.name not in ledger.results:
+                    return cell
+                claims.give_back(cell.name)
+        if not waiting:
+            place.progress.say(f"waiting for {len(pending)} trainings that are under way elsewhere")
+        waiting = True
+        time.sleep(_POLL_S)
+    return None
+
+
+def _in_order(pending: Sequence[Cell], taken: frozenset[str], scope: str) -> list[Cell]:
+    """Those that wait for no fit, of the scope in memory, of one where nobody works; else as planned."""
+    busy = {cell.scope for cell in pending if cell.name in taken}
+    return sorted(
+        pending, key=lambda cell: (fit_claim(cell) in taken, cell.scope != scope, cell.scope in busy)
+    )
+
+
+def _publish(study: Study, ledger: Ledger, place: Place) -> ExperimentResult:
+    """Write what there is so far, whoever did it.
+
+    Raises:
+        TrainingError: If arms were not treated equally.
+    """
+    with place.claims.held(_RESULTS_CLAIM):
+        ledger.look()
+        result = _result(study.plan, ledger.results)
+        result.write(place.path / RESULTS)
     return result
+
+
+def _result(plan: Plan, done: Mapping[str, CellResult]) -> ExperimentResult:
+    """The result of the cells that are done, in the order of the plan."""
+    ordered = [done[name] for name in plan.context.cells if name in done]
+    costs = [result.cost for result in ordered]
+    check_fairness(costs)
+    rows = [row for result in ordered for row in result.rows]
+    return experiment_result(plan, rows, costs, complete=len(ordered) == len(plan.context.cells))
 
 
 def merge(runs: Sequence[Path]) -> ExperimentResult:
@@ -183,11 +199,7 @@ def merge(runs: Sequence[Path]) -> ExperimentResult:
                 raise DataError(
                     f"{run.name} holds other rows of {name} than another folder", hint="drop one of them"
                 )
-    done = [found[name] for name in plan.context.cells if name in found]
-    costs = [result.cost for result in done]
-    check_fairness(costs)
-    rows = [row for result in done for row in result.rows]
-    return experiment_result(plan, rows, costs, complete=len(done) == len(plan.context.cells))
+    return _result(plan, found)
 
 
 def _experiment_in(run: Path) -> RunRecord:
@@ -213,133 +225,3 @@ def _finished_cells(run: Path, plan: Plan) -> dict[str, CellResult]:
         if record.status == "done":
             found[name] = CellResult.read(path)
     return found
-
-
-def _cell_run(config: ExperimentConfig, ground: Ground, cell: Cell) -> tuple[CellConfig, dict[str, str]]:
-    """What identifies a cell: its settings, and the hashes of what it may see."""
-    asked = CellConfig(
-        arm=cell.arm,
-        task=config.task,
-        limit_class=config.limit_class,
-        n_annotated=cell.n_annotated,
-        fold=cell.fold.index,
-        seed=cell.seed,
-    )
-    held_out = sha256_text("\n".join(sorted(cell.fold.held_out)))
-    subset = _subset(config, ground.manifest, cell)
-    return asked, {"dataset": ground.manifest.content_sha256, "subset": subset.sha256, "held_out": held_out}
-
-
-def _done(config: ExperimentConfig, ground: Ground, cell: Cell, run: RunDir) -> CellResult | None:
-    path = run.path / CELLS / cell.name
-    asked, inputs = _cell_run(config, ground, cell)
-    return CellResult.read(path / ROWS) if finished(path, CELL_STEP, asked, inputs) else None
-
-
-@final
-class _Clock:
-    """Says how long the whole experiment will still take."""
-
-    def __init__(self, work: Mapping[str, float], before: Collection[str], progress: Progress) -> None:
-        self._total, self._progress = len(work), progress
-        self._left = {name: amount for name, amount in work.items() if name not in before}
-        self._begun, self._work_done = time.monotonic(), 0.0
-
-    def announce(self, plan: Plan, drawn: Sequence[str]) -> None:
-        """The line before the first cell."""
-        shape = f"{len(plan.config.arms)} arms x {len(plan.config.n_annotated)} subset sizes x "
-        n_folds = self._total // (
-            len(plan.config.arms) * len(plan.config.n_annotated) * len(plan.config.seeds)
-        )
-        shape += f"{n_folds} folds x {len(plan.config.seeds)} seeds = {self._total} trainings"
-        before = self._total - len(self._left)
-        again = f"; {before} are done already" if before else ""
-        made = any(arm.generator is not None for arm in plan.config.arms)
-        self._progress.say(f"{shape}{again}" + (f"; synthetic lesions of {', '.join(drawn)}" if made else ""))
-
-    def estimate(self, seconds_a_training: float) -> None:
-        """The time estimate, from a probe."""
-        minutes = sum(self._left.values()) * seconds_a_training / 60
-        count = len(self._left)
-        self._progress.say(f"about {minutes:.0f} min for {count} trainings, and the fitting of generators")
-
-    def tick(self, cell: Cell, seconds: float) -> None:
-        """The line after each cell."""
-        self._work_done += self._left.pop(cell.name)
-        remaining = (time.monotonic() - self._begun) / self._work_done * sum(self._left.values())
-        done = self._total - len(self._left)
-        self._progress.say(
-            f"{done} of {self._total}: {cell.name} trained in {seconds:.0f} s; about {remaining / 60:.1f} min left"
-        )
-
-    @property
-    def is_fresh(self) -> bool:
-        """Whether nothing has been timed yet."""
-        return self._work_done == 0
-
-
-@final
-class _Bay:
-    """The cells of one training subset: its cases are read once, its generators fitted once."""
-
-    def __init__(
-        self, config: ExperimentConfig, ground: Ground, bench: Workbench, run: RunDir, progress: Progress
-    ) -> None:
-        self._config, self._ground, self._bench = config, ground, bench
-        self._run, self._progress = run, progress
-
-    def work(
-        self, scope: str, pending: Sequence[tuple[Cell, TrainingSubset]], clock: _Clock
-    ) -> Iterator[CellResult]:
-        """Run the cells in order, giving each result as it comes."""
-        subset = pending[0][1]
-        cases = tuple(self._bench.load(record) for record in subset.records)
-        folder = self._run.path / SCOPES / scope
-        self._keep_real(cases, folder)
-        if clock.is_fresh:
-            clock.estimate(self._bench.estimate_seconds(cases))
-        for cell, _ in pending:
-            source = self._source(cell.arm, subset, cases, folder)
-            records = scored_records(self._ground.manifest, cell.fold)
-            material = Material(subset.fold, cases, source)
-            inputs = CellInputs(subset, material, records, self._bench.load)
-            asked, hashes = _cell_run(self._config, self._ground, cell)
-            with open_run(self._run.path / CELLS / cell.name, CELL_STEP, asked, hashes) as cell_run:
-                result = run_cell(cell, inputs, self._bench.train, cell_run, self._progress)
-            clock.tick(cell, result.cost.seconds)
-            yield result
-
-    def _source(
-        self, arm: Arm, subset: TrainingSubset, cases: Sequence[Case], folder: Path
-    ) -> CaseSource | None:
-        if arm.generator is None:
-            return None
-        prepared = self._bench.prepare(arm, subset, cases, folder, self._progress)
-        self._keep_synthetic(prepared, folder)
-        return prepared.source(arm)
-
-    def _keep_synthetic(self, prepared: Prepared, folder: Path) -> None:
-        """Samples for the report, drawn apart from training."""
-        path = folder / f"samples_{prepared.kind}" / GALLERY
-        if path.is_file():
-            return
-        samples = prepared.samples(_SAMPLES_A_CLASS, SeedTree(0).child("samples", folder.name))
-        tiles = [
-            cut_tile(s.case, TileFacts("synthetic", prepared.kind, s.case.case_id, s.class_name), s.mask)
-            for s in samples
-        ]
-        write_tiles(path, tiles)
-
-    def _keep_real(self, cases: Sequence[Case], folder: Path) -> None:
-        """Real training lesions for the report, a random few of each class."""
-        path = folder / "real" / GALLERY
-        if path.is_file():
-            return
-        tiles = []
-        for name in self._ground.manifest.classes:
-            order = SeedTree(0).child("real", folder.name, name).rng().permutation(len(cases))
-            mixed = (cases[n] for n in order)
-            masks = ((case, case.label_map.mask(name)) for case in mixed if case.label_map is not None)
-            shown = [(case, mask) for case, mask in masks if mask.any()][:_SAMPLES_A_CLASS]
-            tiles += [cut_tile(case, TileFacts("real", "", case.case_id, name), mask) for case, mask in shown]
-        write_tiles(path, tiles)

@@ -41,6 +41,7 @@ __all__ = [
     "check_host",
     "generator_sha256",
     "load_generator",
+    "on_device",
     "parse_generator",
     "read_card",
     "read_generator_config",
@@ -168,6 +169,13 @@ def parse_generator(raw: Mapping[str, object], *, where: str = "generator") -> G
         raise ConfigError(explain(error, model), where=where) from error
 
 
+def on_device(config: GeneratorConfig, device: str) -> GeneratorConfig:
+    """The configuration with its network, if it has one, on that device."""
+    if not isinstance(config, NetworkConfig):
+        return config
+    return parse_generator({**config.model_dump(mode="json"), "device": device})
+
+
 def read_generator_config(path: Path) -> GeneratorConfig:
     """Read the YAML file of a generator.
 
@@ -177,12 +185,13 @@ def read_generator_config(path: Path) -> GeneratorConfig:
     return parse_generator(read_yaml(path), where=path.name)
 
 
-def load_generator(name_or_run: str, fold: Fold | None = None) -> Generator:
+def load_generator(name_or_run: str, fold: Fold | None = None, device: str = "auto") -> Generator:
     """A ready generator: a run folder of ``medaug fit``, or the kind of one that needs no training.
 
     Args:
         name_or_run: The path of a run folder, or a kind such as ``copy_paste``.
         fold: Where the lesions will be used; a trained generator must have seen none but its training patients.
+        device: Where its network draws, if it has one.
 
     Raises:
         CheckpointError: If the run folder holds no finished generator, or a damaged one.
@@ -195,7 +204,8 @@ def load_generator(name_or_run: str, fold: Fold | None = None) -> Generator:
     card = read_card(folder)
     if fold is not None:
         guard_donors(card.training_patients, fold, where=f"generator {folder.name}")
-    return cast(Generator, load_plugin("generators", card.kind).load(folder))
+    where = (device,) if "device" in card.config else ()
+    return cast(Generator, load_plugin("generators", card.kind).load(folder, *where))
 
 
 def read_card(run_path: Path) -> GeneratorCard:

@@ -74,11 +74,12 @@ class CGAN:
         card: GeneratorCard,
         net: Net,
         table: FigureTable,
+        device: str,
         *,
         refine: bool = True,
     ) -> None:
         self._config, self._card, self._table, self._refine = config, card, table, refine
-        self._device, self._layout = pick_device("auto"), memory_format(config.dims)
+        self._device, self._layout = pick_device(device), memory_format(config.dims)
         self._anchor = _anchor(card.scheme)
         self._net = net.eval().to(device=self._device, memory_format=self._layout)  # type: ignore[call-overload]
 
@@ -89,7 +90,7 @@ class CGAN:
 
     def coarse_only(self) -> CGAN:
         """The same without the network: what it is given, to tell what it earns."""
-        return CGAN(self._config, self._card, self._net, self._table, refine=False)
+        return CGAN(self._config, self._card, self._net, self._table, str(self._device), refine=False)
 
     @property
     def card(self) -> GeneratorCard:
@@ -184,7 +185,7 @@ def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, se
     fit_loop(watched, steps=config.steps, run=run, progress=progress, label="cgan")
     watched.picture()
     _leave(config, bank, run, learner.averaged, FigureTable.of(training, anchor))
-    return load(run.path)
+    return load(run.path, config.device)
 
 
 def _leave(config: Config, bank: LesionLibrary, run: RunDir, net: Net, table: FigureTable) -> None:
@@ -195,8 +196,8 @@ def _leave(config: Config, bank: LesionLibrary, run: RunDir, net: Net, table: Fi
     card_of(config.model_copy(update={"teacher": teacher}), bank, weights).write(run.path / CARD)
 
 
-def load(run_path: Path) -> CGAN:
-    """The generator of a finished ``medaug fit`` run folder.
+def load(run_path: Path, device: str = "auto") -> CGAN:
+    """The generator of a finished ``medaug fit`` run folder, on a device.
 
     Raises:
         CheckpointError: If it is missing, damaged, or does not fit its own card.
@@ -207,7 +208,7 @@ def load(run_path: Path) -> CGAN:
     if table is None:
         raise CheckpointError(f"{WEIGHTS} holds no cgan", hint=HINT)
     fill_net(net, state, card)
-    return CGAN(config, card, net, table)
+    return CGAN(config, card, net, table, device)
 
 
 def _anchor(scheme: IntensityScheme) -> Anchor:

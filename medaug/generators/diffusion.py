@@ -54,9 +54,9 @@ class Diffusion:
 
     kind: str = "diffusion"
 
-    def __init__(self, config: Config, card: GeneratorCard, net: Denoiser) -> None:
+    def __init__(self, config: Config, card: GeneratorCard, net: Denoiser, device: str) -> None:
         self._config, self._card = config, card
-        self._device, self._layout = pick_device("auto"), memory_format(config.dims)
+        self._device, self._layout = pick_device(device), memory_format(config.dims)
         self._net = net.eval().to(device=self._device, memory_format=self._layout)  # type: ignore[call-overload]
 
     @property
@@ -148,11 +148,11 @@ def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, se
     weights = {name: value.cpu() for name, value in learner.averaged.state_dict().items()}
     save_checkpoint(run.path / WEIGHTS, {"net": weights})
     card_of(config, bank, weights).write(run.path / CARD)
-    return load(run.path)
+    return load(run.path, config.device)
 
 
-def load(run_path: Path) -> Diffusion:
-    """The generator of a finished ``medaug fit`` run folder.
+def load(run_path: Path, device: str = "auto") -> Diffusion:
+    """The generator of a finished ``medaug fit`` run folder, on a device.
 
     Raises:
         CheckpointError: If it is missing, damaged, or does not fit its own card.
@@ -160,4 +160,4 @@ def load(run_path: Path) -> Diffusion:
     config, card, state = read_run(run_path, Config)
     net = Denoiser(config.net_spec(len(card.scheme.channels), len(card.classes)))
     fill_net(net, state, card)
-    return Diffusion(config, card, net)
+    return Diffusion(config, card, net, device)

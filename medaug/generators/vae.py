@@ -70,9 +70,9 @@ class VAE:
 
     kind: str = "vae"
 
-    def __init__(self, config: Config, card: GeneratorCard, net: LesionVae, taught: Taught) -> None:
+    def __init__(self, config: Config, card: GeneratorCard, net: LesionVae, taught: Taught, device: str) -> None:
         self._config, self._card, self._taught = config, card, taught
-        self._device, self._layout = pick_device("auto"), memory_format(config.dims)
+        self._device, self._layout = pick_device(device), memory_format(config.dims)
         self._net = net.eval().to(device=self._device, memory_format=self._layout)  # type: ignore[call-overload]
 
     @property
@@ -295,7 +295,7 @@ def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, se
     weights = {name: value.cpu() for name, value in learner.averaged.state_dict().items()}
     save_checkpoint(run.path / WEIGHTS, {"net": weights, **_taught(learner, training, seed).state})
     card_of(config, bank, weights).write(run.path / CARD)
-    return load(run.path)
+    return load(run.path, config.device)
 
 
 def _taught(learner: VaeLearner, training: TrainingSet, seed: SeedTree) -> Taught:
@@ -308,8 +308,8 @@ def _taught(learner: VaeLearner, training: TrainingSet, seed: SeedTree) -> Taugh
     return Taught(prior, learner.directions(prior, seed), grain)
 
 
-def load(run_path: Path) -> VAE:
-    """The generator of a finished ``medaug fit`` run folder.
+def load(run_path: Path, device: str = "auto") -> VAE:
+    """The generator of a finished ``medaug fit`` run folder, on a device.
 
     Raises:
         CheckpointError: If it is missing, damaged, or does not fit its own card.
@@ -321,4 +321,4 @@ def load(run_path: Path) -> VAE:
         raise CheckpointError(f"{WEIGHTS} holds no vae of this version", hint=HINT)
     fill_net(net, state, card)
     found = [cast(Tensor, part) for part in parts]
-    return VAE(config, card, net, Taught(Prior(*found[:4]), Directions(*found[4:7]), found[7]))
+    return VAE(config, card, net, Taught(Prior(*found[:4]), Directions(*found[4:7]), found[7]), device)

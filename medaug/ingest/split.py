@@ -9,7 +9,7 @@ from medaug.core.case import CaseRecord, Manifest, Origin
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, Splits
-from medaug.core.strata import LESION_FREE, Patient, deal
+from medaug.core.strata import Patient, deal, labelled_patients
 
 
 def make_splits(
@@ -37,7 +37,7 @@ def make_splits(
     if origin is not None:
         raise DataError(f"{origin} cases are never split", where=manifest.name, hint="split the real dataset")
     rng = SeedTree(seed).child("split").rng()
-    patients, unlabelled = _patients(manifest.cases)
+    patients, unlabelled = labelled_patients(manifest.cases)
     patients = [patients[n] for n in rng.permutation(len(patients))]
     if not patients:
         hint = "ingest the labels with the images; what has none can be neither learnt from nor scored"
@@ -68,16 +68,6 @@ def make_splits(
 
 def _fold(index: int, held_out: set[str], everyone: set[str]) -> Fold:
     return Fold(index=index, train=tuple(sorted(everyone - held_out)), held_out=tuple(sorted(held_out)))
-
-
-def _patients(records: Sequence[CaseRecord]) -> tuple[list[Patient], set[str]]:
-    """Patients with a label, and the ids of those without."""
-    strata: dict[str, set[str]] = {}
-    for record in records:
-        if record.label is not None:
-            strata.setdefault(record.patient_id, set()).update(record.classes)
-    unlabelled = {record.patient_id for record in records} - set(strata)
-    return [Patient(key, frozenset(strata[key] or {LESION_FREE})) for key in sorted(strata)], unlabelled
 
 
 def _stated_test(records: Sequence[CaseRecord]) -> frozenset[str]:

@@ -28,7 +28,7 @@ from medaug.generators.base import (
     NetworkConfig,
     TrainableConfig,
     load_generator,
-    parse_generator,
+    on_device,
     read_card,
     read_generator_config,
 )
@@ -183,7 +183,7 @@ def _asked(options: FitOptions) -> GeneratorConfig:
         hint = "leave --device out"
         raise ConfigError(f"{config.kind} has no network to put on a device", where="--device", hint=hint)
     pick_device(options.device)
-    return parse_generator({**config.model_dump(mode="json"), "device": options.device})
+    return on_device(config, options.device)
 
 
 def _fit_translator(options: FitOptions, progress: Progress) -> Callable[[], FitSummary]:

@@ -14,7 +14,7 @@ from medaug.generators.base import read_generator_config
 from medaug.tasks.base import parse_task
 from medaug.transforms.base import parse_transforms
 from medaug.translators.base import read_translator_config
-from medaug.workflows.experiment import resolved
+from medaug.workflows.arms import resolved
 from medaug.workflows.train import TrainConfig
 
 ROOT = Path(__file__).parents[2]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar, final
 
+from medaug.core.signals import uninterrupted
 from medaug.io._dicom.border import quiet_pydicom
 
 Result = TypeVar("Result")
@@ -35,24 +33,11 @@ def each_file(work: Callable[[Path], Result], paths: Sequence[Path], workers: in
     # a fresh process copies neither threads nor open files of this one, as a fork would
     pool = ProcessPoolExecutor(workers - 1, mp_context=multiprocessing.get_context("spawn"))
     try:
-        with _uninterrupted():
+        with uninterrupted():
             shared = _Shared(pool, work, paths)
         yield from shared.results()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Processes that are started here never see Ctrl-C: this one ends them in order."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _chunk(work: Callable[[Path], Result], paths: Sequence[Path]) -> list[Result]:

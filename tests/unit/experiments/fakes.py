@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import final
 
 import numpy as np
 
 from medaug.core.case import Case, CaseRecord, CaseSource, LesionCount, Manifest, Origin, StoredFile
+from medaug.core.claims import CLAIMS, Claims
+from medaug.core.errors import DataError
 from medaug.core.geometry import Grid
-from medaug.core.runs import Progress, RunDir
+from medaug.core.results import ExperimentResult
+from medaug.core.runs import Progress, RunDir, begin_run
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
 from medaug.core.volume import LabelMap, Prediction, Unit, Volume
+from medaug.experiments.bay import Place
+from medaug.experiments.bench import Predict, Rates, Sample, Work
 from medaug.experiments.cell import Material, Trained
-from medaug.experiments.design import Arm, ExperimentConfig, TrainingSubset
-from medaug.experiments.run import Ground, Sample
+from medaug.experiments.context import CONTEXT, describe
+from medaug.experiments.design import Arm, ExperimentConfig, Ground, TrainingSubset, cells
+from medaug.experiments.run import STEP, run_experiment
+from medaug.experiments.study import Shard, Study, plan_study
 
 CLASSES = ("solid", "ground_glass")
 GRID = Grid((12, 12, 2), np.eye(4))
@@ -108,8 +118,17 @@ class FakePrepared:
 class FakeBench:
     """Shifts the threshold of a trivial segmenter by arm; counts what it is asked."""
 
-    def __init__(self, *, stray: str | None = None, unfair: str = "", stop_after: int | None = None) -> None:
-        self.stray, self.unfair, self.stop_after = stray, unfair, stop_after
+    def __init__(
+        self,
+        *,
+        stray: str | None = None,
+        unfair: str = "",
+        stop_after: int | None = None,
+        trouble: tuple[str, str] = ("", ""),
+        seconds: float = 0.0,
+    ) -> None:
+        self.stray, self.unfair, self.stop_after, self.trouble = stray, unfair, stop_after, trouble
+        self.seconds = seconds
         self.trained: list[str] = []
         self.prepared: list[str] = []
         self.seeds: list[int] = []
@@ -123,26 +142,40 @@ class FakeBench:
         self.prepared.append(f"{arm.name} {folder.name}")
         return FakePrepared(subset, cases, self.stray)
 
-    def estimate_seconds(self, cases: Sequence[Case]) -> float:
-        return 1.0
-
-    def trainings(self, arm: Arm) -> float:
-        return 1.0
+    def rates(self, subset: TrainingSubset, cases: Sequence[Case], score: Callable[[Predict], None]) -> Rates:
+        score(_segmenter(0))
+        names = ("real", "copy_paste", "classical")
+        return Rates(dict.fromkeys(names, Work(60, 120, 1 << 20)), dict.fromkeys(names, Work(30)), Work(1, 2))
 
     def train(self, arm: Arm, material: Material, run: RunDir, progress: Progress, seed: SeedTree) -> Trained:
         if self.stop_after is not None and len(self.trained) >= self.stop_after:
             raise KeyboardInterrupt
+        time.sleep(self.seconds)
+        if run.path.name == self.trouble[0]:
+            _fail(self.trouble[1])
         self.trained.append(run.path.name)
         self.seeds.append(seed.seed)
-        cut = 2 if arm.name == "real" else 0
-
-        def predict(volume: Volume) -> Prediction:
-            labels = np.zeros(volume.grid.shape, dtype=np.uint8)
-            labels[4 : 8 - cut, 4:8, 0] = 1
-            return Prediction(LabelMap(labels, volume.grid, CLASSES))
-
         steps = 9 if arm.name == self.unfair else 10
-        return Trained(predict, steps, (8, 8), 0.5, arm.synthetic_share, 0.1)
+        return Trained(
+            _segmenter(2 if arm.name == "real" else 0), steps, (8, 8), 0.5, arm.synthetic_share, 0.1
+        )
+
+
+def _segmenter(cut: int) -> Predict:
+    def predict(volume: Volume) -> Prediction:
+        labels = np.zeros(volume.grid.shape, dtype=np.uint8)
+        labels[4 : 8 - cut, 4:8, 0] = 1
+        return Prediction(LabelMap(labels, volume.grid, CLASSES))
+
+    return predict
+
+
+def _fail(how: str) -> None:
+    if how == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "defect":
+        raise ValueError("patient Doe, /home/doe/scan.nii")
+    raise DataError("image is damaged", where="p00_a")
 
 
 @final
@@ -178,3 +211,26 @@ def experiment(**changes: object) -> ExperimentConfig:
 def ground() -> Ground:
     manifest = cohort()
     return Ground(manifest, halves(manifest))
+
+
+def study(config: ExperimentConfig | None = None, shard: str | None = None) -> Study:
+    config, on = config or experiment(), ground()
+    context = describe(config, on.manifest, cells(config, on))
+    return plan_study(config, on, context, None if shard is None else Shard.parse(shard))
+
+
+INPUTS = {"dataset": cohort().content_sha256, "splits": HASH}
+
+
+def go(
+    out: Path, bench: FakeBench, of: Study | None = None, progress: Progress | None = None, workers: int = 1
+) -> ExperimentResult:
+    """Run an experiment as the workflow does."""
+    of = of or study()
+    run = begin_run(out, STEP, of.config, INPUTS)
+    of.plan.context.write(out / CONTEXT)
+    with Claims(out / CLAIMS) as claims:
+        result = run_experiment(of, bench, Place(out, claims, progress or Lines()), workers)
+    if result.complete:
+        run.finish()
+    return result

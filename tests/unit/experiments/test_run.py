@@ -9,19 +9,9 @@ import pytest
 from medaug.core.errors import SplitLeakageError, TrainingError
 from medaug.core.gallery import GALLERY, read_tiles
 from medaug.core.results import ExperimentResult
-from medaug.core.runs import Progress, open_run
 from medaug.core.seeding import SeedTree
-from medaug.experiments.design import ExperimentConfig
-from medaug.experiments.run import RESULTS, run_experiment
-from tests.unit.experiments.fakes import FakeBench, Lines, experiment, ground
-
-
-def go(
-    out: Path, bench: FakeBench, config: ExperimentConfig | None = None, progress: Progress | None = None
-) -> ExperimentResult:
-    config = config or experiment()
-    with open_run(out, "experiment", config, {}) as run:
-        return run_experiment(config, ground(), bench, run, progress or Lines())
+from medaug.experiments.run import RESULTS
+from tests.unit.experiments.fakes import FakeBench, Lines, experiment, go, study
 
 
 def test_every_held_out_patient_is_scored_once_an_arm(tmp_path: Path) -> None:
@@ -79,9 +69,8 @@ def test_a_donor_from_the_held_out_side_stops_the_run_before_training(tmp_path: 
 
 
 def test_a_donor_from_the_fold_but_outside_the_subset_stops_it_too(tmp_path: Path) -> None:
-    config = experiment(n_annotated=[1])
     with pytest.raises(SplitLeakageError):
-        go(tmp_path / "run", FakeBench(stray="p11"), config)
+        go(tmp_path / "run", FakeBench(stray="p11"), study(experiment(n_annotated=[1])))
 
 
 def test_unequal_steps_are_an_error(tmp_path: Path) -> None:
@@ -90,7 +79,7 @@ def test_unequal_steps_are_an_error(tmp_path: Path) -> None:
 
 
 def test_notes_name_what_weakens_the_evidence(tmp_path: Path) -> None:
-    result = go(tmp_path / "run", FakeBench(), experiment(folds=[0]))
+    result = go(tmp_path / "run", FakeBench(), study(experiment(folds=[0])))
     text = " ".join(result.notes)
     assert "Only 3 scored patients carry ground_glass" in text
     assert "6 were only trained on" in text

@@ -24,7 +24,8 @@ from medaug.experiments.policy import POLICY, PolicyReport
 from medaug.experiments.run import RESULTS
 from medaug.io.dataset import CaseFacts, finish_dataset, write_case
 from medaug.transforms import read_drawn
-from medaug.workflows.experiment import ExperimentOptions, experiment, resolved
+from medaug.workflows.arms import resolved
+from medaug.workflows.experiment import ExperimentOptions, experiment
 
 GRID = Grid((32, 32, 3), np.diag([1.0, 1.0, 2.0, 1.0]))
 CLASSES = ("solid", "ground_glass")
