@@ -54,6 +54,11 @@ class Arm(Frozen):
         le=1,
         description="share of the patches from anywhere that show healthy tissue, pasted in the same way, unlabelled",
     )
+    contrast: tuple[float, float] | None = Field(
+        default=None,
+        description="range of the factor that a synthetic lesion's difference from the tissue around it is multiplied by, "
+        "log-uniform; null: as drawn",
+    )
     blending: Blending = Field(
         default="feather", description="feather leaves it to the generator, poisson blends all so"
     )
@@ -66,12 +71,16 @@ class Arm(Frozen):
     def _share_needs_generator(self) -> Arm:
         if (self.generator is None) != (self.synthetic_share == 0):
             raise ValueError("generator and synthetic_share are set together or not at all")
-        shares = self.real_only_tail or self.swap_share or self.null_share
-        finish = (self.blending, self.match_noise, self.shapes) != ("feather", False, "bank")
-        if self.generator is None and (shares or finish):
-            raise ValueError(
-                "real_only_tail, swap_share, null_share, blending, match_noise and shapes need a generator"
-            )
+        fields = type(self).model_fields
+        of_synthesis = [
+            name for name in fields if name not in {"name", "transforms", "generator", "synthetic_share"}
+        ]
+        settings = self.model_dump()
+        changed = [name for name in of_synthesis if settings[name] != fields[name].default]
+        if self.generator is None and changed:
+            raise ValueError(f"{', '.join(changed)} needs a generator")
+        if self.contrast is not None and not 0 < self.contrast[0] <= self.contrast[1]:
+            raise ValueError("contrast is a range of factors above 0, the smaller first")
         return self
 
     @property

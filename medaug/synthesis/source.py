@@ -30,11 +30,13 @@ class StreamOptions:
         dims: 2 draws one-slice slabs of the whole in-plane extent, 3 whole hosts.
         classes: Those that it draws; None = all of the renderer's.
         swap_share: Share of the lesions that are drawn over one of another class instead of into healthy tissue.
+        contrast: Range of the factor of a lesion's contrast, log-uniform; None = as drawn.
     """
 
     dims: Literal[2, 3]
     classes: tuple[str, ...] | None = None
     swap_share: float = 0.0
+    contrast: tuple[float, float] | None = None
 
 
 @final
@@ -91,16 +93,22 @@ class StreamingSource:
         swap = asked is not None and bool(rng.random() < self._options.swap_share)
         swap = swap and bool(self._swappable[class_name])
         use: Use = "null" if asked is None else "swap" if swap else "new"
+        order = Order(class_name, use=use, contrast=self._contrast(rng) if use != "null" else None)
         failure: DataError | None = None
         for _ in range(_TRIES):
             number, k = self._place(class_name, rng, swap=swap)
             view = self._view(number, k)
             tissue = None if swap else self._tissue(number, k, view, class_name)
             try:
-                return self._renderer.prepare(view, Order(class_name, use=use), rng, tissue)
+                return self._renderer.prepare(view, order, rng, tissue)
             except DataError as error:
                 failure = error
         raise failure or DataError(f"no host takes a lesion of class {class_name}")
+
+    def _contrast(self, rng: np.random.Generator) -> float | None:
+        if self._options.contrast is None:
+            return None
+        return float(np.exp(rng.uniform(*np.log(self._options.contrast))))
 
     def _place(self, class_name: str, rng: np.random.Generator, *, swap: bool) -> tuple[int, int]:
         """A host and one of its slices."""

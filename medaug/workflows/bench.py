@@ -66,7 +66,7 @@ class _Prepared:
 
     def source(self, arm: Arm) -> CaseSource:
         """See :class:`medaug.experiments.bench.Prepared`."""
-        options = StreamOptions(self._dims, tuple(self._drawn), arm.swap_share)
+        options = StreamOptions(self._dims, tuple(self._drawn), arm.swap_share, arm.contrast)
         return StreamingSource(self._hosts, self._renderer, options)
 
     def samples(self, count: int, seed: SeedTree) -> Sequence[Sample]:

@@ -13,6 +13,8 @@ from tests.unit.experiments.fakes import cohort, experiment, ground, halves
 MANIFEST = cohort()
 FOLD = halves(MANIFEST)[0]
 
+PASTED = {"generator": {"kind": "copy_paste"}, "synthetic_share": 0.5}
+
 
 def test_identical_arms_are_refused() -> None:
     with pytest.raises(ValidationError, match="one and two are identical"):
@@ -25,8 +27,12 @@ def test_identical_arms_are_refused() -> None:
         ({"baseline": "nothing"}, "baseline nothing is no arm"),
         ({"arms": [{"name": "real"}]}, "at least 2"),
         ({"arms": [{"name": "real"}, {"name": "real", "synthetic_share": 0.1}]}, "set together"),
-        ({"arms": [{"name": "real"}, {"name": "two", "null_share": 0.1}]}, "null_share, .* need a generator"),
-        ({"arms": [{"name": "real"}, {"name": "two", "blending": "poisson"}]}, "need a generator"),
+        ({"arms": [{"name": "real"}, {"name": "two", "null_share": 0.1}]}, "null_share needs a generator"),
+        ({"arms": [{"name": "real"}, {"name": "two", "blending": "poisson"}]}, "blending needs a generator"),
+        (
+            {"arms": [{"name": "real"}, {"name": "two", "contrast": [1.2, 0.8], **PASTED}]},
+            "the smaller first",
+        ),
         ({"n_annotated": [0]}, "at least 1"),
         ({"n_annotated": [4, 4]}, "distinct"),
         ({"seeds": [1, 1]}, "named twice"),

@@ -78,6 +78,18 @@ def test_swaps_keep_the_outline():
         np.testing.assert_array_equal(changed, labels_of(host)[..., k] == 1)
 
 
+def test_contrast_is_drawn_from_its_range():
+    def level(contrast):
+        drawn = draw(source(StreamOptions(dims=2, contrast=contrast)), *range(12))
+        return np.array([case.volume.image[0, ..., 0][added(case)[0]].mean() for case in drawn])
+
+    plain, faint, spread = level(None), level((0.5, 0.5)), level((0.5, 1.0))
+    lung = -820.0
+    np.testing.assert_allclose((faint - lung) / (plain - lung), 0.5, atol=0.1)
+    factors = (spread - lung) / (plain - lung)
+    assert 0.4 < factors.min() < 0.7 < factors.max() < 1.1
+
+
 def test_null_pastes_change_the_image_and_no_label():
     drawn = draw(source(), *range(4), name=None)
     for case in drawn:
