@@ -1,7 +1,7 @@
 """What every place of every batch is: a lesion of which class, real or synthetic, or a patch from anywhere.
 
-Lesion patches are dealt to the classes in turn, so that each class has the same share of them whatever is synthetic:
-a synthetic patch takes the place of a real one of its own class. Arms of an experiment then differ in where the patches
+Lesion patches are dealt to the classes in turn, so that each class has its share of them whatever is synthetic: a
+synthetic patch takes the place of a real one of its own class. Arms of an experiment then differ in where the patches
 of a class come from, and in nothing else.
 """
 
@@ -26,6 +26,7 @@ class Shares:
         null: Share of the other patches that show healthy tissue, pasted as a synthetic lesion is.
         real_only_tail: Last share of the steps that sees real cases alone; what is synthetic falls linearly to zero
             over as many steps before it.
+        weights: How often lesions of each class are dealt, compared to the others; None = equally often.
     """
 
     batch_size: int
@@ -33,6 +34,7 @@ class Shares:
     synthetic: tuple[float, ...]
     null: float = 0.0
     real_only_tail: float = 0.0
+    weights: tuple[float, ...] | None = None
 
 
 @final
@@ -60,12 +62,11 @@ class Dealing:
         classes = len(shares.synthetic)
         self._batch_size = shares.batch_size
         upto = _running(np.full(steps, shares.lesion * shares.batch_size))
-        before = np.concatenate([[0], upto[:-1]])
-        self._first, self._lesions = before % classes, upto - before
-        turns = -np.arange(classes)
-        of_class = (upto[:, None] + turns + classes - 1) // classes - (
-            before[:, None] + turns + classes - 1
-        ) // classes
+        self._lesions = np.diff(upto, prepend=0)
+        self._order = _dealt(shares.weights or (1.0,) * classes, int(upto[-1]))
+        self._first = upto - self._lesions
+        of_class = np.zeros((steps, classes), np.int64)
+        np.add.at(of_class, (np.repeat(np.arange(steps), self._lesions), self._order), 1)
         fade = _fade(steps, shares.real_only_tail)
         self._synthetic = _steps(of_class * np.asarray(shares.synthetic) * fade[:, None], of_class)
         anywhere = shares.batch_size - self._lesions
@@ -76,12 +77,24 @@ class Dealing:
         left = self._synthetic[step].copy()
         found = []
         for turn in range(int(self._lesions[step])):
-            number = int((self._first[step] + turn) % len(left))
+            number = int(self._order[self._first[step] + turn])
             found.append(Place(number, bool(left[number] > 0)))
             left[number] -= 1
         null = int(self._null[step])
         found += [Place(None, turn < null) for turn in range(self._batch_size - len(found))]
         return tuple(found)
+
+
+def _dealt(weights: tuple[float, ...], count: int) -> Integer[np.ndarray, "count"]:
+    """A class for every lesion patch: in turns where all weigh alike, else whichever lags behind most."""
+    if len(set(weights)) == 1:
+        return np.arange(count) % len(weights)
+    share, had = np.asarray(weights) / sum(weights), np.zeros(len(weights))
+    order = np.empty(count, np.int64)
+    for n in range(count):
+        order[n] = np.argmax(share * (n + 1) - had)
+        had[order[n]] += 1
+    return order
 
 
 def _fade(steps: int, real_only_tail: float) -> Float[np.ndarray, "steps"]:

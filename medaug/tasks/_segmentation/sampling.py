@@ -4,21 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int32, Integer
 
 from medaug.core.case import Case, CaseSource
-from medaug.core.errors import DataError, LabelError
+from medaug.core.errors import ConfigError, DataError, LabelError
 from medaug.core.intensity import IntensityScheme
 from medaug.core.seeding import SeedTree
 from medaug.core.volume import LabelMap
 from medaug.engine.augment import BatchAugment, PatchBatch
+from medaug.engine.launch import team
 from medaug.tasks._segmentation.dealing import Dealing, Place
+from medaug.tasks._segmentation.resizing import resample_case
+from medaug.tasks._segmentation.slabs import stack_slices
 
+Window = tuple[int, *tuple[slice, ...]]
 _VOXELS_KEPT = 4096  # candidates for a patch centre, a case and class each: more change nothing but memory
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a network sees cases, beside the size of its patch.
+
+    Attributes:
+        target_mm: Spacing along I, J (, K) that cases are resampled to; None = as they are.
+        context: Neighbouring slices on each side that are further channels (2.5D).
+    """
+
+    target_mm: tuple[float, ...] | None = None
+    context: int = 0
+
+
+AS_IT_IS: Final = View()
 
 
 @final
@@ -72,15 +93,20 @@ class PreparedCase:
 
 
 def prepare_case(
-    case: Case, scheme: IntensityScheme, classes: tuple[str, ...], patch: tuple[int, ...]
+    case: Case,
+    scheme: IntensityScheme,
+    classes: tuple[str, ...],
+    patch: tuple[int, ...],
+    view: View = AS_IT_IS,
 ) -> PreparedCase:
-    """Normalise a labelled case as a whole and lay it out in frames.
+    """Resample and normalise a labelled case as a whole and lay it out in frames.
 
     Raises:
         LabelError: If its label map has another class table.
     """
-    label_map = checked_labels(case, classes)
     scale = case.scale or scheme.case_scale(case.volume)
+    case = resample_case(case, view.target_mm)
+    label_map = checked_labels(case, classes)
     frames, labels = _frames(scale.normalise(case.volume.image), label_map.labels, len(patch))
     frames, labels = _padded(np.ascontiguousarray(frames), np.ascontiguousarray(labels, np.uint8), patch)
     voxels = tuple(_some(np.argwhere(labels == number)) for number in range(1, len(classes) + 1))
@@ -138,13 +164,18 @@ class PatchPool:
     """
 
     def __init__(
-        self, cases: Sequence[Case], scheme: IntensityScheme, classes: tuple[str, ...], patch: tuple[int, ...]
+        self,
+        cases: Sequence[Case],
+        scheme: IntensityScheme,
+        classes: tuple[str, ...],
+        patch: tuple[int, ...],
+        view: View = AS_IT_IS,
     ) -> None:
         labelled = [case for case in cases if case.label_map is not None]
         if not labelled:
             raise DataError("no training case has a label", hint="ingest label maps, or choose another fold")
-        self._patch, self.unit = patch, scheme.unit
-        self._cases = [prepare_case(case, scheme, classes, patch) for case in labelled]
+        self._patch, self._view, self.unit = patch, view, scheme.unit
+        self._cases = [prepare_case(case, scheme, classes, patch, view) for case in labelled]
         self._holders = [[c for c in self._cases if len(c.voxels[n])] for n in range(len(classes))]
         missing = [name for name, holders in zip(classes, self._holders, strict=True) if not holders]
         if len(missing) == len(classes):
@@ -157,21 +188,32 @@ class PatchPool:
         """A patch around a lesion of that class, every case of it equally often, or anywhere at all."""
         if class_index is None:
             case = self._cases[rng.integers(len(self._cases))]
-            return _cut(case, _anywhere(case.labels, self._patch, rng))
+            return self._cut(case, _anywhere(case.labels, self._patch, rng))
         holders = self._holders[class_index]
         case = holders[rng.integers(len(holders))]
         voxels = case.voxels[class_index]
-        return _cut(case, _window(voxels[rng.integers(len(voxels))], case.labels, self._patch, rng))
+        return self._cut(case, _window(voxels[rng.integers(len(voxels))], case.labels, self._patch, rng))
+
+    def _cut(self, case: PreparedCase, window: Window) -> Patch:
+        return Patch(_seen(case.frames, window, self._view), case.labels[window], case.spacing_mm)
+
+    @property
+    def cases_per_class(self) -> tuple[int, ...]:
+        """How many cases hold each class."""
+        return tuple(len(holders) for holders in self._holders)
 
 
-def _cut(case: PreparedCase, window: tuple[int | slice, ...]) -> Patch:
-    image = case.frames[(window[0], slice(None), *window[1:])]
-    return Patch(image, case.labels[window], case.spacing_mm)
+def _seen(frames: Float32[np.ndarray, "F C *S"], window: Window, view: View) -> Float32[np.ndarray, "D *P"]:
+    """What the network sees of a window: its channels, with those of its neighbours where it sees them."""
+    frame, place = window[0], window[1:]
+    if not view.context:
+        return np.asarray(frames[(frame, slice(None), *place)])
+    return np.asarray(stack_slices(frames[(slice(None), slice(None), *place)], [frame], view.context)[0])
 
 
 def _anywhere(
     labels: Integer[np.ndarray, "F *S"], patch: tuple[int, ...], rng: np.random.Generator
-) -> tuple[int | slice, ...]:
+) -> Window:
     sizes = labels.shape[1:]
     starts = [int(rng.integers(n - size + 1)) for n, size in zip(sizes, patch, strict=True)]
     return (
@@ -185,7 +227,7 @@ def _window(
     labels: Integer[np.ndarray, "F *S"],
     patch: tuple[int, ...],
     rng: np.random.Generator,
-) -> tuple[int | slice, ...]:
+) -> Window:
     """A patch that holds the voxel in its middle half, moved as little as the image's edge demands."""
     spans = []
     for place, size, n in zip(voxel[1:], patch, labels.shape[1:], strict=True):
@@ -197,12 +239,22 @@ def _window(
 
 @final
 class SyntheticPatches:
-    """Cuts a patch around the new lesion out of every case that a source draws."""
+    """Cuts a patch around the new lesion out of every case that a source draws.
+
+    Raises:
+        ConfigError: When it cuts, if neighbouring slices are wanted and the source draws single slices of its hosts.
+    """
 
     def __init__(
-        self, source: CaseSource, scheme: IntensityScheme, classes: tuple[str, ...], patch: tuple[int, ...]
+        self,
+        source: CaseSource,
+        scheme: IntensityScheme,
+        classes: tuple[str, ...],
+        patch: tuple[int, ...],
+        view: View = AS_IT_IS,
     ) -> None:
-        self._source, self._scheme, self._classes, self._patch = source, scheme, classes, patch
+        self._source, self._scheme, self._classes = source, scheme, classes
+        self._patch, self._view = patch, view
 
     def cut(self, class_indices: Sequence[int | None], rngs: tuple[np.random.Generator, ...]) -> list[Patch]:
         """One patch an ``rng``, normalised by the scale of the whole case; None asks for pasted healthy tissue."""
@@ -211,8 +263,14 @@ class SyntheticPatches:
         return [self._cut(*one) for one in zip(drawn, class_indices, rngs, strict=True)]
 
     def _cut(self, case: Case, class_index: int | None, rng: np.random.Generator) -> Patch:
-        label_map = checked_labels(case, self._classes)
         scale = case.scale or self._scheme.case_scale(case.volume)
+        if self._view.context and case.scale is not None and case.volume.grid.shape[2] == 1:
+            hint = "draw into whole volumes, or set context 0"
+            raise ConfigError(
+                "synthetic cases are single slices: they have no neighbours", where="task.context", hint=hint
+            )
+        case = resample_case(case, self._view.target_mm)
+        label_map = checked_labels(case, self._classes)
         frames, labels = _frames(case.volume.image, label_map.labels, len(self._patch))
         voxel = _middle(case.site, labels, class_index, rng, dims=len(self._patch))
         before = [max(0, size - n) // 2 for size, n in zip(self._patch, labels.shape[1:], strict=True)]
@@ -220,9 +278,9 @@ class SyntheticPatches:
         window = _anywhere(labels, self._patch, rng)
         if voxel is not None:
             window = _window(voxel + np.array([0, *before]), labels, self._patch, rng)
-        image = frames[(window[0], slice(None), *window[1:])]
-        volume = image if image.ndim == 4 else image[..., None]
-        normalised = np.ascontiguousarray(scale.normalise(volume).reshape(image.shape))
+        shown = _seen(frames, window, self._view)
+        slices = shown.reshape(-1, frames.shape[1], *shown.shape[1:])
+        normalised = np.concatenate([scale.normalise(one) for one in slices])
         spacing_mm = case.volume.grid.spacing_mm[: len(self._patch)]
         return Patch(normalised, np.ascontiguousarray(labels[window], dtype=np.uint8), spacing_mm)
 
@@ -250,7 +308,7 @@ def _middle(
 
 @final
 class BatchMaker:
-    """Makes the batch of a step from real cases, synthetic cases and augmentation.
+    """Makes the batch of a step from real cases, synthetic cases and augmentation; of a team, each process its part.
 
     Args:
         pool: The real cases.
@@ -273,8 +331,10 @@ class BatchMaker:
 
     def batch(self, step: int, device: torch.device) -> Batch:
         """The patches of a step; they go to the device before they are augmented."""
-        places = self._dealing.places(step)
-        rngs = tuple(self._seed.child("step", step, n).rng() for n in range(len(places)))
+        dealt = self._dealing.places(step)
+        own = team().places(len(dealt))
+        places = [dealt[n] for n in own]
+        rngs = tuple(self._seed.child("step", step, n).rng() for n in own)
         drawn = self._drawn(places, rngs)
         patches = [
             drawn[n] if n in drawn else self._pool.cut(rng, place.class_index)

@@ -11,10 +11,11 @@ import torch
 from pydantic import ValidationError
 
 from medaug.core.errors import CheckpointError, ConfigError, DataError, LabelError
+from medaug.core.geometry import Grid
 from medaug.core.intensity import IntensityScheme
 from medaug.core.runs import NoProgress
 from medaug.core.seeding import SeedTree
-from medaug.core.volume import Unit, Volume
+from medaug.core.volume import LabelMap, Unit, Volume
 from medaug.engine import loop
 from medaug.tasks.base import PLAN, REPORT, WEIGHTS, TrainingData, load_model
 from medaug.tasks.segmentation import Config, SegmentationTask, load
@@ -66,9 +67,27 @@ class StopError(Exception):
     """A plug that is pulled."""
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
-def test_an_interrupted_training_ends_as_if_it_had_not_stopped(tmp_path, monkeypatch, optimiser):
-    config = TINY.model_copy(update={"optimiser": optimiser})
+OPTIONS = {
+    "adamw": {},
+    "sgd": {"optimiser": "sgd", "schedule": "cosine"},
+    "ema": {"ema": 0.9},
+    "deep": {"network": "dynunet", "deep_supervision": True, "loss": "tversky_ce"},
+    "segresnet": {
+        "network": "segresnet",
+        "base_channels": 8,
+        "loss": "dice_focal",
+        "class_weights": (1.0, 3.0),
+    },
+    "swinunetr": {"network": "swinunetr", "base_channels": 12, "patch_size": (32, 32), "batch_size": 2},
+    "context": {"context": 1, "class_balance": 0.5},
+    "spacing": {"spacing": (0.5, 1.0)},
+    "planned": {"patch_size": None, "batch_size": None, "levels": None, "voxel_budget": 2048},
+}
+
+
+@pytest.mark.parametrize("changes", OPTIONS.values(), ids=OPTIONS)
+def test_an_interrupted_training_ends_as_if_it_had_not_stopped(tmp_path, monkeypatch, changes):
+    config = Config.model_validate({**TINY.model_dump(), **changes})
     whole = fit(tmp_path / "whole", config)
     clock = iter(range(0, 10**6, 100))
 
@@ -97,6 +116,11 @@ def test_an_interrupted_training_ends_as_if_it_had_not_stopped(tmp_path, monkeyp
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert parts.lesion_patch_share == whole.lesion_patch_share
     assert not (run.path / loop.CHECKPOINT).exists()
+    volume = make_case(9, shape=(20, 18, 5)).volume
+    found = load_model(run.path, "cpu").predict_with_confidence(volume)
+    assert found.label_map.grid is volume.grid
+    assert found.confidence is not None
+    assert 0 < found.confidence.min() <= found.confidence.max() <= 1
 
 
 def test_the_seed_decides(tmp_path):
@@ -156,11 +180,59 @@ def test_refuses_cases_that_teach_nothing(tmp_path, cases, error, line):
     ("settings", "line"),
     [
         ({"dims": 3, "patch_size": (16, 16)}, "patch_size needs 3 sizes"),
+        ({"dims": 3, "context": 1}, "context is for dims 2"),
+        ({"spacing": (1.0, 1.0, 1.0)}, "spacing needs 2 numbers of mm"),
+        ({"network": "swinunetr"}, "base_channels needs a multiple of 12"),
+        ({"network": "dynunet", "levels": 2}, "levels needs at least 3 for dynunet"),
+        ({"deep_supervision": True}, "deep_supervision is offered by dynunet, not by unet"),
+        ({"network": "segresnet", "full_resolution": True}, "full_resolution is a choice of unet"),
+        ({"class_weights": (1.0, 0.0)}, "class_weights needs a number above 0"),
     ],
 )
 def test_settings_that_contradict_each_other(settings, line):
     with pytest.raises(ValidationError, match=line):
         Config.model_validate(settings)
+
+
+def test_weights_of_other_classes_are_a_config_error(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"task\.class_weights: has 3 numbers; expected one for each of dim, bright"
+    ):
+        fit(tmp_path, TINY.model_copy(update={"class_weights": (1.0, 1.0, 1.0)}))
+
+
+def test_the_plan_tells_what_follows_from_the_cases(tmp_path):
+    fit(tmp_path, Config(steps=1, base_channels=4, levels=None, batch_size=None, spacing="median"))
+    said = " ".join(json.loads((tmp_path / PLAN).read_text())["summary"])
+    assert "nothing is resampled, since all spacings agree within 5%" in said
+    assert "The patch shows as much of the median case as 196608 voxels of a step allow." in said
+    assert "The batch fills the 196608 voxels of a step" in said
+    assert "The network halves the finest axes until 4 voxels are left" in said
+
+
+def test_a_network_that_sees_resampled_cases_labels_the_image_s_own_grid(tmp_path):
+    grid = Grid((16, 16, 8), np.diag([0.5, 0.5, 1.0, 1.0]))
+    cases = [
+        replace(
+            case,
+            volume=replace(case.volume, grid=grid),
+            label_map=LabelMap(case.label_map.labels, grid, CLASSES),
+        )
+        for case in CASES
+        if case.label_map is not None
+    ]
+    config = Config(
+        patch_size=(32, 32), steps=60, base_channels=8, levels=3, learning_rate=0.01, spacing=(0.25, 0.25)
+    )
+    fit(tmp_path, config, cases=cases)
+    model, case = load_model(tmp_path, "cpu"), cases[0]
+    found = model.predict(case.volume)
+    assert found.grid is grid
+    assert case.label_map is not None
+    ours, theirs = found.labels > 0, case.label_map.labels > 0
+    assert 2 * (ours & theirs).sum() / (ours.sum() + theirs.sum()) > 0.7
+    with pytest.raises(DataError, match="spacing of the image is nominal"):
+        model.predict(replace(case.volume, spacing_known=False))
 
 
 def test_a_patch_that_cannot_be_halved_is_a_config_error(tmp_path):

@@ -54,3 +54,20 @@ def test_what_is_synthetic_fades_linearly_and_the_tail_is_real_only():
         assert np.abs(each[:60] - share).max() <= 1
         assert (each[80:] == 0).all()
         assert each[60:80].sum() == pytest.approx(0.5 * share * 20, abs=2)
+
+
+def test_classes_are_dealt_by_their_weights_and_every_one_in_its_turn():
+    dealing = Dealing(Shares(5, 0.8, (0.5, 0.0, 0.0), weights=(6.0, 3.0, 1.0)), 50)
+    order = [
+        place.class_index
+        for step in range(50)
+        for place in dealing.places(step)
+        if place.class_index is not None
+    ]
+    assert len(order) == 200
+    for upto in (20, 60, 200):
+        counts = np.bincount(order[:upto], minlength=3)
+        assert np.abs(counts - np.array([0.6, 0.3, 0.1]) * upto).max() <= 1.5
+    synthetic = [place for step in range(50) for place in dealing.places(step) if place.synthetic]
+    assert len(synthetic) == 60
+    assert {place.class_index for place in synthetic} == {0}

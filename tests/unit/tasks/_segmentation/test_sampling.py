@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from medaug.core.case import Case
-from medaug.core.errors import DataError, LabelError
+from medaug.core.errors import ConfigError, DataError, LabelError
 from medaug.core.geometry import Grid
 from medaug.core.intensity import CaseScale, IntensityScheme
 from medaug.core.seeding import SeedTree
 from medaug.core.volume import LabelMap
+from medaug.engine.launch import Team
+from medaug.tasks._segmentation import sampling
 from medaug.tasks._segmentation.dealing import Dealing, Shares
-from medaug.tasks._segmentation.sampling import BatchMaker, PatchPool, SyntheticPatches, prepare_case
+from medaug.tasks._segmentation.sampling import BatchMaker, PatchPool, SyntheticPatches, View, prepare_case
 from tests.unit.tasks.cases import CLASSES, make_case
 
 CASE = make_case(0)
@@ -190,3 +192,71 @@ def test_every_slice_of_a_new_lesion_is_drawn():
     cutter = SyntheticPatches(Source(case), SCHEME, CLASSES, (8, 8))
     drawn = cutter.cut([1] * 40, tuple(np.random.default_rng(n) for n in range(40)))
     assert {float(cut.image.max()) for cut in drawn} == {2.0, 3.0, 4.0, 5.0}
+
+
+def test_a_slice_is_seen_with_its_neighbours():
+    pool = PatchPool([CASE], SCHEME, CLASSES, (8, 8), View(context=1))
+    expected = SCHEME.case_scale(CASE.volume).normalise(CASE.volume.image)[0]
+    cut = pool.cut(np.random.default_rng(1), 0)
+    assert cut.image.shape == (3, 8, 8)
+    found = [
+        (i, j, k)
+        for i in range(17)
+        for j in range(13)
+        for k in range(6)
+        if np.array_equal(expected[i : i + 8, j : j + 8, k], cut.image[1])
+    ]
+    ((i, j, k),) = found
+    below, above = max(k - 1, 0), min(k + 1, 5)
+    assert np.array_equal(cut.image[0], expected[i : i + 8, j : j + 8, below])
+    assert np.array_equal(cut.image[2], expected[i : i + 8, j : j + 8, above])
+    assert CASE.label_map is not None
+    assert np.array_equal(cut.labels, CASE.label_map.labels[i : i + 8, j : j + 8, k])
+
+
+def test_synthetic_cases_are_seen_with_their_neighbours_where_they_are_whole():
+    view, whole = View(context=2), make_case(9, classes=(2,))
+    (cut,) = SyntheticPatches(Source(whole), SCHEME, CLASSES, (8, 8), view).cut(
+        (1,), (np.random.default_rng(0),)
+    )
+    assert cut.image.shape == (5, 8, 8)
+    assert (cut.labels == 2).any()
+    grid = Grid((24, 20, 1), np.eye(4))
+    assert whole.label_map is not None
+    slab = replace(
+        whole,
+        volume=replace(whole.volume, image=whole.volume.image[..., 2:3], grid=grid),
+        label_map=replace(whole.label_map, labels=whole.label_map.labels[..., 2:3], grid=grid),
+        scale=SCHEME.case_scale(whole.volume),
+    )
+    with pytest.raises(ConfigError, match=r"task\.context: synthetic cases are single slices.*context 0"):
+        SyntheticPatches(Source(slab), SCHEME, CLASSES, (8, 8), view).cut((1,), (np.random.default_rng(0),))
+
+
+@pytest.mark.parametrize("patch", [(8, 8), (8, 8, 4)])
+def test_real_and_synthetic_cases_are_cut_at_the_spacing_of_the_plan(patch):
+    view = View(target_mm=(0.5, 2.0, 1.5)[: len(patch)])
+    pool = PatchPool([CASE], SCHEME, CLASSES, patch, view)
+    source = SyntheticPatches(Source(replace(CASE, site=(12, 10, 3))), SCHEME, CLASSES, patch, view)
+    real = pool.cut(np.random.default_rng(0), 0)
+    (made,) = source.cut((None,), (np.random.default_rng(0),))
+    for cut in (real, made):
+        assert cut.image.shape == (1, *patch)
+        assert cut.spacing_mm == pytest.approx(view.target_mm)
+    assert (real.labels == 1).sum() > 8 if len(patch) == 2 else real.labels.any()
+
+
+def test_a_team_shares_the_patches_of_one_alone(monkeypatch):
+    pool = PatchPool([make_case(n) for n in range(4)], SCHEME, CLASSES, (8, 8))
+    shares = Shares(6, 0.5, (0.5, 0.5))
+    synthetic = SyntheticPatches(Source(make_case(9, classes=(1, 2))), SCHEME, CLASSES, (8, 8))
+    maker = BatchMaker(pool, synthetic, keep, Dealing(shares, 10), SeedTree(3))
+    whole = maker.batch(4, CPU)
+    parts = []
+    for rank in (0, 1):
+        monkeypatch.setattr(sampling, "team", lambda rank=rank: Team(rank, 2))
+        parts.append(maker.batch(4, CPU))
+    joined = torch.stack([part.patches.images for part in parts], dim=1).flatten(0, 1)
+    assert torch.equal(joined, whole.patches.images)
+    assert sum(part.synthetic for part in parts) == whole.synthetic > 0
+    assert sum(part.lesions for part in parts) == whole.lesions
