@@ -127,16 +127,32 @@ def experiment(
         Path, typer.Option("--config", help="YAML of an experiment, e.g. configs/lidc_quick.yaml.")
     ],
     out: OutOption,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that share the work here.")] = 1,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", help="I/N: every N-th training subset; `medaug report` merges the folders."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the trainings and what they will take; write nothing.")
+    ] = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Compare arms fairly: same folds, steps and patches, paired by patient.
 
-    Example: `medaug experiment dataset --config configs/lidc_quick.yaml --out runs/lidc`
+    A second call on the same folder, from this machine or another that sees it, joins the first.
+
+    Examples: `medaug experiment dataset --config configs/lidc_quick.yaml --out runs/lidc`,
+    `medaug experiment dataset --config configs/lidc_quick.yaml --out runs/lidc_1 --shard 1/4 --workers 2`
     """
     from medaug.workflows import experiment as workflow
 
-    options = workflow.ExperimentOptions(dataset=dataset, config=config, out=out, device=device)
+    options = workflow.ExperimentOptions.model_validate(
+        {
+            "dataset": dataset, "config": config, "out": out, "workers": workers, "shard": shard,
+            "dry_run": dry_run, "device": device,
+        }
+    )  # fmt: skip
     call(workflow.experiment, options, as_json=as_json)
 
 
