@@ -241,8 +241,8 @@ class _FitSettings(Frozen):
 
 
 def _dims_of(task: Settings) -> Literal[2, 3]:
-    """Whether training patches are slices or volumes; a task without the setting sees volumes."""
-    return 2 if task.get("dims", 3) == 2 else 3
+    """Whether lesions are drawn into single slices or whole volumes, as slices with neighbours and patches in 3D need."""
+    return 2 if task.get("dims", 3) == 2 and not task.get("context") else 3
 
 
 def _finish(arm: Arm) -> Finish:
