@@ -1,7 +1,17 @@
-"""Dice per class with an explicit empty rule.
+"""Every figure of one class in one case, with one empty rule.
 
-An empty reference has no Dice: its row says null, is left out of every mean, and tells the false-positive
-volume and count apart. An empty prediction on a lesion is 0. Nothing on nothing is never 1 in a mean.
+| figure | reference empty | prediction empty | both empty |
+|---|---|---|---|
+| Dice, surface Dice | null | 0 | null |
+| HD95 | null | null | null |
+| volume error in mm3 | the predicted volume | minus the reference's volume | 0 |
+| volume error as a share | null | -1 | null |
+| lesions | all predicted ones are false | all outlined ones are missed | counts of 0 |
+| calibration error | over the predicted voxels | over the outlined voxels | null |
+
+Nothing on nothing is never 1 in a mean: null is left out of every mean, and a row with an empty reference tells its
+false-positive voxels, lesions and volume apart. Where the spacing is nominal every figure in mm, the surface Dice and
+the lesions by size are null or empty.
 """
 
 from __future__ import annotations
@@ -11,33 +21,51 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from scipy import ndimage
 
-from medaug.core.errors import GeometryError, LabelError
-from medaug.core.results import LesionCounts, SizeCount
-from medaug.core.volume import LabelMap, Mask
+from medaug.core.results import DiceRow, LesionCounts, SizeCount
+from medaug.core.volume import LabelMap, Mask, Prediction
+from medaug.experiments.matching import count_lesions
+from medaug.experiments.overlap import ClassPair, Pair
+from medaug.experiments.surfaces import Frame, Outline, hd95_mm, surface_dice
 
-_TOUCHING = np.ones((3, 3, 3), dtype=bool)  # 26-connected
+SURFACE_TOLERANCE_MM = 1.0
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class ClassDice:
-    """One class of one case.
+class Scored:
+    """Whose prediction of which case is scored.
 
     Attributes:
-        class_name: The class.
-        dice: 0..1; None where the reference is empty.
-        false_positive_voxels: Where the reference is empty; None elsewhere.
-        false_positive_lesions: 26-connected components of these voxels.
-        false_positive_mm3: Their volume; None where the spacing is nominal too.
+        arm: What predicted it.
+        n_annotated: Patients whose annotations were trained on; None = all.
+        fold: Outer fold.
+        seed: Of the training.
+        case_id: The case.
+        patient_id: Its patient.
     """
 
-    class_name: str
-    dice: float | None
-    false_positive_voxels: int | None = None
-    false_positive_lesions: int | None = None
-    false_positive_mm3: float | None = None
+    arm: str
+    n_annotated: int | None
+    fold: int
+    seed: int
+    case_id: str
+    patient_id: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What mm figures rest on.
+
+    Attributes:
+        spacing_known: False leaves them out.
+        surface_tolerance_mm: Of the surface Dice. The default of 1 mm keeps figures of several datasets comparable;
+            where the distance between two experts is known, that is the one to use (Nikolov et al., 2021).
+    """
+
+    spacing_known: bool = True
+    surface_tolerance_mm: float = SURFACE_TOLERANCE_MM
 
 
 def dice(prediction: Mask, reference: Mask) -> float | None:
@@ -48,58 +76,76 @@ def dice(prediction: Mask, reference: Mask) -> float | None:
     return 2.0 * both / (int(np.count_nonzero(prediction)) + int(np.count_nonzero(reference)))
 
 
-def score_case(
-    prediction: LabelMap, reference: LabelMap, *, spacing_known: bool = True
-) -> tuple[ClassDice, ...]:
-    """Every class of the table, in its order.
-
-    Args:
-        prediction: On the reference's grid, with the same class table.
-        reference: What experts outlined.
-        spacing_known: False keeps mm figures out.
+def dice_by_class(prediction: LabelMap, reference: LabelMap) -> tuple[float | None, ...]:
+    """The Dice of every class of the table, in its order, and nothing else.
 
     Raises:
         GeometryError: If the grids differ.
         LabelError: If the class tables differ, or a label id is in no table.
     """
-    if not prediction.grid.agrees_with(reference.grid):
-        raise GeometryError(
-            f"prediction lies on another grid: {prediction.grid.shape}",
-            expected=f"{reference.grid.shape} at the reference's place",
-            hint="resample the prediction to the image's grid",
-        )
-    if prediction.class_names != reference.class_names:
-        raise LabelError(
-            f"prediction knows the classes {', '.join(prediction.class_names)}",
-            expected=", ".join(reference.class_names),
-        )
-    n = len(reference.class_names) + 1
-    _check_ids(prediction, n, "prediction")
-    _check_ids(reference, n, "reference")
-    pairs = reference.labels.astype(np.int64) * n + prediction.labels
-    counts = np.bincount(pairs.ravel(), minlength=n * n).reshape(n, n)
+    return Pair.of(Prediction(prediction), reference).dice()
+
+
+def score_case(of: Scored, prediction: Prediction, reference: LabelMap, terms: Terms) -> tuple[DiceRow, ...]:
+    """A row for every class of the table, in its order.
+
+    Args:
+        of: Whose rows they are.
+        prediction: On the reference's grid, with the same class table.
+        reference: What experts outlined.
+        terms: Whether and how figures in mm are taken.
+
+    Raises:
+        GeometryError: If the grids differ.
+        LabelError: If the class tables differ, or a label id is in no table.
+    """
+    pair = Pair.of(prediction, reference)
     return tuple(
-        _class_dice(label_id, counts, prediction, spacing_known=spacing_known) for label_id in range(1, n)
+        _row(of, name, value, pair.of_class(name), terms)
+        for name, value in zip(reference.class_names, pair.dice(), strict=True)
     )
 
 
-def _check_ids(label_map: LabelMap, n: int, which: str) -> None:
-    low, high = int(label_map.labels.min()), int(label_map.labels.max())
-    if low < 0 or high >= n:
-        raise LabelError(f"{which} holds label id {high if high >= n else low}", expected=f"0 to {n - 1}")
-
-
-def _class_dice(label_id: int, counts: np.ndarray, prediction: LabelMap, *, spacing_known: bool) -> ClassDice:
-    """One class from the table of joint counts (reference x prediction)."""
-    name = prediction.class_names[label_id - 1]
-    in_reference, in_prediction = int(counts[label_id].sum()), int(counts[:, label_id].sum())
-    if in_reference:
-        return ClassDice(name, 2.0 * int(counts[label_id, label_id]) / (in_reference + in_prediction))
-    _, lesions = (
-        ndimage.label(prediction.labels == label_id, structure=_TOUCHING) if in_prediction else (None, 0)
+def _row(of: Scored, class_name: str, value: float | None, pair: ClassPair, terms: Terms) -> DiceRow:
+    frame = pair.frame if terms.spacing_known else None
+    given, outlined = (int(np.count_nonzero(mask)) for mask in (pair.prediction, pair.reference))
+    lesions = count_lesions(pair.prediction, pair.reference, frame)
+    surface, distance = _outlines(pair, frame, terms.surface_tolerance_mm)
+    empty = outlined == 0
+    return DiceRow(
+        arm=of.arm,
+        n_annotated=of.n_annotated,
+        fold=of.fold,
+        seed=of.seed,
+        case_id=of.case_id,
+        patient_id=of.patient_id,
+        class_name=class_name,
+        dice=value,
+        false_positive_voxels=given if empty else None,
+        false_positive_lesions=lesions.predicted if empty else None,
+        false_positive_mm3=_mm3(given, frame) if empty else None,
+        surface_dice=surface,
+        surface_tolerance_mm=None if surface is None else terms.surface_tolerance_mm,
+        hd95_mm=distance,
+        volume_error_mm3=_mm3(given - outlined, frame),
+        volume_error=None if empty else (given - outlined) / outlined,
+        lesions=lesions,
+        calibration_error=pair.calibration_error(),
     )
-    volume_mm3 = round(in_prediction * prediction.grid.voxel_mm3, 3) if spacing_known else None
-    return ClassDice(name, None, in_prediction, int(lesions), volume_mm3)
+
+
+def _outlines(pair: ClassPair, frame: Frame | None, tolerance_mm: float) -> tuple[float | None, float | None]:
+    """Surface Dice and HD95."""
+    if frame is None or not pair.reference.any():
+        return None, None
+    if not pair.prediction.any():
+        return 0.0, None
+    ours, theirs = Outline.of(pair.prediction, frame), Outline.of(pair.reference, frame)
+    return surface_dice(ours, theirs, tolerance_mm), round(hd95_mm(ours, theirs), 3)
+
+
+def _mm3(voxels: int, frame: Frame | None) -> float | None:
+    return None if frame is None else round(voxels * frame.voxel_mm3, 3)
 
 
 def lesion_precision(counts: LesionCounts) -> float | None:

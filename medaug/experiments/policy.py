@@ -26,7 +26,7 @@ from medaug.core.storage import storage_error, write_text_atomic
 from medaug.core.strata import LESION_FREE, Patient, deal
 from medaug.core.volume import Unit
 from medaug.experiments.cell import Trained
-from medaug.experiments.metrics import score_case
+from medaug.experiments.metrics import dice_by_class
 from medaug.transforms.base import LearntConfig, TransformConfig, Tried, parse_transforms
 
 POLICY, POLICY_YAML, TRIALS = "policy.json", "policy.yaml", "trials"
@@ -225,9 +225,10 @@ def _score(trained: Trained, cases: Sequence[Case]) -> dict[str, float]:
     for case in cases:
         if case.label_map is None:
             continue
-        for one in score_case(trained.predict(case.volume).label_map, case.label_map):
-            if one.dice is not None:
-                values[one.class_name][case.patient_id].append(one.dice)
+        scores = dice_by_class(trained.predict(case.volume).label_map, case.label_map)
+        for name, dice in zip(case.label_map.class_names, scores, strict=True):
+            if dice is not None:
+                values[name][case.patient_id].append(dice)
     return {name: _mean_of_means(patients) for name, patients in sorted(values.items())}
 
 
