@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 from pydantic import Field
 
-from medaug.core.case import MANIFEST, PREDICTIONS, Manifest, Origin, read_manifest
+from medaug.core.case import CONFIDENCE_END, MANIFEST, PREDICTIONS, Manifest, Origin, read_manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError, LabelError, SplitLeakageError, UnreadableError
 from medaug.core.results import ArmScore, DiceRow, EvaluationResult, PredictionIndex, Summary
@@ -18,11 +18,13 @@ from medaug.core.runs import Progress
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import read_splits
 from medaug.core.storage import clear_leftovers, require_free_space
-from medaug.core.volume import LabelMap
+from medaug.core.volume import Confidence, LabelMap, Labels, Prediction
 from medaug.core.wording import counted
-from medaug.experiments.metrics import score_case
+from medaug.experiments.metrics import SURFACE_TOLERANCE_MM, Scored, Terms, score_case
 from medaug.experiments.scores import summarise
-from medaug.io.nifti import is_nifti, read_label, stem
+from medaug.ingest.naming import BACKGROUND, parse_class_map
+from medaug.ingest.sources import ClassId
+from medaug.io.nifti import is_nifti, read_label, read_nifti, stem
 
 ARM = "predictions"
 _NEEDED_BYTES = 4 << 20
@@ -40,7 +42,19 @@ class EvaluateOptions(Frozen):
         description="score the held-out patients of this fold only; default: the cases that `medaug predict` chose",
     )
     classes: tuple[str, ...] = Field(default=(), description="names of label ids 1, 2, ... of a plain folder")
+    class_map: str | None = Field(
+        default=None, description='what the label ids of PREDICTIONS mean, such as "2=solid,3=background"'
+    )
     allow_missing: bool = Field(default=False, description="score a missing prediction as an empty one")
+    surface_tolerance_mm: float = Field(
+        default=SURFACE_TOLERANCE_MM,
+        gt=0,
+        description="distance between surfaces that the surface Dice counts as right",
+    )
+    froc: bool = Field(
+        default=False, description="score the lesion candidates of label maps and their confidence, not the labels"
+    )
+    hit: Literal["centre", "iou"] = Field(default="centre", description="when a candidate finds a lesion")
 
 
 @final
@@ -52,13 +66,11 @@ class EvaluateSummary(Summary):
     missing: tuple[str, ...]
     unmatched: int
     scores: tuple[ArmScore, ...]
+    surface_tolerance_mm: float
 
     def lines(self) -> tuple[str, ...]:
-        """Mean Dice a class."""
-        rows = tuple(
-            f"{s.class_name}: Dice {s.mean_dice:.3f} ({s.ci_low:.3f} to {s.ci_high:.3f}), {counted(s.n_patients, 'patient')}"
-            for s in self.scores
-        )
+        """The main figures of a class."""
+        rows = tuple(self._line(score) for score in self.scores)
         missing = (f"{len(self.missing)} missing predictions scored as empty",) if self.missing else ()
         unmatched = (
             (f"{self.unmatched} predictions without a reference were not scored",) if self.unmatched else ()
@@ -66,6 +78,16 @@ class EvaluateSummary(Summary):
         none = "no reference holds a lesion, so there is no Dice: false positives stand in the file"
         head = f"{counted(self.n_cases, 'case')} scored, {self.out}"
         return (head, *(rows or (none,)), *missing, *unmatched)
+
+    def _line(self, score: ArmScore) -> str:
+        parts = [f"Dice {score.mean_dice:.3f} ({score.ci_low:.3f} to {score.ci_high:.3f})"]
+        if score.surface_dice is not None:
+            parts.append(f"surface Dice {score.surface_dice:.3f} at {self.surface_tolerance_mm:g} mm")
+        if score.hd95_mm is not None:
+            parts.append(f"HD95 {score.hd95_mm:.1f} mm")
+        if score.lesion_f1 is not None:
+            parts.append(f"lesion F1 {score.lesion_f1:.3f}")
+        return f"{score.class_name}: {', '.join(parts)}, {counted(score.n_patients, 'patient')}"
 
 
 @final
@@ -103,9 +125,8 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> EvaluateSummary:
     """
     require_free_space(options.out.parent, _NEEDED_BYTES)
     references = _references(options)
-    found = _label_files(options.predictions, "PREDICTIONS")
-    predictions = {stem(path): path for path in found}
     wanted = {item.case_id for item in references.items}
+    predictions = _by_case(_label_files(options.predictions, "PREDICTIONS"), wanted)
     missing = tuple(sorted(wanted - predictions.keys()))
     if missing and not options.allow_missing:
         named = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
@@ -115,8 +136,9 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> EvaluateSummary:
         )
     progress.start("scoring", len(references.items))
     rows: list[DiceRow] = []
+    judge = _Judge(references.classes, _own_ids(options, references.classes), options.surface_tolerance_mm)
     for item in references.items:
-        rows += _score(item, predictions.get(item.case_id), references.classes)
+        rows += judge.score(item, predictions.get(item.case_id))
         progress.advance(1)
     result = EvaluationResult(
         labels=references.name,
@@ -135,48 +157,106 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> EvaluateSummary:
         missing=missing,
         unmatched=len(result.unmatched),
         scores=result.scores,
+        surface_tolerance_mm=options.surface_tolerance_mm,
     )
 
 
-def _score(item: _Reference, prediction: Path | None, classes: tuple[str, ...]) -> list[DiceRow]:
-    reference = _read(item.path, item.case_id, classes, item.sha256)
-    empty = LabelMap(np.zeros(reference.grid.shape, dtype=np.uint8), reference.grid, classes)
-    answer = empty if prediction is None else _read(prediction, item.case_id, classes)
-    try:
-        scored = score_case(answer, reference, spacing_known=item.spacing_known)
-    except DataError as error:
-        raise error.located(item.case_id) from error
-    return [
-        DiceRow(
-            arm=ARM,
-            n_annotated=None,
-            fold=0,
-            seed=0,
-            case_id=item.case_id,
-            patient_id=item.patient_id,
-            class_name=score.class_name,
-            dice=score.dice,
-            false_positive_voxels=score.false_positive_voxels,
-            false_positive_lesions=score.false_positive_lesions,
-            false_positive_mm3=score.false_positive_mm3,
+@final
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Scores case by case.
+
+    Attributes:
+        classes: Names of the references' label ids 1, 2, ...
+        own_ids: What other ids the predictions have; None = the references'.
+        surface_tolerance_mm: Of the surface Dice.
+    """
+
+    classes: tuple[str, ...]
+    own_ids: tuple[ClassId, ...] | None
+    surface_tolerance_mm: float
+
+    def score(self, item: _Reference, path: Path | None) -> tuple[DiceRow, ...]:
+        """The rows of one case; without a file its prediction is empty."""
+        outlined = read_label(item.path, where=item.case_id)
+        if item.sha256 is not None and outlined.sha256 != item.sha256:
+            hint = "restore it, or make the dataset again in a new folder"
+            raise UnreadableError(
+                "label is not the file the manifest describes", where=item.case_id, hint=hint
+            )
+        reference = LabelMap(outlined.array, outlined.grid, self.classes)
+        terms = Terms(item.spacing_known and outlined.spacing_known, self.surface_tolerance_mm)
+        of = Scored(ARM, None, 0, 0, item.case_id, item.patient_id)
+        try:
+            prediction = Prediction(self._prediction(path, reference), _confidence(path))
+            return score_case(of, prediction, reference, terms)
+        except DataError as error:
+            raise error.located(item.case_id) from error
+
+    def _prediction(self, path: Path | None, reference: LabelMap) -> LabelMap:
+        if path is None:
+            return LabelMap(np.zeros(reference.grid.shape, np.uint8), reference.grid, self.classes)
+        given = read_label(path)
+        labels = given.array if self.own_ids is None else _renumbered(given.array, self.own_ids, self.classes)
+        return LabelMap(labels, given.grid, self.classes)
+
+
+def _confidence(path: Path | None) -> Confidence | None:
+    """What `medaug predict --confidence` wrote beside a label map."""
+    beside = None if path is None else path.with_name(stem(path) + CONFIDENCE_END)
+    if beside is None or not beside.is_file():
+        return None
+    return np.asarray(read_nifti(beside).array, dtype=np.float32)
+
+
+def _own_ids(options: EvaluateOptions, classes: tuple[str, ...]) -> tuple[ClassId, ...] | None:
+    if options.class_map is None:
+        return None
+    asked = parse_class_map(options.class_map)
+    known = (*classes, BACKGROUND)
+    unknown = [pair.name for pair in asked.ids if pair.name not in known]
+    if asked.terms or unknown:
+        what = unknown[0] if unknown else asked.terms[0].key
+        raise ConfigError(
+            f"{what!r} is no {'class of LABELS' if unknown else 'label id'}",
+            where="--class-map",
+            expected=f"ID=CLASS with {', '.join(known)}",
         )
-        for score in scored
-    ]
+    return asked.ids
 
 
-def _read(path: Path, case_id: str, classes: tuple[str, ...], sha256: str | None = None) -> LabelMap:
-    image = read_label(path, where=case_id)
-    if sha256 is not None and image.sha256 != sha256:
-        hint = "restore it, or make the dataset again in a new folder"
-        raise UnreadableError("label is not the file the manifest describes", where=case_id, hint=hint)
-    return LabelMap(image.array, image.grid, classes)
+def _renumbered(labels: Labels, ids: Sequence[ClassId], classes: Sequence[str]) -> Labels:
+    strangers = labels[~np.isin(labels, [0, *(pair.label_id for pair in ids)])]
+    if strangers.size:
+        hint = f"name it in --class-map, as {BACKGROUND} where it is not to count"
+        raise LabelError(f"prediction holds label id {strangers[0]}", hint=hint)
+    ours = np.zeros(labels.shape, dtype=np.uint8)
+    for pair in ids:
+        if pair.name != BACKGROUND:
+            ours[labels == pair.label_id] = classes.index(pair.name) + 1
+    return ours
+
+
+def _by_case(files: Sequence[Path], wanted: Collection[str]) -> dict[str, Path]:
+    """The file of each case: named as it, or as its first channel, ``CASE_0000``, as some tools keep it."""
+    found: dict[str, Path] = {}
+    for path in files:
+        name = stem(path)
+        case_id = name if name in wanted else name.removesuffix("_0000")
+        case_id = case_id if case_id in wanted else name
+        if case_id in found:
+            hint = "leave one of them in the folder"
+            raise DataError(f"two predictions of {case_id}", where="PREDICTIONS", hint=hint)
+        found[case_id] = path
+    return found
 
 
 def _label_files(folder: Path, what: str) -> list[Path]:
     files = sorted(path for path in folder.iterdir() if is_nifti(path)) if folder.is_dir() else []
     if not files:
         raise DataError(f"{folder.name} holds no .nii.gz label map", where=what, expected="CASE.nii.gz files")
-    return files
+    beside = {path.with_name(stem(path) + CONFIDENCE_END) for path in files}
+    return [path for path in files if path not in beside]
 
 
 def _references(options: EvaluateOptions) -> _References:
