@@ -68,7 +68,9 @@ def match(
     for n, lesion in enumerate(lesions):
         if candidates:
             hits[n] = (
-                _centre_hits(lesion, candidates, grid) if rule == "centre" else _box_hits(lesion, candidates)
+                _centre_hits(lesion, candidates, grid)
+                if rule == "centre"
+                else box_iou(lesion, candidates) >= LEAST_IOU
             )
     found = np.where(hits, scores, -np.inf).max(axis=1, initial=-np.inf)
     return Scan(patient_id, tuple(one.class_name for one in lesions), found, scores[~hits.any(axis=0)])
@@ -82,13 +84,14 @@ def _centre_hits(lesion: LesionPart, candidates: Sequence[ScoredLesion], grid: G
     return np.asarray(near | [lesion.covers((i, j, k)) for i, j, k in voxels.tolist()])
 
 
-def _box_hits(lesion: LesionPart, candidates: Sequence[ScoredLesion]) -> Bool[np.ndarray, "N"]:
+def box_iou(lesion: LesionPart, candidates: Sequence[ScoredLesion]) -> Float[np.ndarray, "N"]:
+    """Intersection over union of the lesion's box and those of candidates; 0 for one without a box."""
     boxes = np.array([one.box or (0,) * 6 for one in candidates], dtype=np.float64)
     start, stop = np.array(lesion.box.start), np.array(lesion.box.stop)
     sides = np.minimum(boxes[:, 3:], stop) - np.maximum(boxes[:, :3], start)
     both = np.clip(sides, 0, None).prod(axis=1)
     union = (boxes[:, 3:] - boxes[:, :3]).prod(axis=1) + (stop - start).prod() - both
-    return np.asarray(both / union >= LEAST_IOU)
+    return np.asarray(both / union)
 
 
 def sensitivities(

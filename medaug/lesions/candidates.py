@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Float32
 from scipy import ndimage
 
+from medaug.core.candidates import ScoredLesion
+from medaug.core.case import Case
 from medaug.core.geometry import Box
 from medaug.core.volume import LabelMap, Prediction
 from medaug.lesions.parts import CONNECTED, LesionPart, moved_box
@@ -28,6 +30,23 @@ class Candidate:
 
     part: LesionPart
     score: float
+
+    def scored(self, case: Case) -> ScoredLesion:
+        """The candidate as a line of a list."""
+        grid = case.volume.grid
+        x, y, z = (round(float(mm), 4) for mm in grid.to_mm(self.part.centre))
+        return ScoredLesion(
+            lesion_id=f"{case.case_id}_{self.part.name}",
+            case_id=case.case_id,
+            patient_id=case.patient_id,
+            x_mm=x,
+            y_mm=y,
+            z_mm=z,
+            score=round(self.score, 6),
+            box=(*self.part.box.start, *self.part.box.stop),
+            diameter_mm=round(self.part.diameter_mm(grid), 3) if case.volume.spacing_known else None,
+            class_name=self.part.class_name or None,
+        )
 
 
 def lesion_chance(prediction: Prediction) -> Float32[np.ndarray, "I J K"]:

@@ -15,7 +15,7 @@ from medaug.core.volume import Unit
 from medaug.engine.augment import BatchAugment
 from medaug.experiments.cell import Trained
 from medaug.experiments.policy import Search, learn_policy
-from medaug.tasks.base import FitReport, TaskConfig, TrainingData, load_model, parse_task
+from medaug.tasks.base import FitReport, TaskConfig, TrainingData, load_model, parse_task, require_label_maps
 from medaug.transforms.base import LearntConfig, TransformConfig
 
 
@@ -59,7 +59,7 @@ def choose(
     """The augmentation of a training; a policy is learnt inside the run folder, in the training patients alone.
 
     Raises:
-        ConfigError: If the task cannot be trained for a share of its steps.
+        ConfigError: If the task cannot be trained for a share of its steps, or has no Dice to learn by.
         DependencyError: If the package of the search is missing.
         DataError: If there are too few patients to learn from.
         SplitLeakageError: If a case is of a patient who is not trained on.
@@ -67,6 +67,7 @@ def choose(
     unit, modality = basis.data.scheme.unit, basis.modality
     if not isinstance(transforms, LearntConfig):
         return Chosen(transforms.build(unit, modality), 0)
+    require_label_maps(basis.task.model_dump(), "learning a policy")
     task = _shortened(basis.task, transforms.steps_share)
     steps = task.model_dump()["steps"]
     progress.say(
@@ -109,6 +110,7 @@ def trained(report: FitReport, run: RunDir, device: str, search_steps: int = 0) 
         report.synthetic_patch_share,
         report.seconds,
         search_steps,
+        report.class_patch_shares,
     )
 
 

@@ -1,0 +1,1 @@
+"""The parts of the detection task that do not fit its public file."""
