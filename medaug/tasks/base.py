@@ -61,6 +61,9 @@ class FitReport(Document):
     synthetic_patch_share: float = Field(
         description="measured share of training patches from synthetic cases"
     )
+    class_patch_shares: dict[str, float] = Field(
+        default={}, description="measured share of training patches that held each class; empty: not counted"
+    )
     seconds: float = Field(description="of all calls, where the training was interrupted")
 
 
@@ -209,6 +212,7 @@ class TaskConfig(Frozen, ABC):
 
     answer: ClassVar[Answer] = "label maps"
     kind: str
+    shares_batches: ClassVar[bool] = False  # by the processes of `torchrun`
 
     @abstractmethod
     def build(self, device: str = "auto") -> Task:
