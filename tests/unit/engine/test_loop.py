@@ -11,7 +11,7 @@ from medaug.core.errors import CheckpointError, CollapsedError, DivergedError
 from medaug.core.runs import NoProgress, RunDir, open_run
 from medaug.core.seeding import SeedTree
 from medaug.engine import loop
-from medaug.engine.checkpoint import save_checkpoint
+from medaug.engine.checkpoint import load_checkpoint, save_checkpoint
 from medaug.engine.curves import CURVES
 from medaug.engine.watch import VitalSigns
 
@@ -153,3 +153,16 @@ def test_a_checkpoint_of_another_kind_is_refused(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / loop.CHECKPOINT, {"step": 1, "learner": {"other": 2}})
     with pytest.raises(CheckpointError, match="does not fit"):
         fit(Walk(), run, 3)
+
+
+def test_seconds_are_those_of_all_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "time", Clock())
+    run = RunDir(tmp_path, None, resumed=True)  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt):
+        fit(Walk(stop_at=6), run, 10)
+    first = load_checkpoint(tmp_path / loop.CHECKPOINT)["seconds"]
+    assert first == 1440.0  # six steps, looked at twice each
+    begun = loop.time.monotonic()
+    seconds = loop.fit_loop(Walk(), steps=10, run=run, progress=NoProgress(), label="walk")
+    spent = loop.time.monotonic() - begun
+    assert first < seconds <= first + spent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -146,11 +147,16 @@ def test_a_cell_that_somebody_else_holds_is_left_until_it_is_free(tmp_path: Path
     bench, lines = FakeBench(), Lines()
     with Claims(run / CLAIMS) as other:
         assert other.take(held)
-        timer = threading.Timer(1.0, other.give_back, [held])
-        timer.start()
+
+        def give_back_when_waited_for() -> None:
+            while "waiting for 1 trainings that are under way elsewhere" not in lines.said:
+                time.sleep(0.05)
+            other.give_back(held)
+
+        thread = threading.Thread(target=give_back_when_waited_for, daemon=True)
+        thread.start()
         with Claims(run / CLAIMS) as claims:
             result = run_experiment(study(), bench, Place(run, claims, lines))
-        timer.join()
+        thread.join()
     assert result.complete
     assert bench.trained[-1] == held
-    assert "waiting for 1 trainings that are under way elsewhere" in lines.said
