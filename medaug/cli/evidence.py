@@ -40,7 +40,9 @@ def train(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Train a segmenter on a fold's training patients.
+    """Train a segmenter on a fold's training patients; several GPUs or CPUs share the batches.
+
+    Several processes: `torchrun --nproc-per-node 2 -m medaug train ...`
 
     Example: `medaug train dataset --config configs/hippocampus_quick.yaml --fold 0 --out runs/unet`
     """
@@ -59,6 +61,10 @@ def predict(
         Path, typer.Argument(metavar="SRC", help="Dataset folder, NIfTI file or folder, or DICOM series.")
     ],
     out: OutOption,
+    further: Annotated[
+        list[Path] | None,
+        typer.Option("--with", help="Further run, repeatable: the mean of all probabilities decides."),
+    ] = None,
     output_format: Annotated[str, typer.Option("--format", help="nifti or dicom-seg.")] = "nifti",
     cases: Annotated[
         str,
@@ -66,27 +72,37 @@ def predict(
     ] = "auto",
     device: DeviceOption = "auto",
     strict: StrictOption = False,
+    confidence: Annotated[
+        bool, typer.Option("--confidence", help="Write CASE_confidence.nii.gz, too: how sure each label is.")
+    ] = False,
+    lesions: Annotated[
+        Path | None,
+        typer.Option("--lesions", help="Folder of CASE.nii.gz whose lesions a classifier judges."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Segment scans with a trained run.
+    """Label scans with a trained run, or list their lesions.
 
-    Example: `medaug predict runs/unet dataset --out runs/predictions`
+    Example: `medaug predict runs/fold0 scans --with runs/fold1 --with runs/fold2 --out runs/predictions`
     """
-    from medaug.workflows import predict as workflow
+    from medaug.workflows import lesions as workflow
 
     options = workflow.PredictOptions.model_validate(
         {
             "run": run, "source": source, "out": out, "format": output_format, "cases": cases, "device": device,
-            "strict": strict,
+            "strict": strict, "lesions": lesions, "further": tuple(further or ()), "confidence": confidence,
         }
     )  # fmt: skip
-    call(workflow.predict, options, as_json=as_json)
+    call(workflow.answer, options, as_json=as_json)
 
 
 def evaluate(
     *,
     predictions: Annotated[
-        Path, typer.Argument(metavar="PREDICTIONS", help="Folder of CASE.nii.gz label maps.")
+        Path,
+        typer.Argument(
+            metavar="PREDICTIONS", help="Folder of CASE.nii.gz, or list of lesions: folder, .json, .csv."
+        ),
     ],
     labels: Annotated[
         Path, typer.Argument(metavar="LABELS", help="Dataset folder, or folder of CASE.nii.gz.")
@@ -98,26 +114,35 @@ def evaluate(
     classes: Annotated[
         str | None, typer.Option("--classes", help="Names of ids 1, 2, ... of a plain folder: a,b")
     ] = None,
+    class_map: Annotated[
+        str | None, typer.Option("--class-map", help='Label ids of PREDICTIONS, e.g. "2=solid,3=background".')
+    ] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="A missing prediction counts as empty.")
     ] = False,
+    surface_tolerance_mm: Annotated[
+        float, typer.Option("--surface-tolerance-mm", help="Distance that the surface Dice lets pass.")
+    ] = 1.0,
+    froc: Annotated[
+        bool, typer.Option("--froc", help="Score the lesion candidates of label maps with their confidence.")
+    ] = False,
+    hit: Annotated[str, typer.Option("--hit", help="Candidates hit lesions by centre or iou.")] = "centre",
     as_json: JsonOption = False,
 ) -> None:
-    """Score predictions by Dice per class and patient, any tool's.
+    """Score predictions per class and patient, any tool's: overlap, surfaces, volumes and lesions.
 
     Example: `medaug evaluate runs/predictions dataset --out runs/scores.json`
     """
-    from medaug.workflows import evaluate as workflow
+    from medaug.workflows import score_lesions as workflow
 
-    options = workflow.EvaluateOptions(
-        predictions=predictions,
-        labels=labels,
-        out=out,
-        fold=fold,
-        classes=tuple(classes.split(",")) if classes else (),
-        allow_missing=allow_missing,
-    )
-    call(workflow.evaluate, options, as_json=as_json)
+    options = workflow.EvaluateOptions.model_validate(
+        {
+            "predictions": predictions, "labels": labels, "out": out, "fold": fold,
+            "classes": tuple(classes.split(",")) if classes else (), "class_map": class_map,
+            "allow_missing": allow_missing, "surface_tolerance_mm": surface_tolerance_mm, "froc": froc, "hit": hit,
+        }
+    )  # fmt: skip
+    call(workflow.score, options, as_json=as_json)
 
 
 def experiment(

@@ -199,8 +199,9 @@ def _leave(
     report = FitReport(
         steps=plan.steps,
         patch_size=plan.patch_size,
-        lesion_patch_share=round(learner.lesion_patch_share, 4),
-        synthetic_patch_share=round(learner.synthetic_patch_share, 4),
+        lesion_patch_share=learner.lesion_patch_share,
+        synthetic_patch_share=learner.synthetic_patch_share,
+        class_patch_shares={name: learner.class_patch_share(n) for n, name in enumerate(plan.classes)},
         seconds=round(seconds, 2),
     )
     report.write(run.path / REPORT)

@@ -45,7 +45,6 @@ class DetectionPlan(Document):
     """``task.json``: how candidates are made; the network's own plan lies beside it."""
 
     kind: Literal["detection"] = "detection"
-    network: Literal["segmentation"] = "segmentation"
     threshold: float
     scoring: Scoring
     fewest_voxels: int

@@ -188,7 +188,7 @@ class _Judge:
         terms = Terms(item.spacing_known and outlined.spacing_known, self.surface_tolerance_mm)
         of = Scored(ARM, None, 0, 0, item.case_id, item.patient_id)
         try:
-            prediction = Prediction(self._prediction(path, reference), _confidence(path))
+            prediction = Prediction(self._prediction(path, reference), read_confidence(path))
             return score_case(of, prediction, reference, terms)
         except DataError as error:
             raise error.located(item.case_id) from error
@@ -201,7 +201,7 @@ class _Judge:
         return LabelMap(labels, given.grid, self.classes)
 
 
-def _confidence(path: Path | None) -> Confidence | None:
+def read_confidence(path: Path | None) -> Confidence | None:
     """What `medaug predict --confidence` wrote beside a label map."""
     beside = None if path is None else path.with_name(stem(path) + CONFIDENCE_END)
     if beside is None or not beside.is_file():

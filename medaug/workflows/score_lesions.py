@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +20,8 @@ from medaug.core.candidates import (
     ScoredLesion,
     SoughtLesion,
 )
-from medaug.core.case import CONFIDENCE_END, MANIFEST, Case, Manifest, Origin, read_manifest
+from medaug.core.case import MANIFEST, Case, Manifest, Origin, read_manifest
+from medaug.core.config import read_json
 from medaug.core.errors import ConfigError, DataError, GeometryError, LabelError, SplitLeakageError
 from medaug.core.geometry import Grid
 from medaug.core.results import Summary
@@ -34,15 +33,15 @@ from medaug.core.volume import LabelMap, Prediction
 from medaug.core.wording import counted
 from medaug.experiments.class_skill import class_skills, confusion, of_lesions, of_patients
 from medaug.experiments.froc import LEAST_IOU, Scan, box_iou, froc, match
+from medaug.io.candidates import read_candidates
 from medaug.io.dataset import load_case
-from medaug.io.nifti import read_label, read_nifti
+from medaug.io.nifti import read_label
 from medaug.lesions.candidates import find_candidates
 from medaug.lesions.parts import LesionPart, lesion_parts
-from medaug.workflows.evaluate import EvaluateOptions, EvaluateSummary, evaluate
+from medaug.workflows.evaluate import EvaluateOptions, EvaluateSummary, evaluate, read_confidence
 
 _NEEDED_BYTES = 4 << 20
 _THRESHOLD, _FEWEST = 0.1, 3  # the defaults of the detection task
-_COLUMNS = ("case_id", "x_mm", "y_mm", "z_mm", "score")
 _HITS = {
     "centre": "its centre lies within the lesion's radius of the lesion's centre, or on a voxel of the lesion",
     "iou": f"intersection over union of the boxes is at least {LEAST_IOU:g}",
@@ -93,17 +92,15 @@ def score(options: EvaluateOptions, progress: Progress) -> EvaluateSummary | Les
 
 
 def _read_list(path: Path, manifest: Manifest) -> LesionList:
+    """A list of medaug, or the candidates of any tool: a CSV file, or a JSON list of objects, with the same names."""
     if not path.exists():
         raise DataError(f"{path.name} does not exist", where="PREDICTIONS")
-    if path.suffix.lower() == ".json":
+    if path.suffix.lower() == ".json" and not isinstance(read_json(path), list):
         found = LesionList.read(path)
         if found.classes != manifest.classes:
             expected = ", ".join(manifest.classes)
             raise LabelError(f"{path.name} knows the classes {', '.join(found.classes)}", expected=expected)
         return found
-    if path.suffix.lower() != ".csv":
-        raise DataError(f"{path.name} is no list of lesions", where="PREDICTIONS", expected=".json or .csv")
-    rows = tuple(_read_csv(path))
     return LesionList(
         kind="detection",
         model_sha256="",
@@ -111,7 +108,7 @@ def _read_list(path: Path, manifest: Manifest) -> LesionList:
         fold=None,
         classes=manifest.classes,
         case_ids=tuple(record.case_id for record in manifest.cases),
-        lesions=rows,
+        lesions=read_candidates(path),
     )
 
 
@@ -123,7 +120,7 @@ def _candidates(folder: Path, dataset: Path, manifest: Manifest) -> LesionList:
     lesions: list[ScoredLesion] = []
     for record in records:
         case = load_case(dataset, record, manifest.classes)
-        prediction = _read_prediction(folder, case, manifest.classes)
+        prediction = _read_prediction(folder / f"{record.case_id}.nii.gz", case, manifest.classes)
         found = find_candidates(prediction, threshold=_THRESHOLD, scoring="max", fewest_voxels=_FEWEST)
         lesions += [one.scored(case) for one in found]
     return LesionList(
@@ -137,53 +134,14 @@ def _candidates(folder: Path, dataset: Path, manifest: Manifest) -> LesionList:
     )
 
 
-def _read_prediction(folder: Path, case: Case, classes: tuple[str, ...]) -> Prediction:
-    image = read_label(folder / f"{case.case_id}.nii.gz", where=case.case_id)
+def _read_prediction(path: Path, case: Case, classes: tuple[str, ...]) -> Prediction:
+    image = read_label(path, where=case.case_id)
     if not image.grid.agrees_with(case.volume.grid):
         raise GeometryError("prediction lies on another grid than the image", where=case.case_id)
-    label_map, beside = LabelMap(image.array, image.grid, classes), folder / f"{case.case_id}{CONFIDENCE_END}"
-    if not beside.is_file():
-        return Prediction(label_map)
-    confidence = read_nifti(beside, where=case.case_id)
-    return Prediction(label_map, np.asarray(confidence.array, dtype=np.float32))
-
-
-def _read_csv(path: Path) -> Iterator[ScoredLesion]:
-    """Candidates of any tool: case_id, x_mm, y_mm, z_mm (RAS+) and score; further columns are left alone.
-
-    Raises:
-        DataError: If a column is missing, or a figure is none.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            table = csv.DictReader(handle)
-            missing = [name for name in _COLUMNS if name not in (table.fieldnames or ())]
-            if missing:
-                raise DataError(f"{path.name} has no column {missing[0]}", expected=", ".join(_COLUMNS))
-            for number, row in enumerate(table, start=2):
-                x, y, z, chance = (_figure(row[name], f"{path.name} line {number}") for name in _COLUMNS[1:])
-                name = f"line_{number}"
-                yield ScoredLesion(
-                    lesion_id=name,
-                    case_id=row["case_id"],
-                    patient_id=None,
-                    x_mm=x,
-                    y_mm=y,
-                    z_mm=z,
-                    score=chance,
-                )
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path.name} cannot be read as CSV", where="PREDICTIONS") from error
-
-
-def _figure(text: str | None, where: str) -> float:
-    try:
-        value = float(text or "")
-    except ValueError as error:
-        raise DataError(f"{text!r} is no number", where=where) from error
-    if not math.isfinite(value):
-        raise DataError(f"{text} is no finite number", where=where)
-    return value
+    if image.array.max() > len(classes):
+        highest = f"prediction holds label id {image.array.max()}"
+        raise LabelError(highest, where=case.case_id, expected=f"0 to {len(classes)}")
+    return Prediction(LabelMap(image.array, image.grid, classes), read_confidence(path))
 
 
 @final

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Literal, final
 
 import torch
@@ -53,7 +54,7 @@ class ClassificationLearner:
     ) -> None:
         self._network, self._optimiser, self._rates = network, optimiser, rates
         self._batches, self._device, self._loss = batches, device, loss
-        self._patches = self._lesions = self._synthetic = 0
+        self._counts = Counter[str]()
 
     def train_step(self, step: int) -> dict[str, float]:
         """Take optimiser step number ``step``."""
@@ -67,38 +68,43 @@ class ClassificationLearner:
         loss.backward()
         nn.utils.clip_grad_norm_(self._network.parameters(), _CLIP)
         self._optimiser.step()
-        self._patches += len(batch.targets)
-        self._lesions += batch.lesions
-        self._synthetic += batch.synthetic
+        self._counts.update(patches=len(batch.targets), lesions=batch.lesions, synthetic=batch.synthetic)
+        self._counts.update(f"class {number}" for number in batch.targets.tolist())
         right = (scores.detach().argmax(dim=1) == batch.targets).float().mean()
         return {"loss": float(loss.detach()), "right": float(right)}
 
     @property
     def lesion_patch_share(self) -> float:
         """Share of all patches so far that showed their lesion."""
-        return self._lesions / max(1, self._patches)
+        return self._share("lesions")
 
     @property
     def synthetic_patch_share(self) -> float:
         """Share of all patches so far that came from synthetic cases."""
-        return self._synthetic / max(1, self._patches)
+        return self._share("synthetic")
+
+    def class_patch_share(self, number: int) -> float:
+        """Share of all patches so far that were of a class."""
+        return self._share(f"class {number}")
+
+    def _share(self, name: str) -> float:
+        return round(self._counts[name] / max(1, self._counts["patches"]), 4)
 
     def state(self) -> State:
         """Weights, optimiser and counts."""
-        counts = [self._patches, self._lesions, self._synthetic]
         return {
             "network": self._network.state_dict(),
             "optimiser": self._optimiser.state_dict(),
-            "counts": counts,
+            "counts": dict(self._counts),
         }
 
     def restore(self, state: State) -> None:
         """Go on from a state."""
         network, optimiser, counts = state["network"], state["optimiser"], state["counts"]
-        if not isinstance(network, dict) or not isinstance(optimiser, dict) or not isinstance(counts, list):
+        if not isinstance(network, dict) or not isinstance(optimiser, dict) or not isinstance(counts, dict):
             raise CheckpointError(
                 "checkpoint is of another kind", hint="delete the run folder and train again"
             )
         self._network.load_state_dict(network)
         self._optimiser.load_state_dict(optimiser)
-        self._patches, self._lesions, self._synthetic = (int(n) for n in counts)
+        self._counts = Counter(counts)

@@ -47,6 +47,7 @@ def test_learns_to_tell_lesions_apart(tmp_path, dims, size):
     config = Config(dims=dims, patch_size=size, batch_size=8, steps=30, base_channels=8, learning_rate=1e-2)
     report = fit(tmp_path, config, one_lesion_each(range(12)))
     assert (report.steps, report.patch_size, report.lesion_patch_share) == (30, size, 1.0)
+    assert report.class_patch_shares == {"dim": 0.5, "bright": 0.5}
     model = load_lesion_model(tmp_path, "cpu")
     assert model.judges_given_lesions
     right = []
@@ -100,13 +101,14 @@ def test_the_plan_tells_what_was_learnt_from(tmp_path):
 
 
 def test_an_interrupted_training_ends_as_if_it_had_not_stopped(tmp_path, monkeypatch):
-    fit(tmp_path / "whole")
+    whole = fit(tmp_path / "whole")
     clock = iter(range(0, 10**6, 100))
     monkeypatch.setattr("medaug.engine.loop.time.monotonic", lambda: next(clock))
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "parts", progress=Said(stop_after=3))
     assert (tmp_path / "parts" / loop.CHECKPOINT).is_file()
-    fit(tmp_path / "parts")
+    parts = fit(tmp_path / "parts")
+    assert parts.class_patch_shares == whole.class_patch_shares
     first, second = (torch.load(tmp_path / name / WEIGHTS, weights_only=True) for name in ("whole", "parts"))
     assert all(torch.equal(first[name], second[name]) for name in first)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import json
+
 import numpy as np
 import pytest
 
@@ -153,19 +156,34 @@ def test_candidates_of_another_tool_are_read_from_csv(tmp_path):
         grade(tmp_path, predictions=path, hit="iou")
 
 
+def test_a_json_list_says_the_same_as_csv(tmp_path):
+    cases = some_cases()
+    write_dataset(tmp_path / "set", cases)
+    with perfect(tmp_path, cases).open(newline="") as handle:
+        (tmp_path / "list.json").write_text(json.dumps(list(csv.DictReader(handle))))
+    results = []
+    for name in ("candidates.csv", "list.json"):
+        grade(tmp_path, predictions=tmp_path / name, fold=0)
+        results.append(DetectionResult.read(tmp_path / "scores.json"))
+    assert results[0] == results[1]
+
+
 @pytest.mark.parametrize(
-    ("text", "line"),
+    ("name", "text", "line"),
     [
-        ("case_id,x,y,z,score\n", "has no column x_mm"),
-        ("case_id,x_mm,y_mm,z_mm,score\na,1,2,x,1\n", "line 2: 'x' is no number"),
-        ("case_id,x_mm,y_mm,z_mm,score\na,1,2,nan,1\n", "no finite number"),
+        ("list.csv", "case_id,x,y,z,score\na,1,2,3,1\n", r"list\.csv, line 2: has no x_mm"),
+        ("list.csv", "case_id,x_mm,y_mm,z_mm,score\na,1,2,x,1\n", "line 2: 'x' is no number"),
+        ("list.csv", "case_id,x_mm,y_mm,z_mm,score\na,1,2,nan,1\n", "no finite number"),
+        ("list.json", "[3]", "entry 1: is no object"),
+        ("list.json", '[{"case_id": "a"}]', "entry 1: has no x_mm"),
+        ("list.json", "{}", "no schema version"),
     ],
 )
-def test_damaged_lists_are_refused(tmp_path, text, line):
+def test_damaged_lists_are_refused(tmp_path, name, text, line):
     write_dataset(tmp_path / "set", some_cases())
-    (tmp_path / "list.csv").write_text(text)
+    (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=line):
-        grade(tmp_path, predictions=tmp_path / "list.csv")
+        grade(tmp_path, predictions=tmp_path / name)
 
 
 def test_options_that_do_not_fit_are_refused(tmp_path):
