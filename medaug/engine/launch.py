@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar, final
 
 import torch
@@ -145,12 +147,22 @@ def joined() -> Iterator[Team]:
     try:
         distributed.init_process_group(backend)
     except (RuntimeError, ValueError) as error:
-        hint = "start them with `torchrun --standalone --nproc-per-node N -m medaug fit ...`"
+        hint = "start them with `torchrun --standalone --nproc-per-node N -m medaug ...`"
         raise ConfigError("the processes of torchrun do not find each other", hint=hint) from error
     try:
         yield team()
     finally:
         distributed.destroy_process_group()
+
+
+@contextmanager
+def own_folder(out: Path, team: Team) -> Iterator[Path]:
+    """The run folder; for all but the first process of a team one that is thrown away."""
+    if team.leads:
+        yield out
+        return
+    with TemporaryDirectory(prefix="medaug-") as scratch:
+        yield Path(scratch) / "run"
 
 
 def shared(value: T) -> T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal, Self, final
+from typing import ClassVar, Literal, Self, final
 
 import numpy as np
 import torch
@@ -16,11 +16,12 @@ from medaug.core.errors import CheckpointError, ConfigError, DataError
 from medaug.core.intensity import IntensityScheme
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
-from medaug.core.volume import Image, LabelMap, Prediction, Probabilities, Volume
+from medaug.core.volume import Image, LabelMap, Prediction, Probabilities, Unit, Volume
 from medaug.engine.augment import BatchAugment
 from medaug.engine.checkpoint import load_checkpoint, save_checkpoint
-from medaug.engine.launch import pick_device, team
+from medaug.engine.launch import pick_device, shared, team
 from medaug.engine.loop import CHECKPOINT, fit_loop
+from medaug.tasks._segmentation.contrast import Foreground, take_foreground
 from medaug.tasks._segmentation.dealing import Dealing, Shares
 from medaug.tasks._segmentation.inference import predict_labels, predict_probabilities
 from medaug.tasks._segmentation.learner import SegmentationLearner, Terms, build_optimiser, learning_rate
@@ -45,7 +46,7 @@ from medaug.tasks._segmentation.planning import (
     take_fingerprint,
 )
 from medaug.tasks._segmentation.resizing import resize_image, resize_shares, resized_shape
-from medaug.tasks._segmentation.sampling import BatchMaker, PatchPool, SyntheticPatches, View
+from medaug.tasks._segmentation.sampling import AS_IT_IS, BatchMaker, PatchPool, SyntheticPatches, View
 from medaug.tasks._segmentation.slabs import stacked_channels
 from medaug.tasks.base import PLAN, REPORT, WEIGHTS, FitReport, Task, TaskConfig, TrainingData
 
@@ -54,6 +55,7 @@ from medaug.tasks.base import PLAN, REPORT, WEIGHTS, FitReport, Task, TaskConfig
 class Config(TaskConfig):
     """Settings of segmentation. Arms of an experiment share all of them."""
 
+    shares_batches: ClassVar[bool] = True
     kind: Literal["segmentation"] = "segmentation"
     network: NetworkKind = Field(
         default="unet",
@@ -70,6 +72,11 @@ class Config(TaskConfig):
         default="as_is",
         description="of the cases the network sees, labels come back on the image's grid. median: nnU-Net's target, unless "
         "all agree within 5% or are nominal; or mm along I, J (, K)",
+    )
+    normalisation: Literal["modality", "foreground"] = Field(
+        default="modality",
+        description="CT by one fixed rule, other images case by case; foreground: CT by the lesions' own grey values, as "
+        "nnU-Net does",
     )
     patch_size: tuple[int, ...] | None = Field(
         default=None, description="I, J (, K); null: as much of the median case as voxel_budget allows"
@@ -209,8 +216,10 @@ class SegmentationTask:
         self, data: TrainingData, augment: BatchAugment, run: RunDir, progress: Progress, seed: SeedTree
     ) -> FitReport:
         """Train; see :meth:`medaug.tasks.base.Task.fit`."""
-        if (run.path / REPORT).is_file() and (run.path / WEIGHTS).is_file():
-            return FitReport.read(run.path / REPORT)
+        done = (run.path / REPORT).is_file() and (run.path / WEIGHTS).is_file()
+        before = shared(FitReport.read(run.path / REPORT) if done else None)
+        if before is not None:
+            return before
         device, config = pick_device(self._device), self._config
         labelled = tuple(case for case in data.cases if case.label_map is not None)
         plan = _plan(config, labelled, data)
@@ -263,9 +272,16 @@ def _plan(config: Config, labelled: tuple[Case, ...], data: TrainingData) -> Tra
         deep_supervision=config.deep_supervision,
         context=config.context,
         resampled_to_mm=target,
+        foreground=_foreground(config, labelled, data),
     )
     plan = plan.model_copy(update={"parameters": parameter_count(_network(plan))})
     return plan.model_copy(update={"summary": describe(plan, wishes)})
+
+
+def _foreground(config: Config, labelled: tuple[Case, ...], data: TrainingData) -> Foreground | None:
+    if config.normalisation == "modality" or data.scheme.unit is not Unit.HU:
+        return None
+    return take_foreground(labelled, data.scheme)
 
 
 def _network(plan: TrainingPlan) -> nn.Module:
@@ -274,7 +290,7 @@ def _network(plan: TrainingPlan) -> nn.Module:
 
 
 def _view(plan: TrainingPlan) -> View:
-    return View(plan.resampled_to_mm, plan.context)
+    return View(plan.resampled_to_mm, plan.context, plan.foreground)
 
 
 def _batches(
@@ -312,6 +328,10 @@ def _leave(
         patch_size=plan.patch_size,
         lesion_patch_share=round(learner.lesion_patch_share, 4),
         synthetic_patch_share=round(learner.synthetic_patch_share, 4),
+        class_patch_shares={
+            name: round(share, 4)
+            for name, share in zip(plan.classes, learner.class_patch_shares, strict=True)
+        },
         seconds=round(seconds, 2),
     )
     report.write(run.path / REPORT)
@@ -358,9 +378,9 @@ class SegmentationModel:
         Raises:
             ConfigError: If the network sees other than patches of the case itself.
         """
-        if self._plan.context or self._plan.resampled_to_mm:
-            hint = "train it with context 0 and spacing as_is"
-            raise ConfigError("sees slices with neighbours, or another spacing", where="teacher", hint=hint)
+        if _view(self._plan) != AS_IT_IS:
+            hint = "train it with context 0, spacing as_is and normalisation modality"
+            raise ConfigError("sees other than the case itself", where="teacher", hint=hint)
         self._network.requires_grad_(requires_grad=False)
         found: Tensor = self._network(image)
         return found
@@ -408,7 +428,7 @@ class SegmentationModel:
                 "spacing of the image is nominal", expected=f"a known one: the network sees {target} mm"
             )
         image = self._plan.scheme.case_scale(volume).normalise(volume.image)
-        return resize_image(image, resized_shape(volume.grid, target))
+        return _view(self._plan).scale(resize_image(image, resized_shape(volume.grid, target)))
 
 
 def check_image(volume: Volume, scheme: IntensityScheme) -> None:

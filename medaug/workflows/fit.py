@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import cast, final
 
 from pydantic import Field
@@ -21,7 +20,7 @@ from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, read_splits
 from medaug.core.storage import require_free_space
 from medaug.engine.board import open_board, require_board
-from medaug.engine.launch import Team, joined, pick_device, shared, team
+from medaug.engine.launch import joined, own_folder, pick_device, shared, team
 from medaug.generators.base import (
     GeneratorConfig,
     Learnt,
@@ -120,19 +119,9 @@ def fit(options: FitOptions, progress: Progress) -> FitSummary:
         chosen = _fit_translator
     if options.tensorboard:
         require_board()
-    with joined() as team, _own_folder(options.out, team) as folder:
+    with joined() as team, own_folder(options.out, team) as folder:
         summarise = chosen(options.model_copy(update={"out": folder}), progress)
         return cast(FitSummary, shared(summarise() if team.leads else None))
-
-
-@contextmanager
-def _own_folder(out: Path, team: Team) -> Iterator[Path]:
-    """The run folder; for all but the first process of a team one that is thrown away."""
-    if team.leads:
-        yield out
-        return
-    with TemporaryDirectory(prefix="medaug-") as scratch:
-        yield Path(scratch) / "run"
 
 
 @contextmanager

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import final
+from typing import cast, final
 
 import numpy as np
 from pydantic import Field
 
 from medaug.core.case import AUGMENTATIONS, Case, CaseRecord, CaseSource, Manifest, read_manifest
 from medaug.core.config import Frozen, load_yaml
-from medaug.core.errors import DataError
+from medaug.core.errors import ConfigError, DataError
 from medaug.core.intensity import IntensityScheme
 from medaug.core.plan import Recipe
 from medaug.core.results import Summary
@@ -21,11 +21,12 @@ from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, guard_training, read_splits
 from medaug.core.storage import require_free_space
 from medaug.core.synthetic import SyntheticSet, read_synthetic
+from medaug.engine.launch import Team, joined, own_folder, shared
 from medaug.engine.stored_source import StoredSource
 from medaug.io.dataset import load_case
 from medaug.tasks.base import REPORT, FitReport, TrainingData, parse_task
 from medaug.transforms import Journal
-from medaug.transforms.base import parse_transforms
+from medaug.transforms.base import LearntConfig, parse_transforms
 from medaug.workflows.policy import Basis, check_packages, choose
 
 STEP = "train"
@@ -96,18 +97,31 @@ class TrainSummary(Summary):
 
 
 def train(options: TrainOptions, progress: Progress) -> TrainSummary:
-    """Train a task on a fold's training patients and leave the model in a run folder.
+    """Train a task on a fold's training patients and leave the model in a run folder; ``torchrun`` shares the batches.
 
     Raises:
-        ConfigError: If the configuration is wrong, the fold is not there, or ``out`` holds another run.
+        ConfigError: If the configuration is wrong, the fold is not there, ``out`` holds another run, or several processes
+            are to train what one alone can.
         DependencyError: If the augmentation is learnt and the package for that is missing.
         DataError: If no training case is labelled, there is no lesion, or a class is missing.
         SplitLeakageError: If a synthetic case has a host or donor outside the training patients.
         TrainingError: If the training diverges.
         StorageError: If the disk is too full.
     """
+    with joined() as team, own_folder(options.out, team) as folder:
+        summarise = _train(options.model_copy(update={"out": folder}), progress, team)
+        return cast(TrainSummary, shared(summarise() if team.leads else None))
+
+
+def _train(options: TrainOptions, progress: Progress, team: Team) -> Callable[[], TrainSummary]:
+    """Train; returns what tells the summary."""
     config = load_yaml(options.config, TrainConfig)
     task, transforms = parse_task(config.task), parse_transforms(config.transforms)
+    if team.size > 1 and (not task.shares_batches or isinstance(transforms, LearntConfig)):
+        what = transforms.kind if task.shares_batches else task.kind
+        raise ConfigError(
+            f"{what} is learnt by one process", where="torchrun", hint="run `medaug train` alone"
+        )
     manifest = read_manifest(options.dataset)
     fold = read_splits(options.dataset, manifest).fold(options.fold)
     records = _labelled(manifest.of_patients(frozenset(fold.train)))
@@ -122,7 +136,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
     )
     inputs = {"dataset": manifest.content_sha256, "fold": fold.scope_sha256}
     inputs |= {} if synthetic is None else {"synthetic": synthetic.manifest.content_sha256}
-    skipped = finished(options.out, STEP, settings, inputs)
+    skipped = shared(finished(options.out, STEP, settings, inputs))
     if not skipped:
         require_free_space(options.out, _RUN_BYTES)
         check_packages(transforms)
@@ -135,7 +149,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
             if config.record_augmentations:
                 augment = Journal(augment, run.path / AUGMENTATIONS)
             built.fit(data, augment, run, progress, seed)
-    return TrainSummary(
+    return lambda: TrainSummary(
         out=options.out,
         fold=options.fold,
         n_cases=len(records),

@@ -89,7 +89,7 @@ class SegmentationLearner:
         self._format = training_format(device)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._format is torch.float16)
         self._average = Average(network, terms.ema) if terms.ema else None
-        self._counts = (0.0, 0.0, 0.0)
+        self._counts: tuple[float, ...] = ()
 
     def train_step(self, step: int) -> dict[str, float]:
         """Take optimiser step number ``step``."""
@@ -110,16 +110,14 @@ class SegmentationLearner:
         self._scaler.update()
         if self._average is not None:
             self._average.take(self._network, step)
-        self._count(len(images), batch.lesions, batch.synthetic)
+        self._count(len(images), batch.lesions, batch.synthetic, *batch.classes)
         return {"loss": float(loss.detach())}
 
     def _count(self, *fresh: int) -> None:
-        """Patches, those with a lesion, synthetic ones: of all processes."""
+        """Patches, those with a lesion, synthetic ones, those with each class: of all processes."""
         named = averaged({str(n): float(count) for n, count in enumerate(fresh)})
-        patches, lesions, synthetic = (
-            old + new * team().size for old, new in zip(self._counts, named.values(), strict=True)
-        )
-        self._counts = (patches, lesions, synthetic)
+        before = self._counts or (0.0,) * len(fresh)
+        self._counts = tuple(old + new * team().size for old, new in zip(before, named.values(), strict=True))
 
     def finish(self) -> None:
         """Leave in the network what is to be kept."""
@@ -129,12 +127,22 @@ class SegmentationLearner:
     @property
     def lesion_patch_share(self) -> float:
         """Share of all patches so far that held a lesion."""
-        return self._counts[1] / max(1, self._counts[0])
+        return self._shares[1]
 
     @property
     def synthetic_patch_share(self) -> float:
         """Share of all patches so far that came from synthetic cases."""
-        return self._counts[2] / max(1, self._counts[0])
+        return self._shares[2]
+
+    @property
+    def class_patch_shares(self) -> tuple[float, ...]:
+        """Share of all patches so far that held each class."""
+        return self._shares[3:]
+
+    @property
+    def _shares(self) -> tuple[float, ...]:
+        counts = self._counts or (0.0,) * 3
+        return tuple(count / max(1, counts[0]) for count in counts)
 
     def state(self) -> State:
         """Weights, their average, optimiser, scale of the loss and counts."""
@@ -154,6 +162,7 @@ class SegmentationLearner:
         if (
             len(known) < len(parts)
             or not isinstance(counts, list)
+            or 0 < len(counts) < 4  # of a version that counted no classes
             or (self._average is None) != (average is None)
         ):
             hint = "delete the run folder and train again"
@@ -164,8 +173,7 @@ class SegmentationLearner:
         self._scaler.load_state_dict(scaler)
         if self._average is not None and isinstance(average, list):
             self._average.restore(average)
-        patches, lesions, synthetic = counts
-        self._counts = (float(patches), float(lesions), float(synthetic))
+        self._counts = tuple(float(count) for count in counts)
 
 
 @final

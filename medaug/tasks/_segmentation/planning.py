@@ -17,6 +17,7 @@ from medaug.core.config import Document, Frozen
 from medaug.core.errors import ConfigError
 from medaug.core.intensity import IntensityScheme
 from medaug.core.volume import Unit
+from medaug.tasks._segmentation.contrast import Foreground
 from medaug.tasks._segmentation.network import (
     SWIN_STEPS,
     NetworkKind,
@@ -89,6 +90,10 @@ class TrainingPlan(Document):
     context: int = Field(default=0, description="neighbouring slices on each side that are further channels")
     resampled_to_mm: tuple[float, ...] | None = Field(
         default=None, description="spacing along the axes of the patch; null: cases as they are"
+    )
+    foreground: Foreground | None = Field(
+        default=None,
+        description="lesions' grey values that normalised images are scaled by; null: they are not",
     )
 
     @property
@@ -224,6 +229,8 @@ def _planned_depth(wishes: Wishes, shape: tuple[int, int, int], spacing_mm: tupl
     if wishes.network == "segresnet":
         steps = min(sum(stride[axis] == 2 for stride in found.strides) for axis in range(wishes.dims))
         return Topology(found.patch, even_strides(found.patch, max(1, steps)), ())
+    if wishes.full_resolution:
+        return Topology(found.patch, ((1,) * wishes.dims, *found.strides), ())
     return found
 
 
@@ -281,7 +288,7 @@ def describe(plan: TrainingPlan, wishes: Wishes) -> tuple[str, ...]:
         f"It is a {name} of {len(plan.widths)} levels with {widths}.",
         f"Its axes are halved {', '.join(map(str, halved))} times.",
         *_reasons(wishes),
-        _units(plan.scheme.unit),
+        _units(plan.scheme.unit, plan.foreground),
     )
 
 
@@ -324,7 +331,12 @@ def _reasons(wishes: Wishes) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def _units(unit: Unit) -> str:
+def _units(unit: Unit, foreground: Foreground | None) -> str:
+    if foreground is not None:
+        return (
+            "Hounsfield units are clipped to the 0.5th and 99.5th percentile of the lesions' own and scaled to their mean 0 "
+            "and deviation 1."
+        )
     if unit is Unit.HU:
         return "Hounsfield units are scaled by one fixed rule for all cases."
     return "Intensities have no unit: every case is scaled to mean 0 and deviation 1 inside the body."

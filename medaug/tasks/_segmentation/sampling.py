@@ -17,6 +17,7 @@ from medaug.core.seeding import SeedTree
 from medaug.core.volume import LabelMap
 from medaug.engine.augment import BatchAugment, PatchBatch
 from medaug.engine.launch import team
+from medaug.tasks._segmentation.contrast import Foreground
 from medaug.tasks._segmentation.dealing import Dealing, Place
 from medaug.tasks._segmentation.resizing import resample_case
 from medaug.tasks._segmentation.slabs import stack_slices
@@ -33,10 +34,16 @@ class View:
     Attributes:
         target_mm: Spacing along I, J (, K) that cases are resampled to; None = as they are.
         context: Neighbouring slices on each side that are further channels (2.5D).
+        foreground: Lesions' grey values that normalised images are scaled by; None = as they are.
     """
 
     target_mm: tuple[float, ...] | None = None
     context: int = 0
+    foreground: Foreground | None = None
+
+    def scale(self, image: Float32[np.ndarray, "C *S"]) -> Float32[np.ndarray, "C *S"]:
+        """A normalised image as the network sees it."""
+        return image if self.foreground is None else self.foreground.scale(image)
 
 
 AS_IT_IS: Final = View()
@@ -51,11 +58,13 @@ class Batch:
         patches: After augmentation, on the device of the training.
         lesions: How many patches hold a lesion voxel.
         synthetic: How many patches come from synthetic cases.
+        classes: How many patches hold a voxel of each class.
     """
 
     patches: PatchBatch
     lesions: int
     synthetic: int
+    classes: tuple[int, ...]
 
 
 @final
@@ -107,7 +116,8 @@ def prepare_case(
     scale = case.scale or scheme.case_scale(case.volume)
     case = resample_case(case, view.target_mm)
     label_map = checked_labels(case, classes)
-    frames, labels = _frames(scale.normalise(case.volume.image), label_map.labels, len(patch))
+    image = view.scale(scale.normalise(case.volume.image))
+    frames, labels = _frames(image, label_map.labels, len(patch))
     frames, labels = _padded(np.ascontiguousarray(frames), np.ascontiguousarray(labels, np.uint8), patch)
     voxels = tuple(_some(np.argwhere(labels == number)) for number in range(1, len(classes) + 1))
     return PreparedCase(frames, labels, voxels, case.volume.grid.spacing_mm[: len(patch)])
@@ -198,6 +208,11 @@ class PatchPool:
         return Patch(_seen(case.frames, window, self._view), case.labels[window], case.spacing_mm)
 
     @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self._holders)
+
+    @property
     def cases_per_class(self) -> tuple[int, ...]:
         """How many cases hold each class."""
         return tuple(len(holders) for holders in self._holders)
@@ -280,7 +295,7 @@ class SyntheticPatches:
             window = _window(voxel + np.array([0, *before]), labels, self._patch, rng)
         shown = _seen(frames, window, self._view)
         slices = shown.reshape(-1, frames.shape[1], *shown.shape[1:])
-        normalised = np.concatenate([scale.normalise(one) for one in slices])
+        normalised = np.concatenate([self._view.scale(scale.normalise(one)) for one in slices])
         spacing_mm = case.volume.grid.spacing_mm[: len(self._patch)]
         return Patch(normalised, np.ascontiguousarray(labels[window], dtype=np.uint8), spacing_mm)
 
@@ -341,8 +356,10 @@ class BatchMaker:
             for n, (place, rng) in enumerate(zip(places, rngs, strict=True))
         ]
         changed = self._augment(self._joined(patches, step, device), rngs)
-        held = int(changed.labels.flatten(1).any(dim=1).sum())
-        return Batch(changed, held, len(drawn))
+        labels = changed.labels.flatten(1)
+        held = [labels.any(dim=1), *((labels == n + 1).any(dim=1) for n in range(self._pool.n_classes))]
+        lesions, *classes = torch.stack(held).sum(dim=1).tolist()
+        return Batch(changed, lesions, len(drawn), tuple(classes))
 
     def _drawn(self, places: Sequence[Place], rngs: Sequence[np.random.Generator]) -> dict[int, Patch]:
         """The synthetic patches by place, all drawn in one call."""

@@ -235,6 +235,19 @@ def test_a_network_that_sees_resampled_cases_labels_the_image_s_own_grid(tmp_pat
         model.predict(replace(case.volume, spacing_known=False))
 
 
+@pytest.mark.parametrize(("unit", "scaled"), [(Unit.HU, True), (Unit.ARBITRARY, False)])
+def test_ct_may_be_scaled_by_its_lesions(tmp_path, unit, scaled):
+    cases = [make_case(n, shape=(16, 16, 8), unit=unit) for n in range(6)]
+    scheme = IntensityScheme.for_volume(cases[0].volume)
+    config = TINY.model_copy(update={"normalisation": "foreground", "steps": 2})
+    data = TrainingData(tuple(cases), CLASSES, scheme)
+    SegmentationTask(config, "cpu").fit(data, keep, open_folder(tmp_path), NoProgress(), SeedTree(0))
+    plan = json.loads((tmp_path / PLAN).read_text())
+    assert (plan["foreground"] is not None) == scaled
+    assert ("percentile of the lesions' own" in " ".join(plan["summary"])) == scaled
+    assert load_model(tmp_path, "cpu").predict(cases[0].volume).labels.shape == (16, 16, 8)
+
+
 def test_a_patch_that_cannot_be_halved_is_a_config_error(tmp_path):
     with pytest.raises(ConfigError, match="patch_size"):
         fit(tmp_path, TINY.model_copy(update={"patch_size": (18, 18)}))

@@ -34,7 +34,7 @@ class Fixed:
         generator = torch.Generator().manual_seed(0)
         images = self.scale * torch.randn(2, 1, 8, 8, generator=generator)
         labels = (images[:, 0] > 0).to(torch.uint8)
-        return Batch(PatchBatch(images, labels, ((1.0, 1.0),) * 2, Unit.ARBITRARY), 2, 1)
+        return Batch(PatchBatch(images, labels, ((1.0, 1.0),) * 2, Unit.ARBITRARY), 2, 1, (2, 0))
 
 
 def make(terms=PLAIN, scale=1.0):
@@ -124,3 +124,4 @@ def test_shares_are_of_all_patches():
     _, learner = make()
     steps(learner, 0, 2)
     assert (learner.lesion_patch_share, learner.synthetic_patch_share) == (1.0, 0.5)
+    assert learner.class_patch_shares == (1.0, 0.0)

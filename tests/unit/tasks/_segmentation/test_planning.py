@@ -110,6 +110,7 @@ SHAPE = (200, 180, 40)
         (Wishes(2, patch=(64, 32), levels=3), (64, 32), 2),
         (Wishes(2, patch=(64, 64)), (64, 64), 4),
         (Wishes(2), (224, 192), 5),
+        (Wishes(2, full_resolution=True), (224, 192), 6),
         (Wishes(3, network="dynunet", budget=500_000), (112, 96, 20), 4),
         (Wishes(3, network="segresnet", levels=3), (56, 56, 40), 2),
         (Wishes(2, network="swinunetr", levels=4), (128, 128), 5),
