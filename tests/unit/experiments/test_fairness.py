@@ -72,7 +72,7 @@ def test_what_is_equal_is_said() -> None:
 
 
 def test_what_was_not_recorded_is_not_said() -> None:
-    old = {"class_patch_shares": {}, "first_seed": None}
+    old: dict[str, object] = {"class_patch_shares": {}, "first_seed": None}
     both = [REAL.model_copy(update=old), REAL.model_copy(update=old | {"arm": "b", "training_cases": 8})]
     said = " ".join(equal_terms(both))
     assert "optimiser steps" in said

@@ -28,7 +28,7 @@ def no_effect(kind: str, n: int) -> Samples:
     rng, shape = SEED.child("no effect", kind, n).rng(), (TRIALS, n)
     some, exponential = rng.random(shape) < 0.5, rng.exponential(0.1, shape) - 0.1
     few_gain = np.where(some, rng.beta(1, 4, shape) - 0.2, rng.normal(0, 0.01, shape))
-    return {
+    kinds: dict[str, Samples] = {
         "gaussian": rng.normal(0.0, 0.1, shape),
         "heavy tails": 0.1 * rng.standard_t(3, shape),
         "exponential": exponential,
@@ -36,7 +36,8 @@ def no_effect(kind: str, n: int) -> Samples:
         "zeros": np.where(some, rng.normal(0.0, 0.1, shape), 0.0),
         "skewed zeros": np.where(some, exponential, 0.0),
         "few gain": few_gain,
-    }[kind]
+    }
+    return kinds[kind]
 
 
 # half of 8 values are too few to be flipped; and an interval that is exact for 8 Gaussian values is long for heavy tails
