@@ -41,6 +41,11 @@ class Evidence:
     audit: AuditReport | None = None
     files: str = ""
 
+    @property
+    def is_inner(self) -> bool:
+        """Whether inner folds of training patients were scored."""
+        return self.record.config.get("inner_folds") is not None
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ def render(evidence: Evidence) -> str:
         quality=evidence.quality,
         audit=evidence.audit,
         files=evidence.files,
-        verdict=verdict(result),
+        verdict=verdict(result, is_inner=evidence.is_inner),
         sizes=size_views(result, evidence.tiles, panels),
         curves=_curves(result, panels),
         samples=samples(result, evidence.tiles),
@@ -111,10 +116,11 @@ def _facts(evidence: Evidence) -> tuple[Fact, ...]:
     steps = result.costs[0].optimiser_steps if result.costs else 0
     folds = len({row.fold for row in result.rows})
     seeds = len({row.seed for row in result.rows})
+    kind = "inner" if evidence.is_inner else "outer"
     return (
         Fact(str(scored), "patient scored" if scored == 1 else "patients scored"),
         Fact(str(len(result.arms)), "arm" if len(result.arms) == 1 else "arms"),
-        Fact(str(folds), "fold" if folds == 1 else "folds"),
+        Fact(str(folds), f"{kind} fold" if folds == 1 else f"{kind} folds"),
         Fact(str(seeds), "seed" if seeds == 1 else "seeds"),
         Fact(f"{steps:,}".replace(",", "\N{THIN SPACE}"), "steps a training"),
         Fact(f"{result.cells_done}/{result.cells_planned}", "trainings done"),

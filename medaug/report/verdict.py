@@ -23,7 +23,7 @@ class Verdict:
         tone: Colours the sentence; where there are both, harm has a sentence of its own beside the gain's.
         sentence: The answer for the class under study, against the baseline.
         harm: Every interval wholly below zero, in any class; empty where there is none.
-        caution: That not all trainings are done; empty where they are.
+        caution: That not all trainings are done, or that no test patient was scored; else empty.
         others: The comparisons with other arms than the baseline, in the class under study.
     """
 
@@ -39,8 +39,13 @@ class Verdict:
         return " ".join(part for part in (self.caution, self.harm) if part)
 
 
-def verdict(result: ExperimentResult) -> Verdict:
-    """Judge the arms with synthetic patches, in the class under study; all arms where none has any."""
+def verdict(result: ExperimentResult, *, is_inner: bool = False) -> Verdict:
+    """Judge the arms with synthetic patches, in the class under study; all arms where none has any.
+
+    Args:
+        result: All figures, or as many as there are.
+        is_inner: Inner folds of training patients were scored.
+    """
     synthetic = {cost.arm for cost in result.costs if cost.synthetic_patch_share > 0}
     only_real = result.complete and not synthetic
     studied = [c for c in result.comparisons if only_real or c.arm in synthetic]
@@ -53,11 +58,20 @@ def verdict(result: ExperimentResult) -> Verdict:
         tone=tone,
         sentence=_sentence(result, primary, gained),
         harm=_harm(result, harmed),
-        caution=""
-        if result.complete
-        else f"Preliminary: {result.cells_done} of {result.cells_planned} trainings are done.",
+        caution=_caution(result, is_inner=is_inner),
         others=tuple(_other(c) for c in others),
     )
+
+
+def _caution(result: ExperimentResult, *, is_inner: bool) -> str:
+    parts = []
+    if not result.complete:
+        parts.append(f"Preliminary: {result.cells_done} of {result.cells_planned} trainings are done.")
+    if is_inner:
+        parts.append(
+            "Inner folds of the training patients were scored, to choose settings: no test patient was."
+        )
+    return " ".join(parts)
 
 
 def _is_studied(result: ExperimentResult, c: Comparison) -> bool:

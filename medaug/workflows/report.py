@@ -88,7 +88,7 @@ def report(options: ReportOptions, progress: Progress) -> ReportSummary:
     for name, content in (figure_files(Panels(result)) | table_files(result)).items():
         _write(figures / name, content)
     _write(out, page)
-    said = verdict(result)
+    said = verdict(result, is_inner=evidence.is_inner)
     return ReportSummary(
         out=out, figures=figures, verdict=said.sentence, warning=said.warning, complete=result.complete
     )

@@ -2,6 +2,7 @@
 
 from medaug.core.results import ArmScore, Comparison, ExperimentResult
 from scripts.results_table import tables
+from tests.unit.report.big import big_result
 
 
 def test_every_arm_and_difference_is_a_row() -> None:
@@ -46,4 +47,20 @@ def test_every_arm_and_difference_is_a_row() -> None:
     )
     assert "| classical | 0.500 (0.40 to 0.60), n 9 |" in shown
     assert "| cgan | - |" in shown
-    assert "| cgan | solid | -0.062 | -0.100 to -0.010 | 0.020 | - | harm |" in shown
+    assert "| cgan | solid | -0.062 | -0.100 to -0.010 | 9 | 0.020 | - | - | harm |" in shown
+    for absent in ("###", "HD95", "annotated patients"):
+        assert absent not in shown, absent
+
+
+def test_sizes_named_comparisons_further_figures_curves_and_savings_are_printed() -> None:
+    shown = tables(big_result())
+    for said in (
+        "### 4 annotated patients",
+        "### all annotated patients",
+        "| arm | class | surface Dice | HD95 mm | volume error |",
+        "| arm against classical_copy_paste | class |",
+        "| arm | class | 4 annotated patients | 8 annotated patients | all annotated patients |",
+        "- With 8 annotated patients classical_cgan reaches in solid",
+    ):
+        assert said in shown, said
+    assert "93%" in shown

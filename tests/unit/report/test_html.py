@@ -194,3 +194,13 @@ def test_a_class_that_no_patient_carries_is_no_gap() -> None:
     rows = tuple(row.model_copy(update={"dice": None}) for row in made.rows)
     text = page(result=made.model_copy(update={"rows": rows, "scores": (), "comparisons": ()}), tiles=())
     assert "No scored patient carries any class" in text
+
+
+def test_inner_folds_are_no_test() -> None:
+    inner = RECORD.model_copy(update={"config": {**RECORD.config, "inner_folds": 3}})
+    text = page(record=inner)
+    assert (
+        "Inner folds of the training patients were scored, to choose settings: no test patient was." in text
+    )
+    assert "inner fold</dd>" in text
+    assert "Inner folds" not in page()
