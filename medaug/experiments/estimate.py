@@ -22,7 +22,7 @@ class Estimate(Frozen):
 
     workers: int
     trainings: int = Field(default=0, description="that are still to be done")
-    fits: int = Field(default=0, description="of generators, one a training subset")
+    fits: int = Field(default=0, description="of generators that are trained, one a training subset")
     minutes: float = Field(default=0.0, description="by the clock, with these workers")
     cpu_hours: float = 0.0
     disk_mib: float = 0.0
@@ -30,7 +30,7 @@ class Estimate(Frozen):
     @property
     def line(self) -> str:
         """For a person."""
-        fits = f" and {self.fits} fits of generators" if self.fits else ""
+        fits = f" and {self.fits} generator fits" if self.fits else ""
         crew = f" with {self.workers} workers" if self.workers > 1 else ""
         return (
             f"about {self.minutes:.1f} min{crew}, {self.cpu_hours:.2f} CPU hours and {self.disk_mib:.0f} MiB of disk for "
@@ -48,7 +48,7 @@ def estimate(study: Study, pending: Sequence[Cell], rates: Rates, workers: int) 
     crew = max(1, min(workers, len(pending)))
     return Estimate(
         trainings=len(pending),
-        fits=len(fits),
+        fits=sum(fit.seconds > 0 for fit in fits.values()),
         minutes=round(total.seconds / 60 / crew, 2),
         cpu_hours=round(total.cpu_seconds / 3600, 3),
         disk_mib=round(total.disk_bytes / 2**20, 1),

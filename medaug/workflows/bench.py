@@ -217,7 +217,8 @@ class Bench:
         with trial_run() as run:
             begun = Mark.now()
             generator = fit_generator(config, bank, subset.fold, run, NoProgress(), seed)
-            fit = (fit if fit.seconds else begun.since) + left_in(run)
+            if isinstance(config, TrainableConfig):
+                fit = (fit if fit.seconds else begun.since) + left_in(run)
             source = self._ready(arm, bank, generator, cases).source(arm)
             begun = Mark.now()
             names = tuple(self._drawn[n % len(self._drawn)] for n in range(_DRAWS))

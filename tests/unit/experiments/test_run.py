@@ -6,12 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from medaug.core.errors import SplitLeakageError, TrainingError
+from medaug.core.case import Manifest
+from medaug.core.errors import ConfigError, SplitLeakageError, TrainingError
 from medaug.core.gallery import GALLERY, read_tiles
 from medaug.core.results import ExperimentResult
 from medaug.core.seeding import SeedTree
+from medaug.core.splits import Fold
+from medaug.experiments.context import describe
+from medaug.experiments.design import ExperimentConfig, Ground, cells
 from medaug.experiments.run import RESULTS
-from tests.unit.experiments.fakes import FakeBench, Lines, experiment, go, study
+from medaug.experiments.study import Study, plan_study
+from tests.unit.experiments.fakes import CLASSES, FakeBench, Lines, experiment, go, record, study
 
 
 def test_every_held_out_patient_is_scored_once_an_arm(tmp_path: Path) -> None:
@@ -86,3 +91,52 @@ def test_notes_name_what_weakens_the_evidence(tmp_path: Path) -> None:
     assert "One seed" in text
     glass = [c for c in result.comparisons if c.class_name == "ground_glass"]
     assert [c.verdict for c in glass] == ["inconclusive"]
+
+
+def on(*patients: tuple[str, tuple[str, ...]]) -> Manifest:
+    return Manifest(
+        name="few",
+        classes=CLASSES,
+        cases=tuple(record(f"{who}_a", who, *classes) for who, classes in patients),
+    )
+
+
+def among(manifest: Manifest, fold: Fold, config: ExperimentConfig) -> Study:
+    ground = Ground(manifest, (fold,))
+    return plan_study(config, ground, describe(config, manifest, cells(config, ground)))
+
+
+def test_a_class_that_no_tested_patient_has_is_a_note(tmp_path: Path) -> None:
+    manifest = on(("p1", CLASSES), ("p2", CLASSES), ("p3", ("solid",)), ("p4", ("solid",)))
+    fold = Fold(index=0, train=("p1", "p2"), held_out=("p3", "p4"))
+    result = go(tmp_path / "run", FakeBench(), among(manifest, fold, experiment()))
+    assert result.complete
+    assert "No scored patient carries ground_glass: it has no Dice." in result.notes
+    assert {c.class_name for c in result.comparisons} == {"solid"}
+
+
+def test_one_tested_patient_proves_nothing(tmp_path: Path) -> None:
+    manifest = on(("p1", CLASSES), ("p2", CLASSES))
+    fold = Fold(index=0, train=("p1",), held_out=("p2",))
+    result = go(tmp_path / "run", FakeBench(), among(manifest, fold, experiment(n_annotated=[1])))
+    assert {c.verdict for c in result.comparisons} == {"inconclusive"}
+    assert [c.mde for c in result.comparisons] == [None] * len(result.comparisons)
+
+
+def test_a_cell_of_other_data_is_refused(tmp_path: Path) -> None:
+    """The dataset, or who was held out, changed between two calls."""
+    go(tmp_path / "run", FakeBench(), study(experiment(folds=[0])))
+    manifest = on(("p1", CLASSES), ("p2", CLASSES))
+    fold = Fold(index=0, train=("p1",), held_out=("p2",))
+    with pytest.raises(
+        ConfigError, match=r"real_nall_fold0_seed0 holds an experiment cell run on other inputs"
+    ):
+        go(tmp_path / "run", FakeBench(), among(manifest, fold, experiment(folds=[0])))
+
+
+def test_an_experiment_on_inner_folds_scores_training_patients_alone(tmp_path: Path) -> None:
+    of = study(experiment(folds=[0], inner_folds=2))
+    result = go(tmp_path / "run", FakeBench(), of)
+    outer = of.ground.outer_folds[0]
+    assert {row.patient_id for row in result.rows} == set(outer.train)
+    assert {row.fold for row in result.rows} == {1000, 1001}

@@ -11,6 +11,7 @@ from medaug.generators.base import (
     GeneratorCard,
     generator_sha256,
     load_generator,
+    on_device,
     parse_generator,
     read_generator_config,
     training_scope,
@@ -94,3 +95,10 @@ def test_hash_tells_configurations_and_weights_apart() -> None:
     config, other = parse_generator({"kind": "cgan"}), parse_generator({"kind": "cgan", "steps": 5})
     hashes = {generator_sha256(config), generator_sha256(other), generator_sha256(config, "0" * 64)}
     assert len(hashes) == 3
+
+
+def test_a_network_goes_to_a_device_and_what_has_none_stays_as_it_is() -> None:
+    network = parse_generator({"kind": "vae", "steps": 5})
+    assert on_device(network, "cuda:1").model_dump() == {**network.model_dump(), "device": "cuda:1"}
+    pasted = parse_generator({"kind": "copy_paste"})
+    assert on_device(pasted, "cuda:1") is pasted

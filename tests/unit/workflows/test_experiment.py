@@ -14,18 +14,18 @@ from medaug.core.errors import ConfigError, DataError
 from medaug.core.gallery import GALLERY, read_tiles
 from medaug.core.geometry import Grid
 from medaug.core.results import ExperimentContext, ExperimentResult
-from medaug.core.runs import NoProgress
+from medaug.core.runs import NoProgress, begin_run
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, Splits
 from medaug.core.volume import LabelMap, Unit, Volume
 from medaug.experiments.context import CONTEXT
 from medaug.experiments.design import ExperimentConfig
 from medaug.experiments.policy import POLICY, PolicyReport
-from medaug.experiments.run import RESULTS
+from medaug.experiments.run import RESULTS, STEP
 from medaug.io.dataset import CaseFacts, finish_dataset, write_case
 from medaug.transforms import read_drawn
 from medaug.workflows.arms import resolved
-from medaug.workflows.experiment import ExperimentOptions, experiment
+from medaug.workflows.experiment import ExperimentForecast, ExperimentOptions, ExperimentSummary, experiment
 
 GRID = Grid((32, 32, 3), np.diag([1.0, 1.0, 2.0, 1.0]))
 CLASSES = ("solid", "ground_glass")
@@ -87,6 +87,7 @@ def options(tmp_path: Path, **changes: object) -> ExperimentOptions:
 def test_from_yaml_to_results_and_not_twice(tmp_path: Path) -> None:
     asked = options(tmp_path)
     summary = experiment(asked, NoProgress())
+    assert isinstance(summary, ExperimentSummary)
     result = ExperimentResult.read(tmp_path / "run" / RESULTS)
     assert result.complete
     assert {(row.arm, row.patient_id) for row in result.rows} == {
@@ -105,6 +106,7 @@ def test_from_yaml_to_results_and_not_twice(tmp_path: Path) -> None:
     assert not summary.skipped
     before = (tmp_path / "run" / RESULTS).stat().st_mtime_ns
     again = experiment(asked, NoProgress())
+    assert isinstance(again, ExperimentSummary)
     assert again.skipped
     assert again.verdict == summary.verdict
     assert (tmp_path / "run" / RESULTS).stat().st_mtime_ns == before
@@ -166,6 +168,8 @@ def test_every_kind_of_augmentation_is_an_arm(tmp_path: Path) -> None:
         record_augmentations=True,
     )
     summary = experiment(asked, NoProgress())
+    assert isinstance(summary, ExperimentSummary)
+    assert isinstance(summary, ExperimentSummary)
     result = ExperimentResult.read(tmp_path / "run" / RESULTS)
     assert result.complete
     assert {row.arm for row in result.rows} == set(KINDS)
@@ -180,3 +184,29 @@ def test_every_kind_of_augmentation_is_an_arm(tmp_path: Path) -> None:
     assert learnt.inner_training_patients + learnt.inner_held_out_patients == 5
     for kind in KINDS:
         assert len(read_drawn(cells / f"{kind}_nall_fold0_seed0" / AUGMENTATIONS)) == 12
+
+
+def test_a_dry_run_lists_the_trainings_and_what_they_take_and_writes_nothing(tmp_path: Path) -> None:
+    asked = options(tmp_path).model_copy(update={"dry_run": True, "workers": 2})
+    said = experiment(asked, NoProgress())
+    assert isinstance(said, ExperimentForecast)
+    assert said.trainings == ("real_n2_fold0_seed0", "copy_paste_n2_fold0_seed0")
+    assert said.estimate.minutes > 0
+    assert said.estimate.cpu_hours > 0
+    assert said.estimate.disk_mib > 0
+    assert said.lines()[-1].endswith("of disk for 2 trainings")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_subset_that_lacks_a_class_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="class"):
+        experiment(options(tmp_path, limit_class=None, n_annotated=[1]), NoProgress())
+    assert not (tmp_path / "run/cells").exists()
+
+
+def test_a_dataset_that_changed_between_two_calls_is_refused(tmp_path: Path) -> None:
+    asked = options(tmp_path)
+    study = {"dataset": "another", "splits": "another"}
+    begin_run(tmp_path / "run", STEP, resolved(load_yaml(asked.config, ExperimentConfig)), study)
+    with pytest.raises(ConfigError, match=r"run on other inputs \(dataset, splits\)"):
+        experiment(asked, NoProgress())
