@@ -9,6 +9,10 @@ from pydantic import ConfigDict, Field
 from medaug.core.config import Document, Frozen
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class Summary(Frozen):
     """What a workflow hands to the CLI: printed as JSON with ``--json``, else as :meth:`lines`."""
 
@@ -61,12 +65,14 @@ class LesionCounts(Frozen):
     predicted: int
     matched: int = Field(description="pairs")
     iou_sum: float = Field(description="intersection over union, summed over the pairs")
-    sizes: tuple[SizeCount, ...] = Field(default=(), description="empty where the spacing is nominal")
+    sizes: tuple[SizeCount, ...] = Field(
+        default=(), description="those that the reference has; empty where the spacing is nominal"
+    )
 
 
 @final
 class DiceRow(Frozen):
-    """One test patient's case, one class, one arm."""
+    """One test patient's case, one class, one arm; what is null by default is left out of files, since rows are many."""
 
     arm: str
     n_annotated: int | None = Field(description="patients whose annotations were used; null = all")
@@ -76,31 +82,47 @@ class DiceRow(Frozen):
     patient_id: str
     class_name: str = Field(alias="class")
     dice: float | None = Field(description="null where the reference is empty")
-    false_positive_voxels: int | None = Field(default=None, description="set where the reference is empty")
-    false_positive_lesions: int | None = Field(
-        default=None, description="26-connected; set where the reference is empty"
+    false_positive_voxels: int | None = Field(
+        default=None, exclude_if=_is_none, description="set where the reference is empty"
     )
-    false_positive_mm3: float | None = Field(default=None, description="null where the spacing is nominal")
+    false_positive_lesions: int | None = Field(
+        default=None, exclude_if=_is_none, description="26-connected; set where the reference is empty"
+    )
+    false_positive_mm3: float | None = Field(
+        default=None, exclude_if=_is_none, description="null where the spacing is nominal"
+    )
     surface_dice: float | None = Field(
         default=None,
+        exclude_if=_is_none,
         description="normalised surface Dice; 0 where the prediction is empty; null where the reference is empty or the "
         "spacing is nominal",
     )
-    surface_tolerance_mm: float | None = Field(default=None, description="of surface_dice")
+    surface_tolerance_mm: float | None = Field(
+        default=None, exclude_if=_is_none, description="of surface_dice"
+    )
     hd95_mm: float | None = Field(
-        default=None, description="null where either side is empty or the spacing is nominal"
+        default=None,
+        exclude_if=_is_none,
+        description="null where either side is empty or the spacing is nominal",
     )
     volume_error_mm3: float | None = Field(
-        default=None, description="predicted minus reference volume; null where the spacing is nominal"
+        default=None,
+        exclude_if=_is_none,
+        description="predicted minus reference volume; null where the spacing is nominal",
     )
     volume_error: float | None = Field(
-        default=None, description="the same over the reference volume; null where the reference is empty"
+        default=None,
+        exclude_if=_is_none,
+        description="the same over the reference volume; null where the reference is empty",
     )
-    lesions: LesionCounts | None = Field(default=None, description="null in files of earlier versions")
+    lesions: LesionCounts | None = Field(
+        default=None, exclude_if=_is_none, description="left out in files of earlier versions"
+    )
     calibration_error: float | None = Field(
         default=None,
-        description="expected calibration error of the given label where reference or prediction is not background; "
-        "of the case, the same in every class; null without confidence",
+        exclude_if=_is_none,
+        description="expected calibration error of the given label, over the voxels where the class was given or outlined; "
+        "null without confidence",
     )
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
@@ -247,10 +269,12 @@ class ArmCost(Frozen):
     training_cases: int = 0
     training_patients: int = 0
     annotated_patients: int | None = Field(
-        default=None, description="of these, those that n_annotated counts: who carry the limited class, or all"
+        default=None,
+        description="of these, those that n_annotated counts: who carry the limited class, or all",
     )
     class_patch_shares: dict[str, float] = Field(
-        default={}, description="share of training patches that held each class; empty where it was not counted"
+        default={},
+        description="share of training patches that held each class; empty where it was not counted",
     )
     first_seed: int | None = Field(
         default=None, description="that the first weights and the order of real patches come from"
