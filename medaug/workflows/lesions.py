@@ -24,6 +24,8 @@ from medaug.io.scans import ScanFiles, find_scans, read_scan
 from medaug.tasks.base import PLAN, TASK, WEIGHTS, LesionModel, answer_of, load_lesion_model
 from medaug.workflows.predict import STEP, ChosenCases, PredictOptions, PredictSummary, chosen_cases, predict
 
+__all__ = ["LesionSummary", "PredictOptions", "answer", "list_lesions"]
+
 _NEEDED_BYTES = 16 << 20
 
 

@@ -40,6 +40,8 @@ from medaug.lesions.candidates import find_candidates
 from medaug.lesions.parts import LesionPart, lesion_parts
 from medaug.workflows.evaluate import EvaluateOptions, EvaluateSummary, evaluate, read_confidence
 
+__all__ = ["EvaluateOptions", "LesionScoreSummary", "score"]
+
 _NEEDED_BYTES = 4 << 20
 _THRESHOLD, _FEWEST = 0.1, 3  # the defaults of the detection task
 _HITS = {

@@ -83,16 +83,18 @@ def limit_threads(threads: int) -> None:
         os.environ[name] = str(threads)
 
 
-def alternate(sides: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+def alternate(
+    sides: Mapping[str, Callable[[], object]], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Median seconds of each side; sides take turns, each round in the other order, after one warm-up round."""
     for work in sides.values():
         work()
     taken: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(repeats):
         for name in list(sides)[:: 1 if turn % 2 == 0 else -1]:
-            begun = time.perf_counter()
+            begun = clock()
             sides[name]()
-            taken[name].append(time.perf_counter() - begun)
+            taken[name].append(clock() - begun)
     return {name: round(statistics.median(each), 6) for name, each in taken.items()}
 
 

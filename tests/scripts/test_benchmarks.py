@@ -70,7 +70,7 @@ def test_json_is_one_object_of_the_documented_form(name: str) -> None:
     assert set(result.ratios) == peers
     # augment.py: what a peer lacks or that it is missing, and the memory of a batch
     left_out = len(readers.keys() - there)
-    notes = {"train.py": 0, "ingest.py": left_out, "augment.py": 2, "synthesize.py": 1}[name]
+    notes = {"train.py": 3, "ingest.py": left_out, "augment.py": 2, "synthesize.py": 1}[name]
     assert len(result.notes) == notes
     ours = {peer: f"medaug for {peer}" if peer in v2 else "medaug" for peer in peers}
     assert set(result.seconds) == set(result.peaks_mb) == {"medaug", *peers, *ours.values()}
@@ -98,6 +98,18 @@ def test_the_other_figures_of_drawing_are_of_the_same_form(what: str, sides: set
     assert set(result.seconds) == set(result.peaks_mb) == sides
     assert all(spent > 0 for spent in result.seconds.values())
     assert result.notes[0].startswith(note)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [[], ["--dims", "3", "--patch", "16", "16", "8"]])
+def test_volumes_are_labelled_as_monai_labels_them(more: list[str]) -> None:
+    done = run("train.py", "inference", "--json", "--repeats", "1", "--clock", "cpu", *TOY["train.py"], *more)
+    assert done.returncode == 0, done.stderr
+    result = BenchmarkResult.model_validate_json(done.stdout)
+    assert set(result.ratios) == {"monai"}
+    assert set(result.seconds) == set(result.peaks_mb) == {"medaug", "monai"}
+    ratio = result.seconds["monai"] / result.seconds["medaug"]
+    assert result.ratios["monai"] == pytest.approx(ratio, rel=0.02, abs=1e-3)
 
 
 @pytest.mark.slow
