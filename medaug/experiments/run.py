@@ -125,19 +125,26 @@ def _next_cell(ledger: Ledger, place: Place, scope: str, stopping: Callable[[], 
     waiting = False
     while not stopping():
         ledger.look()
-        pending, claims = ledger.pending, place.claims
-        if not pending:
-            return None
-        for cell in _in_order(pending, claims.taken(), scope):
-            if claims.take(cell.name):
-                ledger.look()
-                if cell.name not in ledger.results:
-                    return cell
-                claims.give_back(cell.name)
+        pending = ledger.pending
+        cell = _claimed(ledger, place.claims, scope)
+        if cell is not None or not pending:
+            return cell
         if not waiting:
             place.progress.say(f"waiting for {len(pending)} trainings that are under way elsewhere")
         waiting = True
         time.sleep(_POLL_S)
+    return None
+
+
+def _claimed(ledger: Ledger, claims: Claims, scope: str) -> Cell | None:
+    """The first pending cell that nobody has; it may have been finished since the ledger was read."""
+    for cell in _in_order(ledger.pending, claims.taken(), scope):
+        if not claims.take(cell.name):
+            continue
+        ledger.look()
+        if cell.name not in ledger.results:
+            return cell
+        claims.give_back(cell.name)
     return None
 
 
