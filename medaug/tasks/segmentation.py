@@ -322,7 +322,7 @@ def _leave(
 ) -> FitReport:
     """Write the weights, then the report that says the training is whole; the checkpoint has served its purpose."""
     learner.finish()
-    save_checkpoint(run.path / WEIGHTS, {name: value.cpu() for name, value in network.state_dict().items()})
+    save_checkpoint(run.path / WEIGHTS, dict(network.cpu().state_dict()))
     report = FitReport(
         steps=plan.steps,
         patch_size=plan.patch_size,

@@ -13,13 +13,19 @@ from pathlib import Path
 import pytest
 
 from medaug.core.config import Frozen
+from medaug.core.intensity import IntensityScheme
 from medaug.core.runs import NoProgress, open_run
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
 from medaug.engine import loop
+from medaug.engine.checkpoint import load_checkpoint
+from medaug.engine.weights import state_sha256
 from medaug.generators.base import parse_generator, read_card
 from medaug.synthesis.fit import fit_generator
+from medaug.tasks import segmentation
+from medaug.tasks.base import REPORT, WEIGHTS, FitReport, TrainingData
 from tests import made_lesions
+from tests.unit.tasks.cases import CLASSES, make_case
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"size": [16, 16], "base": 4, "batch_size": 4, "steps": 12, "device": "cpu"}
@@ -45,6 +51,14 @@ from tests.e2e.test_training import train
 from medaug.engine.launch import joined
 with joined() as team:
     train(sys.argv[1], Path(sys.argv[2]) / f"rank_{team.rank}")
+"""
+SEGMENTERS = """
+import sys
+from pathlib import Path
+from tests.e2e.test_training import train_segmenter
+from medaug.engine.launch import joined
+with joined() as team:
+    train_segmenter(Path(sys.argv[1]) / f"rank_{team.rank}")
 """
 
 
@@ -125,3 +139,28 @@ def test_two_processes_train_one_model(kind: str, tmp_path: Path) -> None:
                 name: value if isinstance(value, str) else pytest.approx(value, rel=1e-3)
                 for name, value in one.items()
             }
+
+
+def train_segmenter(path: Path) -> None:
+    cases = tuple(make_case(n, shape=(16, 16, 4)) for n in range(4))
+    data = TrainingData(cases, CLASSES, IntensityScheme.for_volume(cases[0].volume))
+    config = segmentation.Config(
+        patch_size=(16, 16), batch_size=4, steps=3, base_channels=4, levels=2, ema=0.5
+    )
+    with open_run(path, "train", Frozen(), {}) as run:
+        config.build("cpu").fit(data, lambda batch, rngs: batch, run, NoProgress(), SeedTree(0))
+
+
+@pytest.mark.slow  # torch is imported in three processes
+def test_two_processes_train_one_segmenter(tmp_path: Path) -> None:
+    script = tmp_path / "team.py"
+    script.write_text(SEGMENTERS)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    assert started(str(script), str(tmp_path), launcher=launcher).wait(timeout=600) == 0
+    train_segmenter(tmp_path / "alone")
+    folders = [tmp_path / name for name in ("rank_0", "rank_1", "alone")]
+    first, second, alone = (state_sha256(load_checkpoint(folder / WEIGHTS)) for folder in folders)
+    assert first == second != alone  # regions of a loss are those of a part of the batch
+    assert logged(folders[0]) == logged(folders[1])
+    reports = [FitReport.read(folder / REPORT).model_copy(update={"seconds": 0.0}) for folder in folders]
+    assert reports[0] == reports[1] == reports[2]

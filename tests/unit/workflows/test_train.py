@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from medaug.core.plan import Translation, write_lines
 from medaug.core.runs import NoProgress, RunRecord
 from medaug.core.splits import Fold, read_splits
 from medaug.engine.checkpoint import load_checkpoint
+from medaug.engine.launch import Team
 from medaug.experiments.policy import POLICY, POLICY_YAML, PolicyReport
 from medaug.tasks._segmentation.planning import TrainingPlan
 from medaug.tasks.base import PLAN
@@ -210,3 +212,23 @@ def test_what_was_drawn_is_written_down_on_request(tmp_path):
     assert not (plain / "run" / AUGMENTATIONS).exists()
     first, second = (load_checkpoint(folder / "run/model.pt") for folder in (tmp_path, plain))
     assert all(torch.equal(torch.as_tensor(first[name]), torch.as_tensor(second[name])) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        (CONFIG.replace("segmentation", "classification").replace("  levels: 2\n", ""), "classification"),
+        (CONFIG.replace("{kind: none}", "{kind: adaptive}"), "adaptive"),
+    ],
+)
+def test_several_processes_train_only_what_they_can_share(tmp_path, monkeypatch, config, line):
+    @contextmanager
+    def two():
+        yield Team(0, 2)
+
+    monkeypatch.setattr(sys.modules["medaug.workflows.train"], "joined", two)
+    with pytest.raises(
+        ConfigError, match=rf"torchrun: {line} is learnt by one process; .* `medaug train` alone"
+    ):
+        trained(tmp_path, config=config)
+    assert not (tmp_path / "run").exists()
