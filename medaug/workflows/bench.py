@@ -169,7 +169,6 @@ class Bench:
     def rates(self, subset: TrainingSubset, cases: Sequence[Case], score: Callable[[Predict], None]) -> Rates:
         """See :class:`medaug.experiments.bench.Workbench`; training is tried with the first arm's augmentation."""
         plain, scoring = self._try_training(cases, score)
-        bank = self._bank_of(subset, cases, NoProgress())
         training: dict[str, Work] = {}
         fitting: dict[str, Work] = {}
         tried: dict[str, tuple[Work, Work]] = {}
@@ -178,7 +177,7 @@ class Bench:
             if arm.generator is not None:
                 key = f"{arm.generator} {_finish(arm)}"
                 if key not in tried:
-                    tried[key] = self._try_generator(arm, bank, subset, cases)
+                    tried[key] = self._try_generator(arm, subset, cases)
                 fitting[arm.name], draw = tried[key]
                 training[arm.name] += draw.times(_draws(settings_of(task_of(self._config.task, arm))))
         return Rates(training, fitting, scoring)
@@ -201,10 +200,9 @@ class Bench:
             score(predict)
             return work, begun.since
 
-    def _try_generator(
-        self, arm: Arm, bank: Bank, subset: TrainingSubset, cases: Sequence[Case]
-    ) -> tuple[Work, Work]:
+    def _try_generator(self, arm: Arm, subset: TrainingSubset, cases: Sequence[Case]) -> tuple[Work, Work]:
         """A fit of the arm's generator, and one draw; a trained one draws after three steps as it will in the end."""
+        bank = self._bank_of(subset, cases, NoProgress())
         config, seed, fit = on_device(generator_of(arm), self._where.device), SeedTree(0), Work()
         steps = config.model_dump(mode="json").get("steps")
         if isinstance(config, TrainableConfig) and isinstance(steps, int) and steps > STEPS:
@@ -252,14 +250,11 @@ def _finish(arm: Arm) -> Finish:
 
 def _draws(task: Settings) -> float:
     """Synthetic patches of a whole training."""
-    steps, batch, lesion, synthetic, null = (
-        float(value) if isinstance(value := task.get(name), int | float) else default
-        for name, default in (
-            ("steps", 1.0),
-            ("batch_size", 1.0),
-            ("lesion_patch_share", 1.0),
-            ("synthetic_share", 0.0),
-            ("null_share", 0.0),
-        )
+    known = {name: float(value) for name, value in task.items() if isinstance(value, int | float)}
+    patches, lesion = (
+        known.get("steps", 1.0) * known.get("batch_size", 1.0),
+        known.get("lesion_patch_share", 1.0),
     )
-    return steps * batch * (lesion * synthetic + (1 - lesion) * null)
+    return patches * (
+        lesion * known.get("synthetic_share", 0.0) + (1 - lesion) * known.get("null_share", 0.0)
+    )
