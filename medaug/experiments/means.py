@@ -17,8 +17,9 @@ Measured, as percent of true nulls that p <= 0.05 rejects, for 8, 20 and 42 valu
 4.1, 4.3; Student's t of 3 degrees 4.7, 5.6, 4.5; exponential 6.0, 4.7, 4.8; lognormal of sigma 0.5 5.2, 5.0, 4.6; half
 zeros, else Gaussian 0.4, 3.7, 4.6; half zeros, else exponential 1.1, 5.2, 4.5. Intervals hold the mean of these 94.0
 to 98.8 times in 100. Out of reach: with fewer than 6 values other than 0 no exact test gets to 0.05, so p is cautious
-there; and few values of a lognormal of sigma 1 (skewness 6) show too little of its tail, 9.9, 7.4, 5.5, as to every
-test that was tried.
+there; and few values of a lognormal of sigma 1 (skewness 6) show too little of its tail, 9.9, 7.4, 5.5; alone, the
+flips reject 14 of 100 such samples of 8, BCa 19, and Johnson's t 9, which rejects 16 where 70% of 20 values are 0.
+The tests of this module repeat it for p and for what is called a gain or harm, with 1500 samples a cell.
 """
 
 from __future__ import annotations
