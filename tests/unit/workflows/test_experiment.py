@@ -126,7 +126,7 @@ def test_the_configuration_is_written_out_with_defaults_but_without_the_arms_sha
     [
         ({"task": {"kind": "segmentation", "stepps": 3}}, "stepps"),
         ({"task": {"kind": "segmentation", "synthetic_share": 0.3}}, "belongs to the arms"),
-        ({"task": {"kind": "segmentation", "lesion_patch_share": 0.2}}, "lesion_patch_share"),
+        ({"task": {"kind": "segmentation", "lesion_patch_share": 1.2}}, "lesion_patch_share"),
         ({"limit_class": "glass"}, "no class 'glass'"),
         ({"folds": [9]}, "no outer fold 9"),
     ],
