@@ -43,12 +43,14 @@ def _sizes(result: ExperimentResult) -> list[dict[str, object]]:
 
 
 def _flat(record: Frozen) -> dict[str, object]:
-    """The fields of a record; those of a part get its name in front."""
+    """The fields of a record; those of a part, and the keys of a table, get its name in front."""
     found: dict[str, object] = {}
     for name, field in type(record).model_fields.items():
         value = getattr(record, name)
         if isinstance(value, Frozen):
             found |= {f"{name}_{part}": one for part, one in _flat(value).items()}
+        elif isinstance(value, dict):
+            found |= {f"{name}_{key}": one for key, one in value.items()}
         elif name not in _NESTED:
             found[field.alias or name] = _count(value) if name == "n_annotated" else value
     return found

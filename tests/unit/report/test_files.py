@@ -58,6 +58,14 @@ def test_what_is_not_known_is_empty() -> None:
     assert table[0]["hd95_mm"] == ""
 
 
+def test_shares_of_classes_are_columns() -> None:
+    made = result()
+    cost = made.costs[0].model_copy(update={"class_patch_shares": {"solid": 0.25}})
+    (row,) = rows_of(table_files(made.model_copy(update={"costs": (cost,)}))["costs.csv"])
+    assert row["class_patch_shares_solid"] == "0.25"
+    assert row["optimiser_steps"] == "1200"
+
+
 def test_nothing_makes_no_file() -> None:
     empty = result().model_copy(update={"rows": (), "scores": (), "comparisons": (), "costs": ()})
     assert figure_files(Panels(empty)) == {}
