@@ -16,7 +16,7 @@ def test_kind_chooses_the_file():
 @pytest.mark.parametrize(
     ("raw", "line"),
     [
-        ({"steps": 5}, "kind is missing; expected segmentation"),
+        ({"steps": 5}, "kind is missing; expected classification, detection, segmentation"),
         ({"kind": "segmentaton"}, "did you mean segmentation"),
         ({"kind": "segmentation", "batchsize": 5}, "did you mean batch_size"),
         ({"kind": "segmentation", "dims": 4}, "dims: input should be 2 or 3"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from medaug.tasks._segmentation.inference import predict_labels
+from medaug.tasks._segmentation.inference import predict_labels, predict_probabilities
 
 CPU = torch.device("cpu")
 
@@ -46,3 +46,19 @@ def test_flips_average_out_what_depends_on_the_side():
     image = np.zeros((1, 8, 8, 2), np.float32)
     assert predict_labels(LeftToRight(), image, (8, 8), CPU, flips=False)[0][4:].all()
     assert not predict_labels(LeftToRight(), image, (8, 8), CPU, flips=True)[0].all()
+
+
+class Above(nn.Module):
+    """Class 1 where the slice above is above 0."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.cat([-image[:, 2:], image[:, 2:]], dim=1)
+
+
+def test_every_slice_is_shown_with_its_neighbours():
+    image = np.random.default_rng(0).normal(size=(1, 9, 8, 19)).astype(np.float32)
+    labels, _ = predict_labels(Above(), image, (8, 8), CPU, flips=False, context=1)
+    probabilities = predict_probabilities(Above(), image, (8, 8), CPU, flips=False, context=1)
+    expected = np.concatenate([image[0, ..., 1:], image[0, ..., -1:]], axis=-1) > 0
+    assert np.array_equal(labels, expected)
+    assert np.array_equal(probabilities[1] > 0.5, expected)
