@@ -167,8 +167,9 @@ def experiment(
 
     A second call on the same folder, from this machine or another that sees it, joins the first.
 
-    Examples: `medaug experiment dataset --config configs/lidc_quick.yaml --out runs/lidc`,
-    `medaug experiment dataset --config configs/lidc_quick.yaml --out runs/lidc_1 --shard 1/4 --workers 2`
+    One shard of four: `medaug experiment dataset --config FILE.yaml --out runs/lidc_1 --shard 1/4 --workers 2`
+
+    Example: `medaug experiment dataset --config configs/lidc_quick.yaml --out runs/lidc`
     """
     from medaug.workflows import experiment as workflow
 
