@@ -49,9 +49,9 @@ def estimate(study: Study, pending: Sequence[Cell], rates: Rates, workers: int) 
     return Estimate(
         trainings=len(pending),
         fits=sum(fit.seconds > 0 for fit in fits.values()),
-        minutes=round(total.seconds / 60 / crew, 2),
-        cpu_hours=round(total.cpu_seconds / 3600, 3),
-        disk_mib=round(total.disk_bytes / 2**20, 1),
+        minutes=total.seconds / 60 / crew,
+        cpu_hours=total.cpu_seconds / 3600,
+        disk_mib=total.disk_bytes / 2**20,
         workers=workers,
     )
 
