@@ -79,7 +79,8 @@ class Outline:
     @staticmethod
     def of(mask: Mask, frame: Frame) -> Outline:
         """The outline of a mask that is not empty; the work grows with the mask, not with the image around it."""
-        padded = np.pad(mask[..., 0] if frame.flat else mask, 1)
+        # steps count along memory, and files may hold a mask column by column
+        padded = np.ascontiguousarray(np.pad(mask[..., 0] if frame.flat else mask, 1))
         solid, steps = padded.ravel(), np.array(padded.strides) // padded.itemsize
         voxels = np.flatnonzero(solid)
         open_sides = [~solid[voxels + step] for step in (*steps, *-steps)]
