@@ -17,6 +17,7 @@ Every step that is done is skipped when the call is repeated.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -102,7 +103,8 @@ def call(python: Path, args: argparse.Namespace, arm: str, results: Path) -> Non
         "nnUNet_raw": str(args.raw.resolve().parent),
         "nnUNet_preprocessed": str((args.work / "preprocessed").resolve()),
         "nnUNet_results": str(results.resolve()),
-        "nnUNet_n_proc_DA": "0",  # in the process itself: the same seed gives the same batches
+        # 0 augments in the process itself, so that the same seed gives the same batches; the planner wants a thread
+        "nnUNet_n_proc_DA": "1" if arm == "plan" else "0",
         "nnUNet_def_n_proc": "1",
     }
     asked = {
@@ -111,6 +113,21 @@ def call(python: Path, args: argparse.Namespace, arm: str, results: Path) -> Non
         "seed": args.seed,
     }  # fmt: skip
     subprocess.run([str(python), str(JUDGE), json.dumps(asked)], env=environment, check=True)
+
+
+def plan(python: Path, args: argparse.Namespace) -> None:
+    """Check, plan and preprocess, once; a work folder belongs to one state of the dataset and one plan."""
+    note = args.work / "planned.txt"
+    state = hashlib.sha256((args.raw / "manifest.json").read_bytes()).hexdigest()
+    wanted = f"{args.raw.name} {state} {args.configuration} {args.memory_gb:g} GB"
+    found = note.read_text(encoding="utf-8") if note.is_file() else ""
+    if found and found.removesuffix(" done") != wanted:
+        sys.exit(f"{args.work} belongs to another dataset or plan; name a new --work")
+    if found != f"{wanted} done":
+        args.work.mkdir(parents=True, exist_ok=True)
+        note.write_text(wanted, encoding="utf-8")
+        call(python, args, "plan", args.work / "results")
+        note.write_text(f"{wanted} done", encoding="utf-8")
 
 
 def judge(python: Path, args: argparse.Namespace, arm: str, folds: list[dict[str, list[str]]]) -> Path:
@@ -138,10 +155,7 @@ def main() -> None:
     args = arguments()
     args.fold, folds, made = fold_sides(args.raw, args.fold)
     python = prepare_environment((args.env or args.work / "env").absolute())
-    planned = args.work / "preprocessed" / args.raw.name / f".planned_{args.configuration}_{args.memory_gb:g}"
-    if not planned.is_file():
-        call(python, args, "plan", args.work / "results")
-        planned.touch()
+    plan(python, args)
     real = [{"train": [c for c in f["train"] if c not in made], "val": f["val"]} for f in folds]
     description = json.loads((args.raw / "dataset.json").read_text(encoding="utf-8"))
     names = {number: name for name, number in description["labels"].items()}

@@ -26,7 +26,7 @@ Asked = dict[str, Any]
 def plan(asked: Asked) -> None:
     """Integrity check, fingerprint, plan and preprocessing, as ``nnUNetv2_plan_and_preprocess`` does them."""
     number = convert_dataset_name_to_id(asked["dataset"])
-    extract_fingerprint_dataset(number, num_processes=1, check_dataset_integrity=True)
+    extract_fingerprint_dataset(number, num_processes=1, check_dataset_integrity=True, clean=False)
     plan_experiment_dataset(number, gpu_memory_target_in_gb=asked["memory_gb"])
     preprocess_dataset(number, configurations=(asked["configuration"],), num_processes=[1])
 
