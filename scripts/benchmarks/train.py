@@ -343,14 +343,17 @@ def label_once(side: str, folder: Path) -> object:
 def compare_inference(folder: Path, asked: Namespace) -> BenchmarkResult:
     """Check that both sides give the same scores, then time them and measure their memory."""
     plan = prepare(folder, asked if asked.patch else Namespace(**vars(asked) | {"patch": WINDOW[asked.dims]}))
+    shape = read_cases(folder, plan)[0].volume.grid.shape
+    if any(size > n for size, n in zip(plan.patch, shape, strict=False)):
+        sys.exit(f"--patch {size_of(plan)} is larger than the volume")
     calls = {side: labelling(folder, side) for side in ("medaug", "monai")}
     ours, theirs = (call().numpy() for call in calls.values())
     if not np.allclose(ours, theirs, atol=1e-4):
         sys.exit(f"scores differ by {np.abs(ours - theirs).max()}")
     seconds = alternate(calls, asked.repeats, CLOCKS[asked.clock])
     peaks = {side: peak_mb(partial(label_once, side), folder) for side in calls}
-    shape = " x ".join(map(str, read_cases(folder, plan)[0].volume.grid.shape))
-    return result(asked, f"a volume of {shape} labelled in windows of {size_of(plan)}", seconds, peaks, ())
+    whole = " x ".join(map(str, shape))
+    return result(asked, f"a volume of {whole} labelled in windows of {size_of(plan)}", seconds, peaks, ())
 
 
 def size_of(plan: Plan) -> str:

@@ -101,7 +101,7 @@ def test_the_other_figures_of_drawing_are_of_the_same_form(what: str, sides: set
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [[], ["--dims", "3", "--patch", "16", "16", "8"]])
+@pytest.mark.parametrize("more", [["--patch", "32", "32"], ["--dims", "3", "--patch", "16", "16", "8"]])
 def test_volumes_are_labelled_as_monai_labels_them(more: list[str]) -> None:
     done = run("train.py", "inference", "--json", "--repeats", "1", "--clock", "cpu", *TOY["train.py"], *more)
     assert done.returncode == 0, done.stderr
