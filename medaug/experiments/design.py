@@ -59,6 +59,13 @@ class Arm(Frozen):
         description="range of the factor that a synthetic lesion's difference from the tissue around it is multiplied by, "
         "log-uniform; null: as drawn",
     )
+    keep_score: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="synthetic lesions are drawn again, up to three times, while a judge fitted on the training subset gives "
+        "their class a lower probability than this; null: all are taken",
+    )
     blending: Blending = Field(
         default="feather", description="feather leaves it to the generator, poisson blends all so"
     )

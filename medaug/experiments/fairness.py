@@ -7,11 +7,11 @@ from collections.abc import Callable, Hashable, Sequence
 from medaug.core.errors import TrainingError
 from medaug.core.results import ArmCost
 
-LESION_SHARE_TOLERANCE = 0.1  # shares are counted over random patches; a true difference of policy is larger
+SHARE_TOLERANCE = 0.1  # shares are counted over random patches; a true difference of policy is larger
 
 
 def check_fairness(costs: Sequence[ArmCost]) -> None:
-    """Raise TrainingError unless all arms took the same steps, patches, shares of lesions and classes, and first seed."""
+    """Raise TrainingError unless all arms took the same steps, patch size, share of lesion patches and first seed."""
     if not costs:
         return
     first = costs[0]
@@ -20,10 +20,8 @@ def check_fairness(costs: Sequence[ArmCost]) -> None:
             _refuse(cost, f"took {cost.optimiser_steps} steps", f"{first.optimiser_steps} as {first.arm}")
         if cost.patch_size != first.patch_size:
             _refuse(cost, f"had patches of {cost.patch_size}", f"{first.patch_size} as {first.arm}")
-    _check_shares(costs, "a lesion", lambda cost: cost.lesion_patch_share)
     for group in _on_the_same(costs):
-        for name in _classes(group):
-            _check_shares(group, name, _share_of(name))
+        _check_lesion_share(group)
         _check_seeds(group)
 
 
@@ -51,6 +49,22 @@ def equal_terms(costs: Sequence[ArmCost]) -> tuple[str, ...]:
     return tuple(said)
 
 
+def unequal_classes(costs: Sequence[ArmCost]) -> tuple[str, ...]:
+    """Classes that one arm saw more often than another, in sentences.
+
+    Patches are dealt to the classes alike in all arms; what mixes patches puts lesions of one class beside another's.
+    """
+    found: dict[str, tuple[float, str]] = {}
+    for group in _on_the_same(costs):
+        for name in _classes(group):
+            ranked = sorted(group, key=_share_of(name))
+            low, high = _share_of(name)(ranked[0]), _share_of(name)(ranked[-1])
+            said = f"{ranked[-1].arm} had {name} in {high:.0%} of its patches, {ranked[0].arm} in {low:.0%}."
+            if high - low > SHARE_TOLERANCE and high - low > found.get(name, (0.0, ""))[0]:
+                found[name] = (high - low, said)
+    return tuple(said for _, said in found.values())
+
+
 def _on_the_same(costs: Sequence[ArmCost]) -> list[list[ArmCost]]:
     """Trainings that differ in their arm alone."""
     groups: dict[Hashable, list[ArmCost]] = {}
@@ -69,12 +83,12 @@ def _share_of(class_name: str) -> Callable[[ArmCost], float]:
     return lambda cost: cost.class_patch_shares[class_name]
 
 
-def _check_shares(costs: Sequence[ArmCost], what: str, share: Callable[[ArmCost], float]) -> None:
-    ranked = sorted(costs, key=share)
-    low, high = ranked[0], ranked[-1]
-    if share(high) - share(low) > LESION_SHARE_TOLERANCE:
+def _check_lesion_share(group: Sequence[ArmCost]) -> None:
+    ranked = sorted(group, key=lambda cost: cost.lesion_patch_share)
+    low, high = ranked[0].lesion_patch_share, ranked[-1].lesion_patch_share
+    if high - low > SHARE_TOLERANCE:
         _refuse(
-            high, f"had {what} in {share(high):.0%} of its patches", f"about {share(low):.0%} as {low.arm}"
+            ranked[-1], f"had a lesion in {high:.0%} of its patches", f"about {low:.0%} as {ranked[0].arm}"
         )
 
 

@@ -10,7 +10,7 @@ from medaug.core.results import ArmCost, Comparison, DiceRow, ExperimentContext,
 from medaug.core.seeding import SeedTree
 from medaug.experiments.curves import annotated, curves, savings
 from medaug.experiments.design import ExperimentConfig
-from medaug.experiments.fairness import equal_terms
+from medaug.experiments.fairness import equal_terms, unequal_classes
 from medaug.experiments.scores import summarise
 from medaug.experiments.statistics import FEWEST_PATIENTS, Question, compare
 
@@ -65,6 +65,7 @@ def experiment_result(
             *_pair_notes(plan.config, comparisons),
             *(_gaps(rows, question) if complete else ()),
             *_search_notes(costs),
+            *unequal_classes(costs),
         ),
         licences=plan.context.licences,
         curves=curves(scores, patients),

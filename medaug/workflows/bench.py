@@ -29,6 +29,8 @@ from medaug.generators.base import (
 )
 from medaug.io.dataset import load_case
 from medaug.lesions.bank import Bank, bank_of_cases
+from medaug.quality.judge import ClassJudge
+from medaug.synthesis.choosy import ChoosySource, Standard
 from medaug.synthesis.fit import fit_generator
 from medaug.synthesis.order import Finish, Order
 from medaug.synthesis.render import Renderer
@@ -62,12 +64,18 @@ class _Prepared:
         self, renderer: Renderer, hosts: Sequence[Case], drawn: Sequence[str], dims: Literal[2, 3]
     ) -> None:
         self._renderer, self._hosts, self._drawn, self._dims = renderer, hosts, drawn, dims
+        self._judge: ClassJudge | None = None
         self.kind = renderer.generator.kind
 
     def source(self, arm: Arm) -> CaseSource:
         """See :class:`medaug.experiments.bench.Prepared`."""
         options = StreamOptions(self._dims, tuple(self._drawn), arm.swap_share, arm.contrast)
-        return StreamingSource(self._hosts, self._renderer, options)
+        source = StreamingSource(self._hosts, self._renderer, options)
+        if arm.keep_score is None:
+            return source
+        if self._judge is None:
+            self._judge = ClassJudge(self._renderer.bank, self._dims)
+        return ChoosySource(source, self._judge, Standard(arm.keep_score))
 
     def samples(self, count: int, seed: SeedTree) -> Sequence[Sample]:
         """See :class:`medaug.experiments.bench.Prepared`."""

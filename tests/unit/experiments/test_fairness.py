@@ -6,7 +6,7 @@ import pytest
 
 from medaug.core.errors import TrainingError
 from medaug.core.results import ArmCost
-from medaug.experiments.fairness import check_fairness, equal_terms
+from medaug.experiments.fairness import check_fairness, equal_terms, unequal_classes
 
 REAL = ArmCost(
     arm="real",
@@ -37,10 +37,6 @@ def test_equal_arms_pass_whatever_their_synthetic_share_and_time() -> None:
         ({"optimiser_steps": 101}, "b took 101 steps"),
         ({"patch_size": (64, 32)}, "b had patches"),
         ({"lesion_patch_share": 0.7}, "b had a lesion in 70% of its patches"),
-        (
-            {"class_patch_shares": {"solid": 0.4, "ground_glass": 0.3}},
-            "b had ground_glass in 30% of its patches",
-        ),
         ({"first_seed": 8}, "b began with other weights"),
     ],
 )
@@ -49,12 +45,20 @@ def test_unequal_arms_are_named(change: dict[str, object], message: str) -> None
         check_fairness([REAL, REAL.model_copy(update={"arm": "b", **change})])
 
 
+def test_a_class_that_an_arm_saw_more_often_is_said() -> None:
+    shares = {"solid": 0.42, "ground_glass": 0.3}
+    other = REAL.model_copy(update={"arm": "b", "class_patch_shares": shares})
+    check_fairness([REAL, other])
+    assert unequal_classes([REAL, other]) == ("b had ground_glass in 30% of its patches, real in 10%.",)
+    assert unequal_classes([REAL, other.model_copy(update={"fold": 1})]) == ()
+
+
 def test_shares_and_seeds_are_compared_where_arms_had_the_same_patients() -> None:
     other = {
         "arm": "b",
         "n_annotated": 4,
         "first_seed": 8,
-        "class_patch_shares": {"solid": 0.4, "ground_glass": 0.4},
+        "lesion_patch_share": 0.9,
     }
     check_fairness([REAL, REAL.model_copy(update=other)])
 

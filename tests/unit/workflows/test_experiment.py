@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from medaug.experiments.design import ExperimentConfig
 from medaug.experiments.policy import POLICY, PolicyReport
 from medaug.experiments.run import RESULTS, STEP
 from medaug.io.dataset import CaseFacts, finish_dataset, write_case
+from medaug.lesions.bank import Bank
 from medaug.transforms import read_drawn
 from medaug.workflows.arms import resolved
 from medaug.workflows.experiment import ExperimentForecast, ExperimentOptions, ExperimentSummary, experiment
@@ -210,3 +212,24 @@ def test_a_dataset_that_changed_between_two_calls_is_refused(tmp_path: Path) -> 
     begin_run(tmp_path / "run", STEP, resolved(load_yaml(asked.config, ExperimentConfig)), study)
     with pytest.raises(ConfigError, match=r"run on other inputs \(dataset, splits\)"):
         experiment(asked, NoProgress())
+
+
+def test_lesions_that_a_judge_of_the_training_subset_turns_down_are_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    class Stern:
+        def __init__(self, bank: Bank, dims: int) -> None:
+            assert set(bank.index.training_patients) <= {f"p{n}" for n in range(5)}
+
+        def __call__(self, cases: Sequence[Case]) -> list[float]:
+            seen.append(len(cases))
+            return [0.0] * len(cases)
+
+    monkeypatch.setattr("medaug.workflows.bench.ClassJudge", Stern)
+    kept = CONFIG["arms"][1] | {"name": "kept", "keep_score": 0.5}  # type: ignore[index]
+    experiment(options(tmp_path, arms=[CONFIG["arms"][0], kept]), NoProgress())  # type: ignore[index]
+    drawn = seen[::4]
+    assert seen == [count for count in drawn for _ in range(4)]  # three further tries, all turned down
+    assert sum(drawn) >= 3
