@@ -24,8 +24,8 @@ from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, read_splits
 from medaug.core.volume import Image, LabelMap, Volume
 from medaug.experiments.means import mean_interval
-from medaug.experiments.metrics import dice
 from medaug.io.dataset import load_case
+from medaug.metrics.scoring import dice
 from medaug.tasks.base import Model, load_model
 from medaug.translators._style.look import change_look
 from medaug.translators._style.slices import body_mask, view

@@ -16,7 +16,7 @@ from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, guard_donors, guard_evaluation, guard_training
 from medaug.core.volume import LabelMap, Prediction, Volume
 from medaug.experiments.design import Arm, Cell, Settings, TrainingSubset
-from medaug.experiments.metrics import Scored, Terms, score_case
+from medaug.metrics.scoring import Scored, Terms, score_case
 
 ROWS = "rows.json"
 _TILES_A_CLASS = 3

@@ -16,8 +16,8 @@ from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
 from medaug.core.storage import sha256_text
 from medaug.core.strata import deal, labelled_patients
-from medaug.experiments.metrics import SURFACE_TOLERANCE_MM
 from medaug.lesions.shapes import ShapeKind
+from medaug.metrics.scoring import SURFACE_TOLERANCE_MM
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_]{0,39}$"
 _INNER = 1000  # numbers of inner folds begin here, so that nobody takes them for outer ones

@@ -26,7 +26,7 @@ from medaug.core.storage import storage_error, write_text_atomic
 from medaug.core.strata import LESION_FREE, Patient, deal
 from medaug.core.volume import Unit
 from medaug.experiments.cell import Trained
-from medaug.experiments.metrics import dice_by_class
+from medaug.metrics.scoring import dice_by_class
 from medaug.transforms.base import LearntConfig, TransformConfig, Tried, parse_transforms
 
 POLICY, POLICY_YAML, TRIALS = "policy.json", "policy.yaml", "trials"

@@ -9,8 +9,8 @@ import numpy as np
 from medaug.core.results import ArmScore, DiceRow
 from medaug.core.seeding import SeedTree
 from medaug.experiments.means import mean_interval
-from medaug.experiments.metrics import lesion_f1, lesion_precision, lesion_recall, panoptic_quality, pooled
 from medaug.experiments.statistics import in_order, patient_scores
+from medaug.metrics.scoring import lesion_f1, lesion_precision, lesion_recall, panoptic_quality, pooled
 
 
 def summarise(rows: Sequence[DiceRow], classes: Sequence[str], seed: SeedTree) -> tuple[ArmScore, ...]:

@@ -70,7 +70,9 @@ class VAE:
 
     kind: str = "vae"
 
-    def __init__(self, config: Config, card: GeneratorCard, net: LesionVae, taught: Taught, device: str) -> None:
+    def __init__(
+        self, config: Config, card: GeneratorCard, net: LesionVae, taught: Taught, device: str
+    ) -> None:
         self._config, self._card, self._taught = config, card, taught
         self._device, self._layout = pick_device(device), memory_format(config.dims)
         self._net = net.eval().to(device=self._device, memory_format=self._layout)  # type: ignore[call-overload]

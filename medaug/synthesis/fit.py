@@ -44,7 +44,9 @@ def fit_generator(
         return config.build()
     config.fit(bank, run, progress, seed)
     _complete_card(run, bank)
-    return load_generator(str(run.path), device=config.device if isinstance(config, NetworkConfig) else "auto")
+    return load_generator(
+        str(run.path), device=config.device if isinstance(config, NetworkConfig) else "auto"
+    )
 
 
 def fit_or_fall_back(

@@ -136,7 +136,9 @@ def _compare(options: DemoOptions, dataset: Path, assessment: Path, progress: Pr
     """Arms against each other on held-out patients, and the report; returns its verdict."""
     run, config = options.out / "experiment", _configuration(options.out, "experiment.yaml")
     experiment(ExperimentOptions(dataset=dataset, config=config, out=run), progress)
-    return report(ReportOptions(runs=(run,), out=_report(options.out), assessment=assessment), progress).verdict
+    return report(
+        ReportOptions(runs=(run,), out=_report(options.out), assessment=assessment), progress
+    ).verdict
 
 
 def _share(options: DemoOptions, assessment: Path, progress: Progress) -> None:

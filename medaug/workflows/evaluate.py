@@ -20,11 +20,11 @@ from medaug.core.splits import read_splits
 from medaug.core.storage import clear_leftovers, require_free_space
 from medaug.core.volume import Confidence, LabelMap, Labels, Prediction
 from medaug.core.wording import counted
-from medaug.experiments.metrics import SURFACE_TOLERANCE_MM, Scored, Terms, score_case
 from medaug.experiments.scores import summarise
 from medaug.ingest.naming import BACKGROUND, parse_class_map
 from medaug.ingest.sources import ClassId
 from medaug.io.nifti import is_nifti, read_label, read_nifti, stem
+from medaug.metrics.scoring import SURFACE_TOLERANCE_MM, Scored, Terms, score_case
 
 ARM = "predictions"
 _NEEDED_BYTES = 4 << 20
@@ -52,7 +52,8 @@ class EvaluateOptions(Frozen):
         description="distance between surfaces that the surface Dice counts as right",
     )
     froc: bool = Field(
-        default=False, description="score the lesion candidates of label maps and their confidence, not the labels"
+        default=False,
+        description="score the lesion candidates of label maps and their confidence, not the labels",
     )
     hit: Literal["centre", "iou"] = Field(default="centre", description="when a candidate finds a lesion")
 

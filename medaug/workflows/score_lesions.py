@@ -31,13 +31,13 @@ from medaug.core.splits import read_splits
 from medaug.core.storage import clear_leftovers, require_free_space
 from medaug.core.volume import LabelMap, Prediction
 from medaug.core.wording import counted
-from medaug.experiments.class_skill import class_skills, confusion, of_lesions, of_patients
-from medaug.experiments.froc import LEAST_IOU, Scan, box_iou, froc, match
 from medaug.io.candidates import read_candidates
 from medaug.io.dataset import load_case
 from medaug.io.nifti import read_label
 from medaug.lesions.candidates import find_candidates
 from medaug.lesions.parts import LesionPart, lesion_parts
+from medaug.metrics.class_skill import class_skills, confusion, of_lesions, of_patients
+from medaug.metrics.froc import LEAST_IOU, Scan, box_iou, froc, match
 from medaug.workflows.evaluate import EvaluateOptions, EvaluateSummary, evaluate, read_confidence
 
 __all__ = ["EvaluateOptions", "LesionScoreSummary", "score"]

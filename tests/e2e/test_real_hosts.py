@@ -41,7 +41,8 @@ def stream(cases: list[Case], draws: int) -> list[tuple[Case, np.ndarray, np.nda
     renderer = Renderer(bank_of_cases(cases, fold_of(cases)), Config().build())
     source = StreamingSource(cases, renderer, StreamOptions(dims=2))
     found = []
-    for case in source.draw(tuple(np.random.default_rng(n) for n in range(draws))):
+    names = tuple(source.classes[n % len(source.classes)] for n in range(draws))
+    for case in source.draw(names, tuple(np.random.default_rng(n) for n in range(draws))):
         host = next(c for c in cases if c.case_id == case.case_id)
         k = round(float(host.volume.grid.to_index(case.volume.grid.affine[:3, 3])[2]))
         assert case.label_map is not None

@@ -18,8 +18,8 @@ from skimage.measure import label
 from medaug.core.geometry import Grid
 from medaug.core.results import DiceRow
 from medaug.core.volume import LabelMap, Prediction
-from medaug.experiments.matching import LESION_IOU
-from medaug.experiments.metrics import Scored, Terms, dice_by_class, score_case
+from medaug.metrics.matching import LESION_IOU
+from medaug.metrics.scoring import Scored, Terms, dice_by_class, score_case
 
 # no distance between two voxels of these spacings equals one of these tolerances
 SPACINGS, TOLERANCES = (0.7, 1.0, 2.5), (0.61, 1.37, 3.07)

@@ -84,7 +84,14 @@ def test_the_study_measures_every_part_and_writes_its_tables(
     assert found["controls"]["real"]["n"] == HALF
     text = (tmp_path / "out/summary.md").read_text()
     assert text in capsys.readouterr().out
-    for title in ("Class recovered", "Mean density", "Kernel distance", "Diversity", "Seams", "Size as asked"):
+    for title in (
+        "Class recovered",
+        "Mean density",
+        "Kernel distance",
+        "Diversity",
+        "Seams",
+        "Size as asked",
+    ):
         assert f"**{title}" in text
 
     def again(*_: object) -> dict[str, object]:

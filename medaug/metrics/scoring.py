@@ -24,9 +24,9 @@ import numpy as np
 
 from medaug.core.results import DiceRow, LesionCounts, SizeCount
 from medaug.core.volume import LabelMap, Mask, Prediction
-from medaug.experiments.matching import count_lesions
-from medaug.experiments.overlap import ClassPair, Pair
-from medaug.experiments.surfaces import Frame, Outline, hd95_mm, surface_dice
+from medaug.metrics.matching import count_lesions
+from medaug.metrics.overlap import ClassPair, Pair
+from medaug.metrics.surfaces import Frame, Outline, hd95_mm, surface_dice
 
 SURFACE_TOLERANCE_MM = 1.0
 

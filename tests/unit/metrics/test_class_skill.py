@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from medaug.core.candidates import JudgedLesion
 from medaug.core.seeding import SeedTree
-from medaug.experiments.class_skill import auc, class_skills, confusion, of_lesions, of_patients
+from medaug.metrics.class_skill import auc, class_skills, confusion, of_lesions, of_patients
 
 NAMES = ("a", "b", "c")
 

@@ -13,7 +13,7 @@ from medaug.core.results import DiceRow, LesionCounts, SizeCount
 from medaug.core.volume import LabelMap, Prediction
 from medaug.experiments.cell import score
 from medaug.experiments.design import cells
-from medaug.experiments.metrics import (
+from medaug.metrics.scoring import (
     Scored,
     Terms,
     dice,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medaug.core.geometry import Grid
-from medaug.experiments.surfaces import Frame, Outline, hd95_mm, surface_dice
+from medaug.metrics.surfaces import Frame, Outline, hd95_mm, surface_dice
 
 
 def frame(shape: tuple[int, int, int], *spacing: float) -> Frame:
@@ -87,3 +87,14 @@ def test_diameters_are_those_of_balls_and_discs() -> None:
     solid, flat = frame((9, 9, 9), 1.0, 2.0, 3.0), frame((9, 9, 1), 1.0, 2.0, 3.0)
     assert np.pi / 6 * solid.diameters_mm(count) ** 3 == pytest.approx(7 * 6.0)
     assert np.pi / 4 * flat.diameters_mm(count) ** 2 == pytest.approx(7 * 2.0)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_mask_held_column_by_column_has_the_same_outline(*, flat: bool) -> None:
+    mask = np.random.default_rng(0).random((7, 5, 1 if flat else 4)) > 0.6
+    i, j, k = (np.arange(n) for n in mask.shape)
+    frame = Frame((i, j, k), np.diag([1.0, 2.0, 3.0]), flat)
+    by_row, by_column = Outline.of(mask, frame), Outline.of(np.asfortranarray(mask), frame)
+    assert np.array_equal(by_row.boundary, by_column.boundary)
+    assert np.array_equal(by_row.elements, by_column.elements)
+    assert np.array_equal(by_row.areas, by_column.areas)

@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 
 from medaug.core.candidates import ClassSkill, JudgedLesion
 from medaug.core.seeding import SeedTree
-from medaug.experiments.resampled import Chosen, estimates
+from medaug.metrics.resampled import Chosen, estimates
 
 
 @final

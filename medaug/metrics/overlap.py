@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int
 
 from medaug.core.errors import GeometryError, LabelError
 from medaug.core.volume import Confidence, LabelMap, Labels, Mask, Prediction
-from medaug.experiments.surfaces import Frame
+from medaug.metrics.surfaces import Frame
 
 Planes = tuple[Int[np.ndarray, "P"], Int[np.ndarray, "Q"], Int[np.ndarray, "R"]]
 _BINS = 15

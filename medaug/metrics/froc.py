@@ -21,8 +21,8 @@ from jaxtyping import Bool, Float
 from medaug.core.candidates import FrocCurve, FrocPoint, ScoredLesion
 from medaug.core.geometry import Grid
 from medaug.core.seeding import SeedTree
-from medaug.experiments.resampled import Chosen, estimates
 from medaug.lesions.parts import LesionPart
+from medaug.metrics.resampled import Chosen, estimates
 
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 LEAST_IOU = 0.1

@@ -7,8 +7,8 @@ import pytest
 
 from medaug.core.geometry import Grid
 from medaug.core.results import LesionCounts
-from medaug.experiments.matching import count_lesions
-from medaug.experiments.surfaces import Frame
+from medaug.metrics.matching import count_lesions
+from medaug.metrics.surfaces import Frame
 
 SHAPE = (20, 6, 1)
 FRAME = Frame.of(Grid(SHAPE, np.diag([1.0, 1.0, 1.0, 1.0])))

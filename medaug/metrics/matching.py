@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 
 from medaug.core.results import LesionCounts, SizeCount
 from medaug.core.volume import Mask
-from medaug.experiments.surfaces import Frame
+from medaug.metrics.surfaces import Frame
 
 LESION_IOU = 0.1
 # Fleischner 2017 follows nodules up from 6 mm, RECIST 1.1 measures from 10 mm; 20 mm parts small from large masses

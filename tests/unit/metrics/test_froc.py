@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from medaug.core.candidates import ScoredLesion
 from medaug.core.geometry import Box, Grid
 from medaug.core.seeding import SeedTree
-from medaug.experiments.froc import RATES, Scan, froc, match, sensitivities
 from medaug.lesions.parts import LesionPart
+from medaug.metrics.froc import RATES, Scan, froc, match, sensitivities
 
 GRID = Grid((20, 20, 10), np.diag([2.0, 2.0, 2.0, 1.0]))
 

@@ -1,0 +1,1 @@
+"""What predictions are scored by, with an explicit rule for empty references."""
