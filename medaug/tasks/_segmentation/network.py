@@ -89,6 +89,12 @@ def even_strides(patch: tuple[int, ...], steps: int) -> Steps:
             where="task.patch_size",
             expected=f"a multiple of {2**steps}",
         )
+    if max(patch) == 2**steps:
+        raise ConfigError(
+            f"a patch of {max(patch)} is halved {steps} times to a single voxel",
+            where="task.patch_size",
+            expected=f"a side of at least {2 ** (steps + 1)}",
+        )
     return ((2,) * len(patch),) * steps
 
 

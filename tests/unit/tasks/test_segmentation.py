@@ -78,7 +78,7 @@ OPTIONS = {
         "loss": "dice_focal",
         "class_weights": (1.0, 3.0),
     },
-    "swinunetr": {"network": "swinunetr", "base_channels": 12, "patch_size": (32, 32), "batch_size": 2},
+    "swinunetr": {"network": "swinunetr", "base_channels": 12, "patch_size": (32, 64), "batch_size": 2},
     "context": {"context": 1, "class_balance": 0.5},
     "spacing": {"spacing": (0.5, 1.0)},
     "planned": {"patch_size": None, "batch_size": None, "levels": None, "voxel_budget": 2048},

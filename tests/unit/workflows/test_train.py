@@ -117,9 +117,10 @@ def test_a_synthetic_set_takes_its_share(tmp_path):
     manifest = write_dataset(tmp_path / "set", some_cases())
     scope = read_splits(tmp_path / "set", manifest).fold(0).scope_sha256
     write_synthetic(tmp_path / "syn", PATIENTS[0], PATIENTS[1], scope)
-    summary = train(options(tmp_path, synthetic=tmp_path / "syn"), NoProgress())
+    config = CONFIG.replace("steps: 2", "steps: 2\n  lesion_patch_share: 1.0\n  synthetic_share: 1.0")
+    summary = train(options(tmp_path, config, synthetic=tmp_path / "syn"), NoProgress())
     assert summary.n_synthetic == 1
-    assert summary.report.synthetic_patch_share == 0.5
+    assert summary.report.synthetic_patch_share == 0.5  # all patches of one of two classes
     assert "synthetic" in RunRecord.read(tmp_path / "run" / "run.json").inputs
 
 

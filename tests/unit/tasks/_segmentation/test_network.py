@@ -55,8 +55,16 @@ def test_a_patch_that_cannot_be_halved_evenly_is_refused(size):
         even_strides((32, size), 4)
 
 
+def test_a_patch_that_would_end_as_one_voxel_is_refused():
+    with pytest.raises(
+        ConfigError, match="task.patch_size: a patch of 32 is halved 5 times to a single voxel"
+    ):
+        even_strides((32, 32, 32), 5)
+    assert even_strides((32, 64), 5) == ((2, 2),) * 5
+
+
 @pytest.mark.parametrize("kind", SMALL)
-@pytest.mark.parametrize("patch", [(32, 64), (32, 32, 32)])
+@pytest.mark.parametrize("patch", [(32, 64), (32, 32, 64)])
 def test_scores_lie_on_the_patch(kind, patch):
     network = small(kind, patch).eval()
     with torch.no_grad():
@@ -68,7 +76,7 @@ def test_weights_follow_from_the_seed_alone(kind):
     drawn = []
     for seed in (1, 1, 2):
         torch.rand(3)
-        network = small(kind, (32, 32))
+        network = small(kind, (32, 64))
         initialise(network, torch.Generator().manual_seed(seed))
         drawn.append(torch.cat([p.detach().ravel() for p in network.parameters()]))
     assert torch.equal(drawn[0], drawn[1])
@@ -78,7 +86,7 @@ def test_weights_follow_from_the_seed_alone(kind):
 
 @pytest.mark.parametrize("kind", SMALL)
 def test_no_network_computes_instance_norm(kind):
-    names = {type(module).__name__ for module in small(kind, (32, 32, 32)).modules()}
+    names = {type(module).__name__ for module in small(kind, (32, 32, 64)).modules()}
     assert "GroupNorm" in names
     assert not any(name.startswith("InstanceNorm") for name in names)
 
@@ -102,7 +110,7 @@ def test_dynunet_leaves_a_coarse_axis_alone_where_the_plan_says_so():
 def test_without_einops_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(networks, "optional_import", lambda name: (None, False))
     with pytest.raises(DependencyError, match=r"swinunetr needs einops.*medaug\[swin\]"):
-        small("swinunetr", (32, 32))
+        small("swinunetr", (32, 64))
 
 
 def test_group_norm_is_instance_norm():
