@@ -57,7 +57,7 @@ def test_a_patch_that_cannot_be_halved_evenly_is_refused(size):
 
 def test_a_patch_that_would_end_as_one_voxel_is_refused():
     with pytest.raises(
-        ConfigError, match="task.patch_size: a patch of 32 is halved 5 times to a single voxel"
+        ConfigError, match=r"task\.patch_size: a patch of 32 is halved 5 times to a single voxel"
     ):
         even_strides((32, 32, 32), 5)
     assert even_strides((32, 64), 5) == ((2, 2),) * 5
