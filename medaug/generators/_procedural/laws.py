@@ -97,40 +97,58 @@ def fit_laws(samples: Sequence[Sample], measured: Sequence[Measured], *, anchore
         measured: Their figures.
         anchored: Whether levels are contrasts to the tissue around.
     """
-    names = tuple(dict.fromkeys(sample.class_name for sample in samples))
     figures = np.stack([_vector(m, anchored=anchored) for m in measured])
     predictors = np.stack(
         [np.concatenate([[np.log(s.diameter_mm)], m.around]) for s, m in zip(samples, measured, strict=True)]
     )
-    rows = {name: np.array([n for n, s in enumerate(samples) if s.class_name == name]) for name in names}
-    weights = {name: _weights([samples[n].patient_id for n in rows[name]]) for name in names}
-    fitted = {name: _regress(predictors[rows[name]], figures[rows[name]], weights[name]) for name in names}
-    scatter = {name: (fitted[name][-1].T * weights[name]) @ fitted[name][-1] for name in names}
-    pooled = sum(scatter.values()) / len(samples)
-    laws = []
-    for name in names:
-        middle, width, intercept, slopes, _ = fitted[name]
-        own, sizes = figures[rows[name]], [samples[n].diameter_mm for n in rows[name]]
-        covariance = (scatter[name] + _PRIOR * pooled) / (len(own) + _PRIOR)
-        slack = _SLACK * np.ptp(own, axis=0) + np.sqrt(np.diag(pooled)) / len(own)
-        correlation = np.average([measured[n].correlation for n in rows[name]], axis=0, weights=weights[name])
-        laws.append(
-            ClassLaw(
-                class_name=name,
-                lesions=len(own),
-                patients=len({samples[n].patient_id for n in rows[name]}),
-                diameter_mm=(min(sizes), max(sizes)),
-                middle=_row(middle),
-                width=_row(width),
-                intercept=_row(intercept),
-                slopes=_table(slopes),
-                spread=_table(_root(covariance, len(own))),
-                low=_row(own.min(axis=0) - slack),
-                high=_row(own.max(axis=0) + slack),
-                correlation=_table(correlation),
-            )
+    correlations = np.stack([m.correlation for m in measured])
+    own = []
+    for name in dict.fromkeys(sample.class_name for sample in samples):
+        rows = np.array([n for n, sample in enumerate(samples) if sample.class_name == name])
+        lesions = tuple(samples[n] for n in rows)
+        own.append(_Lesions(lesions, predictors[rows], figures[rows], correlations[rows]))
+    pooled = sum(lesions.scatter for lesions in own) / len(samples)
+    laws = tuple(lesions.law(np.asarray(pooled)) for lesions in own)
+    return Laws(anchor=1 if anchored else 0, channels=len(measured[0].figures), classes=laws)
+
+
+@final
+class _Lesions:
+    """The lesions of one class, and how their figures follow from size and tissue."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        predictors: Float[np.ndarray, "N P"],
+        figures: Float[np.ndarray, "N F"],
+        correlations: Float[np.ndarray, "N C C"],
+    ) -> None:
+        self._samples, self._figures, self._correlations = samples, figures, correlations
+        self._weights = _weights([sample.patient_id for sample in samples])
+        *self._line, rest = _regress(predictors, figures, self._weights)
+        self.scatter: Float[np.ndarray, "F F"] = (rest.T * self._weights) @ rest
+
+    def law(self, pooled: Float[np.ndarray, "F F"]) -> ClassLaw:
+        """Their law; ``pooled`` is the covariance of the rest over all classes."""
+        own, count = self._figures, len(self._figures)
+        sizes = [sample.diameter_mm for sample in self._samples]
+        middle, width, intercept, slopes = self._line
+        covariance = (self.scatter + _PRIOR * pooled) / (count + _PRIOR)
+        slack = _SLACK * np.ptp(own, axis=0) + np.sqrt(np.diag(pooled)) / count
+        return ClassLaw(
+            class_name=self._samples[0].class_name,
+            lesions=count,
+            patients=len({sample.patient_id for sample in self._samples}),
+            diameter_mm=(min(sizes), max(sizes)),
+            middle=_row(middle),
+            width=_row(width),
+            intercept=_row(intercept),
+            slopes=_table(slopes),
+            spread=_table(_root(covariance, count)),
+            low=_row(own.min(axis=0) - slack),
+            high=_row(own.max(axis=0) + slack),
+            correlation=_table(np.average(self._correlations, axis=0, weights=self._weights)),
         )
-    return Laws(anchor=1 if anchored else 0, channels=len(measured[0].figures), classes=tuple(laws))
 
 
 def _vector(measured: Measured, *, anchored: bool) -> Float[np.ndarray, " F"]:

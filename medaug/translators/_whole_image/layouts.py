@@ -164,21 +164,7 @@ def add_lesion(
     allowed = usual[labels]
     if not allowed.any():
         raise DataError(f"the label map shows no tissue for a {law.class_name} lesion")
-    best: tuple[float, np.ndarray] | None = None
-    for attempt in range(settings.tries):
-        row = int(rng.integers(len(law.places)))
-        diameter = law.diameters_mm[row] * np.exp(rng.normal(0, _SIZE_JITTER))
-        if attempt > settings.tries // 2:
-            diameter = min(diameter, float(np.median(law.diameters_mm)))  # large ones have had their chance
-        centre = (law.places[row] + rng.normal(0, _JITTER, 3)) * labels.shape - 0.5
-        voxels = _ellipsoid(labels.shape, grid, centre, diameter, settings.elasticity, rng)
-        if len(voxels[0]) < _SMALLEST_VOXELS:
-            continue
-        share = float(allowed[voxels].mean())
-        if best is None or share > best[0]:
-            best = (share, np.stack(voxels))
-        if share >= _SHARES[attempt * len(_SHARES) // settings.tries]:
-            break
+    best = _most_fitting(allowed, grid, law, settings, rng)
     if best is None or best[0] < _SHARES[-1]:
         found = "none" if best is None else f"{best[0]:.0%} at best"
         raise DataError(
@@ -189,6 +175,28 @@ def add_lesion(
     drawn[tuple(best[1])] = table.number(law.class_name)
     i, j, k = (round(float(n)) for n in best[1].mean(axis=1))
     return Layout(drawn, (i, j, k))
+
+
+def _most_fitting(
+    allowed: Mask, grid: Grid, law: ClassLaw, settings: LayoutSettings, rng: np.random.Generator
+) -> tuple[float, Integer[np.ndarray, "3 N"]] | None:
+    """Voxels of the first lesion that lies well, else of the one that lies best, and the share of them that is allowed."""
+    best: tuple[float, np.ndarray] | None = None
+    for attempt in range(settings.tries):
+        row = int(rng.integers(len(law.places)))
+        diameter = law.diameters_mm[row] * np.exp(rng.normal(0, _SIZE_JITTER))
+        if attempt > settings.tries // 2:
+            diameter = min(diameter, float(np.median(law.diameters_mm)))  # large ones have had their chance
+        centre = (law.places[row] + rng.normal(0, _JITTER, 3)) * allowed.shape - 0.5
+        voxels = _ellipsoid(allowed.shape, grid, centre, diameter, settings.elasticity, rng)
+        if len(voxels[0]) < _SMALLEST_VOXELS:
+            continue
+        share = float(allowed[voxels].mean())
+        if best is None or share > best[0]:
+            best = (share, np.stack(voxels))
+        if share >= _SHARES[attempt * len(_SHARES) // settings.tries]:
+            break
+    return best
 
 
 def _ellipsoid(
