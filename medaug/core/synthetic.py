@@ -79,13 +79,15 @@ def read_synthetic(folder: Path, manifest: Manifest, *, where: str) -> Synthetic
         found, expected = ", ".join(synthetic.classes), ", ".join(manifest.classes)
         raise LabelError(f"synthetic set has classes {found}", where=where, expected=expected)
     _same_channels(synthetic, manifest, where)
-    return SyntheticSet(
-        folder=folder,
-        manifest=synthetic,
-        recipes=read_lines(folder / RECIPES, Recipe) if (folder / RECIPES).is_file() else (),
-        translations=read_lines(folder / TRANSLATIONS, Translation)
-        if (folder / TRANSLATIONS).is_file()
-        else (),
+    return SyntheticSet(folder, synthetic, *read_origins(folder))
+
+
+def read_origins(folder: Path) -> tuple[tuple[Recipe, ...], tuple[Translation, ...]]:
+    """The recipes and translations of a dataset folder, where there are any."""
+    recipes, translations = folder / RECIPES, folder / TRANSLATIONS
+    return (
+        read_lines(recipes, Recipe) if recipes.is_file() else (),
+        read_lines(translations, Translation) if translations.is_file() else (),
     )
 
 

@@ -74,8 +74,7 @@ def describe(out: Path, written: Manifest) -> None:
     Raises:
         StorageError: If it cannot be written.
     """
-    apart = [r.label is not None and not r.label.path.startswith("labelsTr/") for r in written.cases]
-    cases = tuple(record for record, left in zip(written.cases, apart, strict=True) if not left)
+    cases = tuple(r for r in written.cases if r.label is None or r.label.path.startswith("labelsTr/"))
     write_description(out, written.model_copy(update={"cases": cases}))
 
 
@@ -98,8 +97,9 @@ def write_folds(
     folds = []
     labelled = [record for record in real if record.label is not None]
     for fold in splits.folds:
-        train = [record for record in labelled if record.patient_id in set(fold.train)]
-        held_out = [record for record in labelled if record.patient_id in set(fold.held_out)]
+        trained, kept = set(fold.train), set(fold.held_out)
+        train = [record for record in labelled if record.patient_id in trained]
+        held_out = [record for record in labelled if record.patient_id in kept]
         guard_training(train, fold)
         guard_evaluation(held_out, fold)
         if not train or not held_out:

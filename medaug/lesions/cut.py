@@ -15,7 +15,7 @@ from medaug.core.intensity import CaseScale, IntensityScheme
 from medaug.core.lesion import LesionCrop, LesionEntry, Texture
 from medaug.core.volume import Labels, Mask
 from medaug.lesions.body import Body
-from medaug.lesions.parts import lesion_parts
+from medaug.lesions.parts import LesionPart, lesion_parts
 from medaug.lesions.shape import ball_diameter_mm
 from medaug.lesions.texture import describe_texture
 
@@ -50,7 +50,7 @@ def cut_lesions(case: Case, scheme: IntensityScheme, fold: int = 0) -> Iterator[
     cutter = _Cutter(case, scheme.case_scale(case.volume), Body.of(case.volume), fold)
     for part in lesion_parts(case.label_map):
         if part.voxels >= _SMALLEST_VOXELS:
-            yield cutter.cut(part.mask, part.box, (f"{case.case_id}_{part.name}", part.class_name))
+            yield cutter.cut(part)
 
 
 @final
@@ -60,15 +60,15 @@ class _Cutter:
     def __init__(self, case: Case, scale: CaseScale, body: Body, fold: int) -> None:
         self._case, self._scale, self._body, self._fold = case, scale, body, fold
 
-    def cut(self, lesion: Mask, found: Box, names: tuple[str, str]) -> LesionCrop:
-        """A lesion that lies in the box ``found``; names are its id and its class."""
-        box = self._context(found)
+    def cut(self, part: LesionPart) -> LesionCrop:
+        """A lesion with its context."""
+        box, found = self._context(part.box), part.box
         mask = np.zeros(box.shape, dtype=bool)
         inner = [slice(a - s, b - s) for a, b, s in zip(found.start, found.stop, box.start, strict=True)]
-        mask[inner[0], inner[1], inner[2]] = lesion
+        mask[inner[0], inner[1], inner[2]] = part.mask
         image = np.ascontiguousarray(self._case.volume.image[(slice(None), *box.slices)])
         others = (self._labels()[box.slices] > 0) & ~mask
-        return LesionCrop(self._describe(box, image, mask, others, names), image, mask, others, self._scale)
+        return LesionCrop(self._describe(box, image, mask, others, part), image, mask, others, self._scale)
 
     def _labels(self) -> Labels:
         if self._case.label_map is None:
@@ -84,7 +84,7 @@ class _Cutter:
         return box.clipped(self._case.volume.grid.shape)
 
     def _describe(
-        self, box: Box, image: np.ndarray, mask: Mask, others: Mask, names: tuple[str, str]
+        self, box: Box, image: np.ndarray, mask: Mask, others: Mask, part: LesionPart
     ) -> LesionEntry:
         grid = self._case.volume.grid
         inside = self._scale.normalise(image[:, mask])
@@ -93,14 +93,14 @@ class _Cutter:
         points = np.argwhere(mask) + np.array(box.start)
         centre, cells = points.mean(axis=0), self._body.cells(points)
         middle = self._body.cells(np.rint(centre).astype(int)[None])
-        organ = self._body.organ
+        organ, name = self._body.organ, f"{self._case.case_id}_{part.name}"
         return LesionEntry(
-            lesion_id=names[0],
+            lesion_id=name,
             case_id=self._case.case_id,
             patient_id=self._case.patient_id,
             fold=self._fold,
-            class_name=names[1],
-            crop_path=f"{_CROPS}/{names[0]}.npz",
+            class_name=part.class_name,
+            crop_path=f"{_CROPS}/{name}.npz",
             spacing_mm=grid.spacing_mm,
             spacing="known" if self._case.volume.spacing_known else "nominal",
             voxels=len(points),

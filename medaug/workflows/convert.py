@@ -24,12 +24,12 @@ from medaug.core.case import (
 )
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError, GeometryError, UnreadableError
-from medaug.core.plan import Recipe, Translation, read_lines, write_lines
+from medaug.core.plan import Recipe, Translation, write_lines
 from medaug.core.results import Finding, Summary
 from medaug.core.runs import Progress, finished, open_run
 from medaug.core.splits import Splits, read_splits
 from medaug.core.storage import require_free_space, sha256_file, sha256_text
-from medaug.core.synthetic import SyntheticSet, read_synthetic
+from medaug.core.synthetic import SyntheticSet, read_origins, read_synthetic
 from medaug.core.wording import counted
 from medaug.io.dataset import edit_mask_path
 from medaug.layouts.base import Export, parse_layout
@@ -144,12 +144,10 @@ def _check(options: ConvertOptions) -> None:
 
 def _parts(options: ConvertOptions, manifest: Manifest, splits: Splits | None) -> tuple[_Part, ...]:
     """The dataset, and the synthetic sets with the folds that may learn from each."""
-    recipes, translations = _lines(options.dataset)
+    marked = manifest if splits is None else _test_marked(manifest, splits)
+    real = _Part(options.dataset, marked, _findings(options.dataset), *read_origins(options.dataset))
     if splits is None:
-        return (_Part(options.dataset, manifest, _findings(options.dataset), recipes, translations),)
-    real = _Part(
-        options.dataset, _test_marked(manifest, splits), _findings(options.dataset), recipes, translations
-    )
+        return (real,)
     several = len(options.with_synthetic) > 1
     made = [
         _made(read_synthetic(folder, manifest, where=_OPTION), splits, f"_s{n}" if several else "")
@@ -289,15 +287,6 @@ def _write_texts(out: Path, parts: Sequence[_Part]) -> None:
 
 def _findings(folder: Path) -> tuple[Finding, ...]:
     return FindingsFile.read(folder / FINDINGS).findings
-
-
-def _lines(folder: Path) -> tuple[tuple[Recipe, ...], tuple[Translation, ...]]:
-    """Recipes and translations, where there are any."""
-    recipes, translations = folder / RECIPES, folder / TRANSLATIONS
-    return (
-        read_lines(recipes, Recipe) if recipes.is_file() else (),
-        read_lines(translations, Translation) if translations.is_file() else (),
-    )
 
 
 def _summary(options: ConvertOptions, parts: Sequence[_Part]) -> ConvertSummary:
