@@ -39,7 +39,9 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
 
 def _json_rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
     raw = read_json(path)
-    for number, row in enumerate(raw if isinstance(raw, list) else [], start=1):
+    if not isinstance(raw, list):
+        raise DataError(f"{path.name} is no list of lesions", where="PREDICTIONS", expected="a JSON list")
+    for number, row in enumerate(raw, start=1):
         if not isinstance(row, dict):
             raise DataError("is no object", where=f"entry {number}", expected=", ".join(_COLUMNS))
         yield f"entry {number}", row

@@ -16,8 +16,10 @@ def test_rows_become_candidates_whatever_else_stands_there(tmp_path):
     for name in ("a.csv", "a.json"):
         (found,) = read_candidates(tmp_path / name)
         assert (found.case_id, found.x_mm, found.y_mm, found.z_mm, found.score) == ("c1", 1, 2, 3, -3.5)
-    with pytest.raises(DataError, match="is no list of lesions"):
-        read_candidates(tmp_path / "a.txt")
+    (tmp_path / "c.json").write_text("{}")
+    for name in ("a.txt", "c.json"):
+        with pytest.raises(DataError, match="is no list of lesions"):
+            read_candidates(tmp_path / name)
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00case_id")
     with pytest.raises(DataError, match="cannot be read as CSV"):
         read_candidates(tmp_path / "b.csv")
