@@ -10,7 +10,15 @@ from typing import Literal, final
 import numpy as np
 from pydantic import Field
 
-from medaug.core.case import CONFIDENCE_END, MANIFEST, PREDICTIONS, Manifest, Origin, read_manifest
+from medaug.core.case import (
+    CONFIDENCE_END,
+    MANIFEST,
+    PREDICTIONS,
+    CaseRecord,
+    Manifest,
+    Origin,
+    read_manifest,
+)
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError, LabelError, SplitLeakageError, UnreadableError
 from medaug.core.results import ArmScore, DiceRow, EvaluationResult, PredictionIndex, Summary
@@ -128,13 +136,7 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> EvaluateSummary:
     references = _references(options)
     wanted = {item.case_id for item in references.items}
     predictions = _by_case(_label_files(options.predictions, "PREDICTIONS"), wanted)
-    missing = tuple(sorted(wanted - predictions.keys()))
-    if missing and not options.allow_missing:
-        named = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
-        raise DataError(
-            f"{len(missing)} of {len(wanted)} cases have no prediction: {named}",
-            hint="predict them too, choose a --fold, or use --allow-missing to score them as empty",
-        )
+    missing = missing_cases(options, wanted, predictions.keys(), "have no prediction")
     progress.start("scoring", len(references.items))
     rows: list[DiceRow] = []
     judge = _Judge(references.classes, _own_ids(options, references.classes), options.surface_tolerance_mm)
@@ -160,6 +162,24 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> EvaluateSummary:
         scores=result.scores,
         surface_tolerance_mm=options.surface_tolerance_mm,
     )
+
+
+def missing_cases(
+    options: EvaluateOptions, wanted: Collection[str], found: Collection[str], what: str
+) -> tuple[str, ...]:
+    """Ids of cases that are to be scored and were not answered; ``what`` is said of them.
+
+    Raises:
+        DataError: If there are any and they may not be scored as empty.
+    """
+    missing = tuple(sorted(set(wanted).difference(found)))
+    if missing and not options.allow_missing:
+        named = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+        raise DataError(
+            f"{len(missing)} of {len(wanted)} cases {what}: {named}",
+            hint="predict them too, choose a --fold, or use --allow-missing to score them as empty",
+        )
+    return missing
 
 
 @final
@@ -275,28 +295,42 @@ def _references(options: EvaluateOptions) -> _References:
 def _of_dataset(options: EvaluateOptions, manifest: Manifest) -> _References:
     if options.classes:
         raise ConfigError("the dataset has its own class table", where="--classes")
-    records = [r for r in manifest.cases if r.label is not None]
     index = _prediction_index(options.predictions, manifest)
-    if options.fold is None and index is not None:
-        chosen = {case.case_id for case in index.cases} | {f.case_id for f in index.refused}
-        records = [r for r in records if r.case_id in chosen]
-    if options.fold is not None:
-        held_out = set(read_splits(options.labels, manifest).fold(options.fold).held_out)
-        records = [r for r in records if r.patient_id in held_out]
-    for record in records:
-        if record.origin is not Origin.REAL:
-            what = f"{record.origin} case is about to be scored"
-            raise SplitLeakageError(what, where=record.case_id, expected="real cases only")
+    asked: set[str | None] | None = None
+    if index is not None:
+        asked = {case.case_id for case in index.cases} | {finding.case_id for finding in index.refused}
     items = tuple(
         _Reference(
             r.case_id, r.patient_id, options.labels / r.label.path, r.spacing == "known", r.label.sha256
         )
-        for r in records
+        for r in scored_records(options, manifest, asked)
         if r.label is not None
     )
-    if not items:
-        raise LabelError(f"{manifest.name} holds no labelled case to score")
     return _References(manifest.name, manifest.classes, items, patients_known=True)
+
+
+def scored_records(
+    options: EvaluateOptions, manifest: Manifest, asked: Collection[str | None] | None
+) -> tuple[CaseRecord, ...]:
+    """The labelled cases of the fold's held-out patients; without a fold, those that were asked for, None = all.
+
+    Raises:
+        LabelError: If there is none.
+        SplitLeakageError: If one is a synthetic case.
+    """
+    records = [record for record in manifest.cases if record.label is not None]
+    if options.fold is not None:
+        held_out = set(read_splits(options.labels, manifest).fold(options.fold).held_out)
+        records = [record for record in records if record.patient_id in held_out]
+    elif asked is not None:
+        records = [record for record in records if record.case_id in asked]
+    if not records:
+        raise LabelError(f"{manifest.name} holds no labelled case to score")
+    for record in records:
+        if record.origin is not Origin.REAL:
+            what = f"{record.origin} case is about to be scored"
+            raise SplitLeakageError(what, where=record.case_id, expected="real cases only")
+    return tuple(records)
 
 
 def _prediction_index(predictions: Path, manifest: Manifest) -> PredictionIndex | None:

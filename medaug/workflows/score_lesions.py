@@ -20,14 +20,13 @@ from medaug.core.candidates import (
     ScoredLesion,
     SoughtLesion,
 )
-from medaug.core.case import MANIFEST, Case, Manifest, Origin, read_manifest
+from medaug.core.case import MANIFEST, Case, Manifest, read_manifest
 from medaug.core.config import read_json
-from medaug.core.errors import ConfigError, DataError, GeometryError, LabelError, SplitLeakageError
+from medaug.core.errors import ConfigError, DataError, GeometryError, LabelError
 from medaug.core.geometry import Grid
 from medaug.core.results import Summary
 from medaug.core.runs import Progress
 from medaug.core.seeding import SeedTree
-from medaug.core.splits import read_splits
 from medaug.core.storage import clear_leftovers, require_free_space
 from medaug.core.volume import LabelMap, Prediction
 from medaug.core.wording import counted
@@ -38,7 +37,14 @@ from medaug.lesions.candidates import find_candidates
 from medaug.lesions.parts import LesionPart, lesion_parts
 from medaug.metrics.class_skill import class_skills, confusion, of_lesions, of_patients
 from medaug.metrics.froc import LEAST_IOU, Scan, box_iou, froc, match
-from medaug.workflows.evaluate import EvaluateOptions, EvaluateSummary, evaluate, read_confidence
+from medaug.workflows.evaluate import (
+    EvaluateOptions,
+    EvaluateSummary,
+    evaluate,
+    missing_cases,
+    read_confidence,
+    scored_records,
+)
 
 __all__ = ["EvaluateOptions", "LesionScoreSummary", "score"]
 
@@ -161,28 +167,10 @@ class _References:
 
     def __init__(self, options: EvaluateOptions, manifest: Manifest, found: LesionList) -> None:
         self._dataset, self._manifest = options.labels, manifest
-        looked_at = set(found.case_ids)
-        refused = {finding.case_id for finding in found.refused}
-        records = [record for record in manifest.cases if record.label is not None]
-        if options.fold is None:
-            records = [record for record in records if record.case_id in looked_at | refused]
-        else:
-            held_out = set(read_splits(options.labels, manifest).fold(options.fold).held_out)
-            records = [record for record in records if record.patient_id in held_out]
-        if not records:
-            raise LabelError(f"{manifest.name} holds no labelled case to score")
-        for record in records:
-            if record.origin is not Origin.REAL:
-                what = f"{record.origin} case is about to be scored"
-                raise SplitLeakageError(what, where=record.case_id, expected="real cases only")
-        self.records = tuple(records)
-        self.missing = tuple(sorted(record.case_id for record in records if record.case_id not in looked_at))
-        if self.missing and not options.allow_missing:
-            named = ", ".join(self.missing[:5]) + (" ..." if len(self.missing) > 5 else "")
-            raise DataError(
-                f"{len(self.missing)} of {len(records)} cases were not looked at: {named}",
-                hint="predict them too, choose a --fold, or use --allow-missing to score them as empty",
-            )
+        asked = {*found.case_ids, *(finding.case_id for finding in found.refused)}
+        self._records = scored_records(options, manifest, asked)
+        wanted = [record.case_id for record in self._records]
+        self.missing = missing_cases(options, wanted, found.case_ids, "were not looked at")
 
     @property
     def name(self) -> str:
@@ -196,8 +184,8 @@ class _References:
 
     def read(self, progress: Progress) -> Iterator[_Reference]:
         """One after the other."""
-        progress.start("scoring", len(self.records))
-        for record in self.records:
+        progress.start("scoring", len(self._records))
+        for record in self._records:
             case = load_case(self._dataset, record, self.classes)
             yield _Reference(case, tuple(lesion_parts(_labels(case))))
             progress.advance()
@@ -228,20 +216,21 @@ def _score_candidates(
         scan = match(case.patient_id, one.lesions, mine, case.volume.grid, options.hit)
         scans.append(scan)
         lesions += _sought(case, one.lesions, scan)
+    if not lesions:
+        raise LabelError(f"{references.name}: no reference holds a lesion to find")
+    unmatched = sum(map(len, candidates.values()))
     result = DetectionResult(
         labels=references.name,
         classes=references.classes,
         hit=_HITS[options.hit],
         n_scans=len(scans),
         n_patients=len({scan.patient_id for scan in scans}),
-        n_candidates=len(found.lesions) - sum(map(len, candidates.values())),
+        n_candidates=len(found.lesions) - unmatched,
         curves=froc(scans, references.classes, SeedTree(0).child("evaluate")),
         lesions=tuple(lesions),
         missing=references.missing,
-        unmatched=sum(map(len, candidates.values())),
+        unmatched=unmatched,
     )
-    if not lesions:
-        raise LabelError(f"{references.name}: no reference holds a lesion to find")
     result.write(options.out)
     return LesionScoreSummary(
         out=options.out, kind="detection", said=_said_of_candidates(options.out, result)

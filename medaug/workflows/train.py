@@ -24,9 +24,9 @@ from medaug.core.synthetic import SyntheticSet, read_synthetic
 from medaug.engine.launch import Team, joined, own_folder, shared
 from medaug.engine.stored_source import StoredSource
 from medaug.io.dataset import load_case
-from medaug.tasks.base import REPORT, FitReport, TrainingData, parse_task
+from medaug.tasks.base import REPORT, FitReport, TaskConfig, TrainingData, parse_task
 from medaug.transforms import Journal
-from medaug.transforms.base import LearntConfig, parse_transforms
+from medaug.transforms.base import LearntConfig, TransformConfig, parse_transforms
 from medaug.workflows.policy import Basis, check_packages, choose
 
 STEP = "train"
@@ -117,11 +117,8 @@ def _train(options: TrainOptions, progress: Progress, team: Team) -> Callable[[]
     """Train; returns what tells the summary."""
     config = load_yaml(options.config, TrainConfig)
     task, transforms = parse_task(config.task), parse_transforms(config.transforms)
-    if team.size > 1 and (not task.shares_batches or isinstance(transforms, LearntConfig)):
-        what = transforms.kind if task.shares_batches else task.kind
-        raise ConfigError(
-            f"{what} is learnt by one process", where="torchrun", hint="run `medaug train` alone"
-        )
+    if team.size > 1:
+        _check_shared(task, transforms)
     manifest = read_manifest(options.dataset)
     fold = read_splits(options.dataset, manifest).fold(options.fold)
     records = _labelled(manifest.of_patients(frozenset(fold.train)))
@@ -158,6 +155,15 @@ def _train(options: TrainOptions, progress: Progress, team: Team) -> Callable[[]
         report=FitReport.read(options.out / REPORT),
         skipped=skipped,
     )
+
+
+def _check_shared(task: TaskConfig, transforms: TransformConfig) -> None:
+    """Refuse several processes where one alone can learn the task or the augmentation."""
+    if not task.shares_batches or isinstance(transforms, LearntConfig):
+        what = transforms.kind if task.shares_batches else task.kind
+        raise ConfigError(
+            f"{what} is learnt by one process", where="torchrun", hint="run `medaug train` alone"
+        )
 
 
 def _labelled(records: Sequence[CaseRecord]) -> tuple[CaseRecord, ...]:
