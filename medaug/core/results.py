@@ -6,6 +6,7 @@ from typing import Literal, final
 
 from pydantic import ConfigDict, Field
 
+from medaug.core.assessment import PartVerdict
 from medaug.core.config import Document, Frozen
 
 
@@ -22,7 +23,6 @@ class Summary(Frozen):
 
 
 Severity = Literal["fixed", "flagged", "refused"]
-Verdict = Literal["pass", "fail", "inconclusive"]
 
 
 @final
@@ -353,76 +353,6 @@ class ExperimentContext(Document):
     )
     held_out_patients: int = Field(default=0, description="patients that stand on a held-out side")
     only_trained_patients: int = Field(default=0, description="patients that stand on no held-out side")
-
-
-@final
-class ClassQuality(Frozen):
-    """Realism and diversity of one class of a synthetic set."""
-
-    class_name: str
-    n_synthetic: int
-    n_real: int
-    feature_distance: float | None = Field(
-        description="kernel distance synthetic to held-out real; null = too few"
-    )
-    real_floor: float | None = Field(description="the same between two halves of the real lesions")
-    diversity: float | None = Field(description="1 - mean pairwise correlation of lesion patches")
-
-
-@final
-class QualityReport(Document):
-    """``quality.json``."""
-
-    synthetic_sha256: str
-    dataset_sha256: str
-    fold: int
-    classes: tuple[ClassQuality, ...]
-
-
-@final
-class CopyFlag(Frozen):
-    """A synthetic sample that looks like a copy."""
-
-    case_id: str
-    source_case_id: str
-    part: Literal["lesion", "background"]
-    score: float
-    transform: str
-
-
-@final
-class PartVerdict(Frozen):
-    """Verdicts on the two parts of a synthetic case."""
-
-    lesion: Verdict
-    background: Verdict
-
-
-@final
-class AuditReport(Document):
-    """``audit.json``: is the synthetic set a copy of its training data?"""
-
-    synthetic_sha256: str = Field(
-        description="content hash of the audited set; a changed set makes the audit stale"
-    )
-    dataset_sha256: str
-    fold: int
-    verdict: PartVerdict
-    reasons: tuple[str, ...]
-    threshold: float | None = Field(
-        description="score from which a lesion is flagged: at most 1 in 100 held-out real lesions; null = too few"
-    )
-    n_synthetic: int = Field(description="synthetic lesions large enough to be judged")
-    n_training: int = Field(description="training lesions searched")
-    n_held_out: int = Field(description="held-out lesions that the threshold rests on")
-    detection_limit: float = Field(
-        description="largest share of copies that could have gone unseen, 95%: 3 / (n_synthetic * recall)"
-    )
-    recall: float | None = Field(
-        default=None,
-        description="share of planted copies of training lesions that the search found; null = no threshold",
-    )
-    flagged: tuple[CopyFlag, ...]
 
 
 Tier = Literal["synthetic-only", "hosted", "internal"]

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import final
 
+from medaug.core.assessment import ClassQuality, QualityReport
 from medaug.core.case import Manifest
 from medaug.core.config import Frozen
 from medaug.core.plan import Recipe
-from medaug.core.results import ClassQuality, QualityReport, ReleaseCertificate
+from medaug.core.results import ReleaseCertificate
 
 DATASHEET = "DATASHEET.md"
 _TIERS = {

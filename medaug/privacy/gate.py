@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import final
 
+from medaug.core.assessment import AuditReport, QualityReport
 from medaug.core.case import SOURCES_PRIVATE, CaseRecord, Manifest, Origin, StoredFile
 from medaug.core.plan import Recipe
-from medaug.core.results import AuditReport, QualityReport, Tier
+from medaug.core.results import Tier
 from medaug.core.storage import sha256_file
 from medaug.privacy.inspection import inspect_file
 

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
 
+from medaug.core.assessment import CopyFlag, Verdict
 from medaug.core.case import Case
-from medaug.core.results import CopyFlag, Verdict
 from medaug.core.volume import Mask
 from medaug.quality.memorization import FALSE_POSITIVE_SHARE, FEWEST_HELD_OUT
 

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import ndimage, stats
 
-from medaug.core.results import CopyFlag, Verdict
+from medaug.core.assessment import CopyFlag, Verdict
 from medaug.core.runs import Progress
 from medaug.quality.samples import LesionSample
 from medaug.quality.spectra import SpectrumLibrary

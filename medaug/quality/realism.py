@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from medaug.core.results import ClassQuality
+from medaug.core.assessment import ClassQuality
 from medaug.quality.features import Features, Standardiser
 from medaug.quality.samples import LesionSample
 

@@ -9,8 +9,9 @@ from typing import final
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from medaug.core.assessment import AuditReport, QualityReport
 from medaug.core.gallery import Tile
-from medaug.core.results import AuditReport, ExperimentContext, ExperimentResult, QualityReport
+from medaug.core.results import ExperimentContext, ExperimentResult
 from medaug.core.runs import RunRecord
 from medaug.report.cases import samples
 from medaug.report.panels import Panels

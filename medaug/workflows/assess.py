@@ -9,11 +9,12 @@ from typing import final
 
 from pydantic import Field
 
+from medaug.core.assessment import AuditReport, ClassQuality, CopyFlag, PartVerdict, QualityReport
 from medaug.core.case import RECIPES, Case, CaseRecord, Manifest, Origin, read_manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import DataError, LabelError, SplitLeakageError
 from medaug.core.plan import Recipe, read_lines
-from medaug.core.results import AuditReport, ClassQuality, CopyFlag, PartVerdict, QualityReport, Summary
+from medaug.core.results import Summary
 from medaug.core.runs import RUN_FILE, Progress, RunDir, RunRecord, finished, open_run
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, guard_donors, guard_evaluation, guard_training, read_splits

@@ -13,11 +13,12 @@ from typing import final
 from pydantic import Field, SecretStr
 
 from medaug import __version__
+from medaug.core.assessment import AuditReport, QualityReport
 from medaug.core.case import FINDINGS, MANIFEST, RECIPES, FindingsFile, Manifest, read_manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, GateRefusedError
 from medaug.core.plan import Recipe, read_lines, write_lines
-from medaug.core.results import AuditReport, QualityReport, ReleaseCertificate, Summary, Tier
+from medaug.core.results import ReleaseCertificate, Summary, Tier
 from medaug.core.runs import Progress
 from medaug.core.storage import require_free_space, sha256_file, storage_error, write_text_atomic
 from medaug.layouts.base import Export, parse_layout

@@ -8,10 +8,11 @@ from typing import final
 
 from pydantic import Field
 
+from medaug.core.assessment import AuditReport, QualityReport
 from medaug.core.config import D, Frozen
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.gallery import GALLERY, Tile, read_tiles
-from medaug.core.results import AuditReport, ExperimentContext, ExperimentResult, QualityReport, Summary
+from medaug.core.results import ExperimentContext, ExperimentResult, Summary
 from medaug.core.runs import RUN_FILE, Progress, RunRecord
 from medaug.core.storage import clear_leftovers, require_free_space, write_text_atomic
 from medaug.experiments.context import CONTEXT

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import final
 
+from medaug.core.assessment import PartVerdict
 from medaug.core.config import Frozen
 from medaug.core.errors import DataError
-from medaug.core.results import PartVerdict, Summary, Tier
+from medaug.core.results import Summary, Tier
 from medaug.core.runs import Progress
 from medaug.privacy.keys import load_public_key
 from medaug.privacy.provenance import verify_release

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from medaug.cli.main import main
+from medaug.core.assessment import AuditReport
 from medaug.core.case import read_manifest
 from medaug.core.plan import Recipe, read_lines
-from medaug.core.results import AuditReport, ExperimentResult
+from medaug.core.results import ExperimentResult
 from medaug.core.runs import NoProgress
 from medaug.core.splits import read_splits
 from medaug.io.dataset import load_case, load_edit_mask

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from medaug.core.assessment import AuditReport, ClassQuality, CopyFlag, PartVerdict, QualityReport, Verdict
 from medaug.core.case import Case, CaseRecord, Manifest, Origin, read_manifest
 from medaug.core.geometry import Grid
 from medaug.core.plan import Recipe
-from medaug.core.results import AuditReport, ClassQuality, CopyFlag, PartVerdict, QualityReport, Verdict
 from medaug.core.volume import LabelMap, Unit, Volume
 from medaug.io.dataset import CaseFacts, finish_dataset, write_case
 

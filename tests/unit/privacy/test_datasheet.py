@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from medaug.core.assessment import PartVerdict, QualityReport
 from medaug.core.plan import Recipe, read_lines
-from medaug.core.results import PartVerdict, QualityReport, ReleaseCertificate, Tier
+from medaug.core.results import ReleaseCertificate, Tier
 from medaug.privacy.datasheet import SheetFacts, write_datasheet
 from tests.unit.privacy.synthetic_set import QUALITY, make_set
 

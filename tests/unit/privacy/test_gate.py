@@ -8,9 +8,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from medaug.core.assessment import AuditReport, CopyFlag, QualityReport, Verdict
 from medaug.core.case import Origin, StoredFile
 from medaug.core.plan import Recipe, read_lines
-from medaug.core.results import AuditReport, CopyFlag, QualityReport, Tier, Verdict
+from medaug.core.results import Tier
 from medaug.core.storage import sha256_file
 from medaug.privacy.gate import ReleaseRequest, check_release
 from tests.unit.privacy.synthetic_set import AUDIT, QUALITY, Material, assess, change_manifest, make_set

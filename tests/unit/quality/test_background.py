@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from medaug.core.results import CopyFlag
+from medaug.core.assessment import CopyFlag
 from medaug.core.volume import Volume
 from medaug.quality.background import (
     BackdropSearch,

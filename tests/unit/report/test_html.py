@@ -5,12 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-from medaug.core.results import (
-    AuditReport,
-    ClassQuality,
-    PartVerdict,
-    QualityReport,
-)
+from medaug.core.assessment import AuditReport, ClassQuality, PartVerdict, QualityReport
 from medaug.report.html import Evidence, render
 from tests.unit.report.big import big_result
 from tests.unit.report.sample import CONTEXT, RECORD, TILES, result

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from medaug.core.assessment import AuditReport, QualityReport
 from medaug.core.case import RECIPES, SPLITS, Case, Manifest, Origin, read_manifest
 from medaug.core.errors import ConfigError, DataError, LabelError, SplitLeakageError, UnreadableError
 from medaug.core.plan import Recipe, read_lines, write_lines
-from medaug.core.results import AuditReport, QualityReport
 from medaug.core.runs import NoProgress
 from medaug.core.splits import Fold, Splits
 from medaug.core.volume import LabelMap, Unit, Volume
