@@ -132,6 +132,9 @@ class QualityReport(Document):
     synthetic_sha256: str
     dataset_sha256: str
     fold: int
+    synthetic: str = Field(default="", description="name of the assessed set")
+    dataset: str = Field(default="", description="name of the real dataset")
+    command: str = Field(default="", description="what was typed")
     classes: tuple[ClassQuality, ...]
     samples: tuple[SampleScore, ...] = ()
     bias: tuple[Group, ...] = ()
