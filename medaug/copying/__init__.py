@@ -1,0 +1,1 @@
+"""Is a synthetic set a copy of the scans it was made from?"""
