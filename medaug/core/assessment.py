@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, final
 
 from pydantic import Field
 
 from medaug.core.config import Document, Frozen
 
+QUALITY, AUDIT, REJECTED = "quality.json", "audit.json", "rejected.json"
 Verdict = Literal["pass", "fail", "inconclusive"]
 Part = Literal["lesion", "background"]
 
@@ -58,12 +60,16 @@ class ClassQuality(Frozen):
 
     class_name: str
     n_synthetic: int
-    n_real: int
+    n_real: int = 0
     feature_distance: float | None = Field(
-        description="kernel distance synthetic to held-out real; null = too few"
+        default=None, description="kernel distance synthetic to held-out real; null = too few"
     )
-    real_floor: float | None = Field(description="the same between two halves of the real lesions")
-    diversity: float | None = Field(description="1 - mean pairwise correlation of lesion patches")
+    real_floor: float | None = Field(
+        default=None, description="the same between two halves of the real lesions"
+    )
+    diversity: float | None = Field(
+        default=None, description="1 - mean pairwise correlation of lesion patches"
+    )
     n_training: int = Field(default=0, description="real lesions of the training patients")
     n_held_out: int = Field(default=0, description="real lesions of the held-out patients")
     spaces: tuple[SpaceQuality, ...] = ()
@@ -106,7 +112,25 @@ class Rejection(Frozen):
     """A synthetic case that was left out, and why."""
 
     case_id: str
-    reason: str
+    reason: str = Field(description="what the rule found, or what the person wrote; may be empty")
+    rule: str | None = Field(default=None, description="the rule it broke; null = a person left it out")
+
+
+@final
+class RejectionsFile(Document):
+    """``rejected.json`` of a filtered set: what every filtering so far left out."""
+
+    rejections: tuple[Rejection, ...]
+
+
+def read_rejections(synthetic: Path) -> tuple[Rejection, ...]:
+    """What was left out of a synthetic set before; nothing where it was never filtered.
+
+    Raises:
+        DataError: If ``rejected.json`` is damaged.
+    """
+    path = synthetic / REJECTED
+    return RejectionsFile.read(path).rejections if path.is_file() else ()
 
 
 @final
