@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +19,8 @@ from medaug.core.storage import sha256_text
 from medaug.core.volume import LabelMap, Unit, Volume
 
 _LONGEST_ID = 64
+AttributeName = Literal["site", "scanner", "sex", "age"]
+Attributes = tuple[tuple[AttributeName, str], ...]
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,63}$"
 
 
@@ -100,6 +103,11 @@ class CaseRecord(Frozen):
     findings: tuple[str, ...] = Field(default=(), description="codes; the texts stand in findings.json")
     licence: str | None = None
     terms: str | None = None
+    attributes: dict[AttributeName, str] = Field(
+        default={},
+        exclude_if=operator.not_,
+        description="of a scanned case, where its source says; age in ten years of life; no release holds them",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -151,6 +159,16 @@ class Manifest(Document):
     def of_patients(self, patient_ids: frozenset[str]) -> tuple[CaseRecord, ...]:
         """The records of these patients, in manifest order."""
         return tuple(record for record in self.cases if record.patient_id in patient_ids)
+
+    def with_attributes(self, allowed: frozenset[AttributeName]) -> Manifest:
+        """The same manifest, in which cases keep no other attributes than these."""
+        cases = tuple(
+            record.model_copy(
+                update={"attributes": {k: v for k, v in record.attributes.items() if k in allowed}}
+            )
+            for record in self.cases
+        )
+        return self.model_copy(update={"cases": cases})
 
     @property
     def unit(self) -> Unit:

@@ -154,6 +154,7 @@ def _convert(
         terms=policy.terms or source.stated.terms,
         source_sha256=source.stated.source_sha256 or _digests(channels, digests) + labelled.sha256,
         findings=tuple(dict.fromkeys(finding.code for finding in findings)),
+        attributes=source.characteristics,
     )
     digest = hashlib.sha256(np.ascontiguousarray(volume.image).data).hexdigest()
     stated_origins = (policy.origin, source.stated.origin)

@@ -83,6 +83,7 @@ def _case(folder: Path, record: CaseRecord, classes: tuple[ClassId, ...], source
         problem=problem,
         problem_code=Code.FILE_CHANGED if missing else "",
         edit_mask=None if missing else _mask(folder, record.edit_mask),
+        characteristics=tuple(record.attributes.items()),
     )
 
 

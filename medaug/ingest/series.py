@@ -8,6 +8,7 @@ from pathlib import Path
 
 from medaug.core.findings import Code
 from medaug.core.wording import counted
+from medaug.ingest.characteristics import characteristics
 from medaug.ingest.sources import Choices, Discovery, LabelSource, SourceCase, Stated, Stray
 from medaug.ingest.stacks import Opened, opened
 from medaug.ingest.tying import Candidate, tie
@@ -142,4 +143,5 @@ def _case(one: Opened, drawings: Sequence[Drawing], source: int) -> SourceCase:
         stated=Stated(modality=first.modality),
         problem=problem,
         problem_code=code,
+        characteristics=characteristics(scanner=first.scanner, sex=first.sex, age=first.age),
     )

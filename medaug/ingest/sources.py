@@ -8,7 +8,7 @@ from typing import Literal, final
 
 from pydantic import Field
 
-from medaug.core.case import Origin
+from medaug.core.case import Attributes, Origin
 from medaug.core.config import Document, Frozen
 from medaug.core.plan import Recipe
 from medaug.core.results import Severity
@@ -107,6 +107,7 @@ class SourceCase:
         problem_code: Code of that refusal; empty for ``source-row``.
         edit_mask: Where a synthetic case differs from its host, as its manifest says.
         recipe: How a synthetic case was made.
+        characteristics: Site, scanner, sex and age, as far as the source tells them.
     """
 
     source: int
@@ -122,6 +123,7 @@ class SourceCase:
     problem_code: str = ""
     edit_mask: LabelSource | None = None
     recipe: Recipe | None = None
+    characteristics: Attributes = ()
 
     @property
     def channels(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from medaug.core.case import (
     FINDINGS,
     MANIFEST,
     RECIPES,
+    Attributes,
     Case,
     CaseRecord,
     FindingsFile,
@@ -51,6 +52,7 @@ class CaseFacts:
     terms: str | None = None
     source_sha256: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
+    attributes: Attributes = ()
 
 
 @final
@@ -114,6 +116,7 @@ def write_case(dataset: Path, case: Case, facts: CaseFacts, edit_mask: Mask | No
         findings=facts.findings,
         licence=facts.licence,
         terms=facts.terms,
+        attributes=dict(facts.attributes),
     )
 
 

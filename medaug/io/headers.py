@@ -47,9 +47,11 @@ _SOP_CLASS, _INSTANCE, _SERIES, _STUDY, _REFERENCE = (
 )
 _PATIENT_ID, _PATIENT_NAME, _BIRTH_DATE, _MODALITY = 0x00100020, 0x00100010, 0x00100030, 0x00080060
 _ROWS, _FRAMES, _REFERENCED = 0x00280010, 0x00280008, 0x00081115
+# of the device, not of the institution
+_MANUFACTURER, _MODEL, _SEX, _AGE = 0x00080070, 0x00081090, 0x00100040, 0x00101010
 _WANTED: Final = (
     *(_SOP_CLASS, _INSTANCE, _SERIES, _STUDY, _REFERENCE, _PATIENT_ID, _PATIENT_NAME, _BIRTH_DATE),
-    *(_MODALITY, _ROWS, _FRAMES, _REFERENCED),
+    *(_MODALITY, _ROWS, _FRAMES, _REFERENCED, _MANUFACTURER, _MODEL, _SEX, _AGE),
     *classic.TAGS,
 )
 # The first element of a data set that was stored without preamble: group 0002 or 0008, little endian
@@ -64,6 +66,9 @@ class Header:
     Attributes:
         frames_in_file: NumberOfFrames; 1 where the header is silent.
         frames: The frame of a classic CT, MR or PET object; empty for all others, which are parsed when they are opened.
+        scanner: Manufacturer and model.
+        sex: PatientSex.
+        age: PatientAge.
         fault: Why the frame of a classic object cannot be read; raised when its series is opened.
     """
 
@@ -80,6 +85,9 @@ class Header:
     frames_in_file: int = 1
     frames: tuple[Frame, ...] = ()
     fault: DataError | None = None
+    scanner: str = ""
+    sex: str = ""
+    age: str = ""
 
     @property
     def is_segmentation(self) -> bool:
@@ -211,6 +219,9 @@ def _header(path: Path, parsed: Parsed) -> Header | None:
         referenced_series=tuple(item.text(_SERIES) for item in elements.items(_REFERENCED)),
         frames_in_file=elements.whole(_FRAMES, "IS") or 1,
         patient_key=_patient(elements)[0],
+        scanner=f"{elements.person(_MANUFACTURER)} {elements.person(_MODEL)}".strip(),
+        sex=elements.text(_SEX),
+        age=elements.text(_AGE),
     )
     if sop_class not in classic.CLASSES or header.frames_in_file > 1 or classic.is_mosaic(elements):
         return header

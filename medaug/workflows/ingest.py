@@ -287,7 +287,7 @@ def _hash_sources(digests: Mapping[Path, str], job: _Job) -> str:
         f"{f.case_id} {f.patient_id} {f.source.stated} {f.source.classes} {f.source.attributes} {f.source.problem} "
         f"{f.source.label.tables if f.source.label else ''} {f.source.channels} {f.source.recipe} "
         f"{[image.sha256 for image in f.source.images]} "
-        f"{[order[path] for path in f.source.files]}"
+        f"{[order[path] for path in f.source.files]}{f.source.characteristics or ''}"
         for f in job.plan.cases
     ]
     return sha256_text("\n".join([*digests.values(), *told]))

@@ -8,13 +8,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 from pydantic import Field, SecretStr
 
 from medaug import __version__
 from medaug.core.assessment import AuditReport, QualityReport
-from medaug.core.case import FINDINGS, MANIFEST, RECIPES, FindingsFile, Manifest, read_manifest
+from medaug.core.case import (
+    FINDINGS,
+    MANIFEST,
+    RECIPES,
+    AttributeName,
+    FindingsFile,
+    Manifest,
+    read_manifest,
+)
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, GateRefusedError
 from medaug.core.plan import Recipe, read_lines, write_lines
@@ -28,6 +36,7 @@ from medaug.privacy.keys import SigningKey, load_signing_key
 from medaug.privacy.provenance import keyed_hashes, list_files, sign, verify_release
 
 AUDIT, QUALITY = "audit.json", "quality.json"
+_ALLOWED_ATTRIBUTES: Final[frozenset[AttributeName]] = frozenset()  # of patients: none leaves
 _DEFAULT_TERMS = "No terms beyond the licence."
 _SHOWN = 8
 _REMEDY = "mend that and run `medaug assess` again for this very set"
@@ -106,7 +115,8 @@ def release(options: ReleaseOptions, progress: Progress) -> ReleaseSummary:
         return _summary(options, _existing(options, certificate, material.key), material.key, skipped=True)
     require_free_space(options.out, 3 * _size(options.synthetic))
     with _staging(options.out) as folder:
-        export = Export(options.synthetic, material.manifest, folder, material.key.derive("DICOM UID"))
+        shown = material.manifest.with_attributes(_ALLOWED_ATTRIBUTES)
+        export = Export(options.synthetic, shown, folder, material.key.derive("DICOM UID"))
         written = layout.write(export, progress)
         layout.check(export, written, progress)
         _write_texts(folder, written, certificate, material, options)

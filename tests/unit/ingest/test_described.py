@@ -46,7 +46,7 @@ def _codes(dataset: Path) -> dict[str | None, str]:
 
 
 def test_everything_the_manifest_says_is_stated(dataset: Path) -> None:
-    _change(dataset, split="test", spacing="nominal", terms="Ask first.", lesion_free=False)
+    _change(dataset, split="test", spacing="nominal", terms="Ask first.", attributes={"sex": "F"})
     assert is_described(dataset)
     found = read_described(dataset, _files(dataset), 0)
     case = found.cases[0]
@@ -55,6 +55,7 @@ def test_everything_the_manifest_says_is_stated(dataset: Path) -> None:
     stated = case.stated
     assert (stated.unit, stated.origin, stated.modality) == (Unit.HU, Origin.SYNTHETIC, "CT")
     assert (stated.split, stated.spacing, stated.terms) == ("test", "nominal", "Ask first.")
+    assert case.characteristics == (("sex", "F"),)
     assert case.recipe is not None
     assert case.recipe.donor_patient_ids == ("p7",)
     assert case.edit_mask is not None

@@ -34,6 +34,16 @@ def test_a_segmentation_goes_to_the_series_it_names(tmp_path: Path) -> None:
     assert {case.patient_key for case in cases.values()} == {"PAT-4711"}
 
 
+def test_scanner_sex_and_age_are_those_of_the_header_and_the_institution_is_not(tmp_path: Path) -> None:
+    def tell(dataset: FileDataset, number: int) -> None:
+        dataset.Manufacturer, dataset.ManufacturerModelName = "SIEMENS", "Sensation 16"
+        dataset.PatientAge, dataset.InstitutionName, dataset.StationName = "094Y", "Zzyzx General", "CT99"
+
+    write_series(tmp_path / "ct", stored_values(3), tell)
+    (case,) = _pair(tmp_path).cases
+    assert case.characteristics == (("scanner", "SIEMENS Sensation 16"), ("sex", "F"), ("age", "90+"))
+
+
 def test_without_reference_the_only_series_of_its_frame_is_taken(tmp_path: Path) -> None:
     ct = write_series(tmp_path / "ct", stored_values(3))
     write_seg(tmp_path / "seg.dcm", ct, _mask(), ["solid"])

@@ -21,7 +21,9 @@ def test_columns_are_read(tmp_path: Path) -> None:
         "licence": "CC0",
         "modality": "ct",
     }
-    table = write_table(tmp_path, [row("a1", **cells, spacing="nominal", terms="ask", age="61", sex="")])
+    table = write_table(
+        tmp_path, [row("a1", **cells, spacing="nominal", terms="ask", age="61", sex="", site="north")]
+    )
     (case,) = read_table(table, 2).cases
     assert (case.source, case.case_key, case.patient_key, case.ids_are_pseudonyms) == (2, "a1", "p_a1", True)
     assert case.images[0].files == (tmp_path / "images" / "a1.nii.gz",)
@@ -29,7 +31,8 @@ def test_columns_are_read(tmp_path: Path) -> None:
     assert case.label.files == (tmp_path / "labels" / "a1.nii.gz",)
     assert case.classes == (ClassId(1, "solid"), ClassId(3, "gg"))
     assert case.stated == Stated("CT", "nominal", "test", licence="CC0", terms="ask", classes=("solid", "gg"))
-    assert case.attributes == (Attribute("age", "61"),)
+    assert case.attributes == (Attribute("age", "61"), Attribute("site", "north"))
+    assert case.characteristics == (("site", "north"), ("age", "60-69"))
     assert case.problem == ""
 
 

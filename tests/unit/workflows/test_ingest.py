@@ -48,6 +48,19 @@ def _public_text(out: Path) -> str:
     return names + " ".join(p.read_bytes().decode("latin-1") for p in files)
 
 
+def test_the_manifest_tells_site_scanner_sex_and_age_by_decade(tmp_path: Path) -> None:
+    rows = ct_set(tmp_path / "src")
+    told = {"site": "north", "scanner": "Brand X", "sex": "female", "age": "93", "ward": "Zzyzx 7"}
+    write_table(tmp_path / "src", [rows[0] | told, *rows[1:]])
+    _ingest(tmp_path / "src", out=tmp_path / "out")
+    first, second, _ = read_manifest(tmp_path / "out").cases
+    assert first.attributes == {"site": "north", "scanner": "Brand X", "sex": "F", "age": "90+"}
+    assert second.attributes == {}
+    public = _public_text(tmp_path / "out")
+    assert "Zzyzx" not in public
+    assert '"93"' not in public
+
+
 def test_a_table_becomes_a_dataset(tmp_path: Path) -> None:
     rows = ct_set(tmp_path / "src")
     write_table(tmp_path / "src", rows)

@@ -25,7 +25,7 @@ from medaug.privacy.keys import PRIVATE_KEY, PUBLIC_KEY, SigningKey, write_key_p
 from medaug.privacy.provenance import keyed_hashes, verify_release
 from medaug.workflows.release import ReleaseOptions, ReleaseSummary, release
 from medaug.workflows.verify import VerifyOptions, verify
-from tests.unit.privacy.synthetic_set import CLASSES, Material, assess, make_set
+from tests.unit.privacy.synthetic_set import CLASSES, Material, assess, change_manifest, make_set
 
 PASSPHRASE = "correct horse"
 
@@ -87,6 +87,20 @@ def test_plain_source_hashes_stay_at_home(material: Material, keys: Path, tmp_pa
     certificate = verify_release(tmp_path / "release", key.public)
     assert certificate.source_hmac == keyed_hashes(tuple(plain), key)
     assert certificate.lineage == ("p0", "p1", "p7")
+
+
+@pytest.mark.parametrize("kind", ["nnunet", "nifti", "dicom", "msd", "bids"])
+def test_characteristics_of_patients_stay_at_home(
+    material: Material, keys: Path, tmp_path: Path, kind: str
+) -> None:
+    told = {"site": "Zzyzx North", "scanner": "Qwert 9000", "sex": "F", "age": "90+"}
+    first, second = material.manifest.cases
+    change_manifest(material, first.model_copy(update={"attributes": told}), second)
+    run(material, keys, tmp_path / "release", format=kind)
+    assert read_manifest(material.dataset).cases[0].attributes == told
+    assert not any(record.attributes for record in read_manifest(tmp_path / "release").cases)
+    content = b"".join(path.read_bytes() for path in (tmp_path / "release").rglob("*") if path.is_file())
+    assert not any(value.encode() in content for value in ("Zzyzx", "Qwert", "90+"))
 
 
 def test_nothing_is_left_where_the_gate_refuses(material: Material, keys: Path, tmp_path: Path) -> None:
