@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, final
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from medaug.core.config import Document, Frozen
 
@@ -93,6 +93,7 @@ class ClassQuality(Frozen):
 class SampleScore(Frozen):
     """One synthetic lesion; what is null was not measured."""
 
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
     case_id: str
     lesion: int = Field(description="its number among the lesions of the case, from 0")
     class_name: str = Field(alias="class")
