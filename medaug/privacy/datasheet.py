@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import final
 
-from medaug.core.assessment import ClassQuality, QualityReport
+from medaug.core.assessment import ClassQuality, Figure, QualityReport
 from medaug.core.case import Manifest
 from medaug.core.config import Frozen
 from medaug.core.plan import Recipe
@@ -100,12 +100,16 @@ def _quality(quality: QualityReport | None) -> Iterator[str]:
     if quality is None or not quality.classes:
         yield "Not measured."
         return
-    yield "| class | synthetic | real | distance to real | real against real | diversity |\n|---|---|---|---|---|---|"
+    yield "| class | synthetic | held-out real | kernel distance to real | real against real |\n|---|---|---|---|---|"
     for row in quality.classes:
         yield _quality_row(row)
 
 
 def _quality_row(row: ClassQuality) -> str:
-    figures = (row.feature_distance, row.real_floor, row.diversity)
-    shown = " | ".join("too few" if figure is None else f"{figure:.3f}" for figure in figures)
-    return f"| {row.class_name} | {row.n_synthetic} | {row.n_real} | {shown} |"
+    figures = (row.spaces[0].kernel, row.spaces[0].kernel_floor) if row.spaces else (None, None)
+    shown = " | ".join("too few" if figure is None else _interval(figure) for figure in figures)
+    return f"| {row.class_name} | {row.n_synthetic} | {row.n_held_out} | {shown} |"
+
+
+def _interval(figure: Figure) -> str:
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

@@ -11,10 +11,26 @@ from jaxtyping import Float, Int
 
 from medaug.core.seeding import SeedTree
 from medaug.quality.features import Features, Standardiser
-from medaug.quality.realism import polynomial_kernel
-from medaug.quality.resampling import DRAWS, Estimate, estimate, patient_weights
+from medaug.quality.resampling import DRAWS, Estimate, estimate, half_samples, patient_weights
 
 FEWEST = 5
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Cloud:
+    """Lesions of one class as vectors.
+
+    Attributes:
+        features: (N, F) standardised features.
+        patients: (N,) the units of resampling.
+    """
+
+    features: Features
+    patients: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.patients)
 
 
 @final
@@ -85,12 +101,40 @@ def class_distances(made: Described, real: Described, seed: SeedTree, draws: int
     return DistanceDraws(float(np.mean(values)), np.nanmean(np.stack(rows), axis=0), tuple(values))
 
 
+def kernel_distance(first: Features, second: Float[np.ndarray, "M F"]) -> float:
+    """Squared maximum mean discrepancy with the cubic polynomial kernel, unbiased; may fall below 0.
+
+    The estimate of Gretton et al. (JMLR 2012) with the kernel of the kernel inception distance (Binkowski et al.,
+    ICLR 2018).
+
+    Args:
+        first: (N, F) standardised features, N at least 2.
+        second: (M, F), M at least 2.
+    """
+    everyone = (np.ones((1, len(first))), np.ones((1, len(second))))
+    return float(weighted_distance(first, second, everyone)[0])
+
+
+def kernel_draws(first: Cloud, second: Cloud, seed: SeedTree) -> tuple[float, Float[np.ndarray, " D"]]:
+    """The kernel distance, and its draws on half of each side's patients."""
+    sides = [half_samples(cloud.patients, seed.child(n).rng()) for n, cloud in enumerate((first, second))]
+    draws = weighted_distance(
+        first.features, second.features, (sides[0].astype(float), sides[1].astype(float))
+    )
+    return kernel_distance(first.features, second.features), draws
+
+
+def polynomial_kernel(first: Features, second: Float[np.ndarray, "M F"]) -> Float[np.ndarray, "N M"]:
+    """``(x . y / F + 1) ** 3`` of all pairs."""
+    return np.asarray((first @ second.T / first.shape[1] + 1.0) ** 3)
+
+
 def weighted_distance(
     first: Features,
     second: Float[np.ndarray, "M F"],
     weights: tuple[Float[np.ndarray, "D N"], Float[np.ndarray, "D M"]],
 ) -> Float[np.ndarray, " D"]:
-    """:func:`~medaug.quality.realism.kernel_distance` of weighted samples, a value for each row of weights."""
+    """:func:`kernel_distance` of weighted samples, a value for each row of weights."""
     ours, theirs = weights
     own = _within(polynomial_kernel(first, first), ours)
     other = _within(polynomial_kernel(second, second), theirs)

@@ -11,8 +11,9 @@ from scipy import ndimage
 from medaug.core.case import Case
 from medaug.core.volume import Mask
 from medaug.lesions.bank import Bank
-from medaug.quality.looks import Sighting
+from medaug.quality.features import Features
 from medaug.quality.recovery import Logistic
+from medaug.quality.samples import LesionSample, figures_of
 
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)  # 26-connected
 
@@ -27,40 +28,41 @@ class ClassJudge:
     """
 
     def __init__(self, bank: Bank, dims: Literal[2, 3]) -> None:
-        self._scheme, self._classes, self._dims = bank.index.scheme, bank.classes, dims
+        self._scheme, self._dims = bank.index.scheme, dims
         crops = [bank.crop(entry.lesion_id) for entry in bank.entries()]
         seen = [
-            Sighting(
+            LesionSample(
+                crop.entry.case_id,
+                crop.entry.patient_id,
+                crop.entry.class_name,
                 crop.scale.normalise(crop.image),
                 crop.mask,
-                self._classes.index(crop.entry.class_name),
-                crop.entry.patient_id,
                 crop.entry.spacing_mm,
             )
             for crop in crops
         ]
-        present = sorted({sighting.class_index for sighting in seen})
-        self._column = {self._classes[number]: column for column, number in enumerate(present)}
-        rows = np.array([present.index(sighting.class_index) for sighting in seen])
-        self._logistic = Logistic(np.stack([self._features(sighting) for sighting in seen]), rows)
+        named = {sample.class_name for sample in seen}
+        self._column = {name: n for n, name in enumerate(c for c in bank.classes if c in named)}
+        rows = np.array([self._column[sample.class_name] for sample in seen])
+        self._logistic = Logistic(self._features(seen), rows)
 
     def __call__(self, cases: Sequence[Case]) -> list[float]:
         """Probability that the new lesion of each case is of the class it was drawn as; 0 where it shows none."""
-        seen = [self._sighting(case) for case in cases]
-        shown = [sighting for sighting in seen if sighting is not None]
+        seen = [self._sample(case) for case in cases]
+        shown = [sample for sample in seen if sample is not None]
         if not shown:
             return [0.0] * len(cases)
-        told = self._logistic.probabilities(np.stack([self._features(sighting) for sighting in shown]))
+        told = self._logistic.probabilities(self._features(shown))
         rows = iter(told)
         return [
-            0.0 if sighting is None else float(next(rows)[self._column[self._classes[sighting.class_index]]])
-            for sighting in seen
+            0.0 if sample is None else float(next(rows)[self._column[sample.class_name]]) for sample in seen
         ]
 
-    def _features(self, sighting: Sighting) -> np.ndarray:
-        return (sighting.largest_slice() if self._dims == 2 else sighting).features()
+    def _features(self, samples: Sequence[LesionSample]) -> Features:
+        flat = self._dims == 2
+        return figures_of([s.slice_at(s.largest_slice) if flat else s for s in samples])
 
-    def _sighting(self, case: Case) -> Sighting | None:
+    def _sample(self, case: Case) -> LesionSample | None:
         if case.label_map is None or case.site is None:
             return None
         found = _lesion_at(case.label_map.labels, case.site)
@@ -69,13 +71,8 @@ class ClassJudge:
         mask, number = found
         scale = case.scale or self._scheme.case_scale(case.volume)
         name = case.label_map.class_names[number - 1]
-        return Sighting(
-            scale.normalise(case.volume.image),
-            mask,
-            self._classes.index(name),
-            case.patient_id,
-            case.volume.grid.spacing_mm,
-        )
+        image = scale.normalise(case.volume.image)
+        return LesionSample(case.case_id, case.patient_id, name, image, mask, case.volume.grid.spacing_mm)
 
 
 def _lesion_at(labels: np.ndarray, site: tuple[int, int, int]) -> tuple[Mask, int] | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -243,9 +243,7 @@ def plant_copy(sample: LesionSample, rng: np.random.Generator) -> LesionSample:
     offset = middle - matrix @ centre
     mask = ndimage.affine_transform(sample.mask.astype(np.float32), matrix, offset, shape, order=1) > 0.5
     image = np.stack([_warped(channel, matrix, offset, shape, rng) for channel in sample.image])
-    return LesionSample(
-        sample.case_id, sample.patient_id, sample.class_name, image, mask, sample.spacing_mm, sample.figures, sample.patch
-    )  # fmt: skip
+    return replace(sample, image=image, mask=mask, figures=None)
 
 
 def _warped(

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+
+from medaug.core.assessment import Figure
 
 DRAWS = 400
 _TAILS = (0.025, 0.975)
@@ -37,6 +39,31 @@ def patient_weights(
     names, owner = np.unique(np.asarray(patients), return_inverse=True)
     counts = rng.multinomial(len(names), np.full(len(names), 1.0 / len(names)), size=draws)
     return np.asarray(counts[:, owner], dtype=np.float64)
+
+
+def half_samples(
+    patients: Sequence[str], rng: np.random.Generator, draws: int = DRAWS
+) -> Bool[np.ndarray, "D N"]:
+    """Which lesions are in each draw of half of the patients, without replacement.
+
+    The delete-half jackknife (Shao and Wu, Ann Stat 1989): a mean spreads over such draws as it does over samples of
+    the full size, and no lesion is drawn twice, which a bootstrap does and which would make it its own nearest
+    neighbour. Of an odd number of patients one more or one fewer is drawn, by turns.
+    """
+    names, owner = np.unique(np.asarray(patients), return_inverse=True)
+    ranks = rng.permuted(np.tile(np.arange(len(names)), (draws, 1)), axis=1)
+    taken = len(names) // 2 + (np.arange(draws) % 2) * (len(names) % 2)
+    return np.asarray((ranks < taken[:, None])[:, owner])
+
+
+def around(
+    value: float, draws: Float[np.ndarray, " D"], limits: tuple[float, float] = (-np.inf, np.inf)
+) -> Figure:
+    """A figure with the spread of its half-sample draws around it; what half a sample is off by is taken away."""
+    usable = draws[np.isfinite(draws)]
+    low, high = np.quantile(usable - usable.mean(), _TAILS) if len(usable) else (0.0, 0.0)
+    ends = [float(np.clip(value + end, *limits)) for end in (low, high)]
+    return Figure(value=value, low=ends[0], high=ends[1])
 
 
 def estimate(value: float, draws: Float[np.ndarray, " D"]) -> Estimate:

@@ -1,8 +1,9 @@
-"""Lesions cut out of cases for assessment: a crop in normalised units, its figures and a small picture."""
+"""Lesions cut out of cases for assessment: a crop in normalised units, what it measures and where it lies."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -14,9 +15,9 @@ from medaug.core.errors import DataError
 from medaug.core.geometry import Box
 from medaug.core.intensity import IntensityScheme
 from medaug.core.volume import Image, Mask
-from medaug.quality.features import lesion_features
+from medaug.lesions.body import Body
+from medaug.quality.features import Features, Part, lesion_features
 
-PATCH_VOXELS = 32
 _CONNECTED = np.ones((3, 3, 3), dtype=bool)
 _LARGEST_IN_PLANE = 64
 _MARGIN_VOXELS = 4
@@ -24,19 +25,34 @@ _SMALLEST_VOXELS = 3
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a lesion lies.
+
+    Attributes:
+        shares: Of its middle along I, J, K: 0 to 1 through the body, or through the image where that cuts the body off.
+        border: In-plane distance of its middle to the nearest edge of body or image; mm, or voxels where the spacing is nominal.
+    """
+
+    shares: tuple[float, float, float]
+    border: float
+
+
+@final
 @dataclass(frozen=True, slots=True, eq=False)
 class LesionSample:
-    """One lesion as the assessment sees it.
+    """One lesion in its surroundings, as figures, networks and searches see it.
 
     Attributes:
         case_id: Its case.
-        patient_id: Pseudonym of its patient; of the host where it is synthetic.
+        patient_id: Pseudonym of its patient; of the host or donor where it is synthetic: the unit of resampling.
         class_name: Its class.
-        image: (C, I, J, K) normalised units, the lesion with its surroundings, averaged down where it is large.
-        mask: (I, J, K) True in this lesion.
-        spacing_mm: Of the crop.
-        figures: (F,) radiological features, see :data:`medaug.quality.features.feature_names`.
-        patch: (32, 32) of the first channel around the lesion's largest slice, 1.5 radii to each side.
+        image: (C, I, J, K) normalised units, the lesion with its surroundings; averaged down where it is large.
+        mask: (I, J, K) True in this lesion; not empty.
+        spacing_mm: Of the image.
+        is_spacing_known: False where that is nominal.
+        figures: (F,) radiological features, see :func:`medaug.quality.features.lesion_features`; None: not yet measured.
+        place: Where it lies in its case; None: nobody knows.
     """
 
     case_id: str
@@ -45,8 +61,9 @@ class LesionSample:
     image: Image
     mask: Mask
     spacing_mm: tuple[float, float, float]
-    figures: Float[np.ndarray, " F"]
-    patch: Float[np.ndarray, "32 32"]
+    is_spacing_known: bool = True
+    figures: Float[np.ndarray, " F"] | None = None
+    place: Place | None = None
 
     @property
     def is_flat(self) -> bool:
@@ -59,12 +76,35 @@ class LesionSample:
         return int(np.argmax(self.mask.sum(axis=(0, 1))))
 
     def slice_at(self, k: int) -> LesionSample:
-        """The lesion's section on one slice as a sample of its own; figures and patch stay those of the whole."""
+        """The lesion's section on one slice as a lesion of its own, not yet measured."""
         part = slice(k, k + 1)
-        return LesionSample(
-            self.case_id, self.patient_id, self.class_name, self.image[..., part], self.mask[..., part],
-            self.spacing_mm, self.figures, self.patch,
-        )  # fmt: skip
+        return replace(self, image=self.image[..., part], mask=self.mask[..., part], figures=None)
+
+    @property
+    def levels(self) -> Float[np.ndarray, " C"]:
+        """Mean inside the lesion, a channel each, normalised units."""
+        return np.asarray(self.image[:, self.mask].mean(axis=1), dtype=np.float64)
+
+
+def figures_of(samples: Sequence[LesionSample]) -> Features:
+    """Radiological features of lesions; those not yet measured are measured together.
+
+    Args:
+        samples: At least one.
+    """
+    missing = [sample for sample in samples if sample.figures is None]
+    measured = iter(_measured([(s.image, s.mask, s.spacing_mm) for s in missing]))
+    return np.stack([next(measured) if s.figures is None else s.figures for s in samples])
+
+
+def _measured(parts: Sequence[Part]) -> Features:
+    """Features of lesions, each cut down to its margin first: what lies beyond plays no part."""
+    return lesion_features([_near(*part) for part in parts]) if parts else np.zeros((0, 0))
+
+
+def _near(image: Image, mask: Mask, spacing_mm: tuple[float, float, float]) -> Part:
+    box = _around(mask, [_MARGIN_VOXELS, _MARGIN_VOXELS])
+    return image[(slice(None), *box.slices)], mask[box.slices], spacing_mm
 
 
 def cut_lesions(case: Case, edit_mask: Mask | None = None) -> list[LesionSample]:
@@ -83,11 +123,14 @@ def cut_lesions(case: Case, edit_mask: Mask | None = None) -> list[LesionSample]
         count = int((~np.isfinite(case.volume.image)).sum())
         raise DataError(f"{count} voxels are not finite", where=case.case_id, hint="ingest the set again")
     image = IntensityScheme.for_volume(case.volume).case_scale(case.volume).normalise(case.volume.image)
-    samples = []
+    samples: list[LesionSample] = []
+    body = Body.of(case.volume)
     for number, class_name in enumerate(case.label_map.class_names, start=1):
         chosen = np.asarray(case.label_map.labels == number)
         masks = _components(chosen) if edit_mask is None else _drawn(chosen, edit_mask)
-        samples += [_cut(case, class_name, image, mask) for mask in masks if mask.sum() >= _SMALLEST_VOXELS]
+        samples += [
+            _cut(case, class_name, image, mask, body) for mask in masks if mask.sum() >= _SMALLEST_VOXELS
+        ]
     return samples
 
 
@@ -105,19 +148,41 @@ def _drawn(chosen: Mask, edit_mask: Mask) -> list[Mask]:
     return drawn or _components(chosen & edit_mask)
 
 
-def _cut(case: Case, class_name: str, image: Image, mask: Mask) -> LesionSample:
+def _cut(case: Case, class_name: str, image: Image, mask: Mask, body: Body) -> LesionSample:
     tight = Box.around(mask)
-    margin = [max(_MARGIN_VOXELS, n // 2) for n in tight.shape[:2]] + [1]
-    box = Box(
-        (tight.start[0] - margin[0], tight.start[1] - margin[1], tight.start[2] - margin[2]),
-        (tight.stop[0] + margin[0], tight.stop[1] + margin[1], tight.stop[2] + margin[2]),
-    ).clipped(mask.shape)
-    crop, part = box.cut(image), mask[box.slices]
-    spacing = case.volume.grid.spacing_mm
-    figures = lesion_features(crop, part, spacing)
-    patch = _patch(crop, part, spacing)
+    box = _around(mask, [max(_MARGIN_VOXELS, n // 2) for n in tight.shape[:2]])
+    crop, part, spacing = box.cut(image), mask[box.slices], case.volume.grid.spacing_mm
+    figures = _measured([(crop, part, spacing)])[0]
+    place = _place(case, mask, body)
     crop, part, spacing = _averaged_down(crop, part, spacing)
-    return LesionSample(case.case_id, case.patient_id, class_name, crop, part, spacing, figures, patch)
+    return LesionSample(
+        case.case_id, case.patient_id, class_name, crop, part, spacing, case.volume.spacing_known, figures, place,
+    )  # fmt: skip
+
+
+def _around(mask: Mask, margin: Sequence[int]) -> Box:
+    """The box of a mask with a margin along I and J, and one slice along K, where the image has them."""
+    tight = Box.around(mask)
+    grow = (margin[0], margin[1], 1)
+    start = tuple(n - g for n, g in zip(tight.start, grow, strict=True))
+    stop = tuple(n + g for n, g in zip(tight.stop, grow, strict=True))
+    shape = (mask.shape[0], mask.shape[1], mask.shape[2])
+    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])).clipped(shape)
+
+
+def _place(case: Case, mask: Mask, body: Body) -> Place:
+    """The middle of a lesion in the body."""
+    middle = np.argwhere(mask).mean(axis=0)
+    shape, spacing = mask.shape, case.volume.grid.spacing_mm
+    found = body.place(middle[None])
+    shares = [
+        float((middle[axis] + 0.5) / shape[axis] if along is None else along[0])
+        for axis, along in enumerate(found)
+    ]
+    to_image = min(min(middle[axis] + 0.5, shape[axis] - middle[axis] - 0.5) for axis in (0, 1))
+    to_skin = float(body.edge[body.cells(np.rint(middle[None]).astype(int))][0])
+    border = min(to_image, to_skin) * (min(spacing[:2]) if case.volume.spacing_known else 1.0)
+    return Place((shares[0], shares[1], shares[2]), float(border))
 
 
 def _averaged_down(
@@ -133,16 +198,3 @@ def _averaged_down(
     shares = mask[:rows, :columns].reshape(*blocks, -1).mean(axis=(1, 3))
     spacing = (spacing_mm[0] * step, spacing_mm[1] * step, spacing_mm[2])
     return means.astype(np.float32), np.asarray(shares >= 0.5), spacing
-
-
-def _patch(crop: Image, mask: Mask, spacing_mm: tuple[float, float, float]) -> Float[np.ndarray, "32 32"]:
-    """The largest slice around the lesion's middle, resampled so that lesions of all sizes look alike."""
-    k = int(np.argmax(mask.sum(axis=(0, 1))))
-    middle = np.argwhere(mask[..., k]).mean(axis=0)
-    radius_mm = np.sqrt(mask[..., k].sum() * spacing_mm[0] * spacing_mm[1] / np.pi)
-    steps = np.linspace(-1.5, 1.5, PATCH_VOXELS) * radius_mm
-    rows, columns = np.meshgrid(
-        steps / spacing_mm[0] + middle[0], steps / spacing_mm[1] + middle[1], indexing="ij"
-    )
-    patch = ndimage.map_coordinates(crop[0, ..., k], (rows, columns), order=1, mode="nearest")
-    return np.asarray(patch, dtype=np.float32)

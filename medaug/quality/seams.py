@@ -22,6 +22,7 @@ from medaug.quality.networks import Training, train_judge
 from medaug.quality.recovery import Logistic
 from medaug.quality.resampling import DRAWS, Estimate, estimate, patient_weights
 
+KINDS = ("untouched", "pasted")
 # in-plane voxels from the outline, positive outside
 _DISTANCES = (-6.0, -3.0, -1.5, -0.5, 0.5, 1.5, 3.0, 6.0)
 _TRAINING = Training(steps=300, batch=32, noise=0.0, shift=1)
@@ -30,7 +31,7 @@ _TRAINING = Training(steps=300, batch=32, noise=0.0, shift=1)
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Pastes:
-    """Places with and without a paste: class 1 is pasted, class 0 untouched.
+    """Places with and without a paste: the classes of the looks are :data:`KINDS`.
 
     Attributes:
         looks: Pasted and untouched places, with the outline of the paste as mask.

@@ -31,7 +31,7 @@ from medaug.quality.background import (
     untouched,
 )
 from medaug.quality.memorization import LesionAudit, audit_lesions
-from medaug.quality.realism import class_quality
+from medaug.quality.realism import describe_classes
 from medaug.quality.samples import LesionSample, cut_lesions
 from medaug.quality.sheet import write_sheet
 
@@ -75,13 +75,15 @@ class AssessSummary(Summary):
 
 
 def _quality_line(quality: ClassQuality) -> str:
-    distance, floor = quality.feature_distance, quality.real_floor
+    space = quality.spaces[0] if quality.spaces else None
+    distance, floor = (None, None) if space is None else (space.kernel, space.kernel_floor)
     words = (
-        "too few lesions for a distance" if distance is None else f"distance to held-out real {distance:.3f}"
+        "too few lesions for a distance"
+        if distance is None
+        else f"kernel distance to held-out real {distance.value:.3f} ({distance.low:.3f} to {distance.high:.3f})"
     )
-    against = "" if floor is None or distance is None else f" (real to real {floor:.3f})"
-    spread = "" if quality.diversity is None else f", diversity {quality.diversity:.2f}"
-    return f"{quality.class_name}: {quality.n_synthetic} synthetic, {words}{against}{spread}"
+    against = "" if floor is None or distance is None else f", real to real {floor.value:.3f}"
+    return f"{quality.class_name}: {quality.n_synthetic} synthetic, {words}{against}"
 
 
 @final
@@ -272,13 +274,12 @@ def _assess(job: _Job, run: RunDir, progress: Progress) -> None:
             f"synthetic set {job.made.name} holds no labelled lesion", hint="ingest it with its labels"
         )
     audit = audit_lesions(made, training.lesions, held_out.lesions, job.seeds.child("plant").rng(), progress)
-    quality = tuple(
-        class_quality(name, made, training.lesions, held_out.lesions, job.seeds.child("floor", name).rng())
-        for name in job.real.classes
+    quality = describe_classes(
+        made, training.lesions, held_out.lesions, job.real.classes, job.seeds.child("classes"), progress
     )
     QualityReport(
         synthetic_sha256=job.made.content_sha256, dataset_sha256=job.real.content_sha256,
-        fold=job.fold.index, classes=quality,
+        fold=job.fold.index, classes=quality.classes, notes=quality.notes,
     ).write(run.path / QUALITY)  # fmt: skip
     write_sheet(run.path / SHEET, audit.closest)
     run.log("assess", lesions=len(made), flagged=len(audit.flagged), held_out=audit.n_held_out)

@@ -21,7 +21,8 @@ from medaug.generators.base import load_generator, parse_generator
 from medaug.generators.cgan import CGAN
 from medaug.io.dataset import load_case
 from medaug.lesions.bank import Bank, bank_of_cases
-from medaug.quality.looks import Looks, Sighting, look_at
+from medaug.quality.looks import Looks, look_at
+from medaug.quality.samples import LesionSample
 from medaug.quality.similarity import pairwise_ssim
 from medaug.synthesis.order import Finish, HostView, Order, Prepared, Rendered
 from medaug.synthesis.render import Renderer
@@ -90,20 +91,20 @@ class Material:
             load_case(self._dataset, r, self._manifest.classes) for r in records if r.label is not None
         )
 
-    def real(self, half: Half) -> list[Sighting]:
+    def real(self, half: Half) -> list[LesionSample]:
         """The real lesions of a half."""
         return [self._seen(half.bank.crop(entry.lesion_id)) for entry in half.bank.entries()]
 
-    def _seen(self, crop: LesionCrop) -> Sighting:
+    def _seen(self, crop: LesionCrop) -> LesionSample:
         entry = crop.entry
-        number = self.classes.index(entry.class_name)
-        return Sighting(
-            crop.scale.normalise(crop.image), crop.mask, number, entry.patient_id, entry.spacing_mm
+        image = crop.scale.normalise(crop.image)
+        return LesionSample(
+            entry.case_id, entry.patient_id, entry.class_name, image, crop.mask, entry.spacing_mm
         )
 
-    def looks(self, sightings: Sequence[Sighting]) -> Looks:
+    def looks(self, samples: Sequence[LesionSample]) -> Looks:
         """Lesions cut to the size that the study's networks see."""
-        return look_at(sightings, LOOK[self.dims])
+        return look_at(samples, LOOK[self.dims], self.classes)
 
     @cached_property
     def real_training(self) -> Looks:
@@ -182,12 +183,13 @@ class Material:
                 owners.append(place.host.patient_id)
         return values, owners
 
-    def seen(self, rendered: Rendered) -> Sighting:
+    def seen(self, rendered: Rendered) -> LesionSample:
         """A drawn lesion, owned by the donor of its outline."""
         image, mask = normalised(rendered), drawn_mask(rendered)
-        number = self.classes.index(rendered.class_name)
-        donor = rendered.donor_patient_ids[0]
-        return Sighting(image, mask, number, donor, rendered.case.volume.grid.spacing_mm)
+        case, donor = rendered.case, rendered.donor_patient_ids[0]
+        return LesionSample(
+            case.case_id, donor, rendered.class_name, image, mask, case.volume.grid.spacing_mm
+        )
 
 
 def normalised(rendered: Rendered) -> Image:

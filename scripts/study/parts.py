@@ -20,7 +20,7 @@ from medaug.core.volume import Image, Mask, Volume
 from medaug.lesions.shape import mask_diameter_mm
 from medaug.quality.distances import Described, DistanceDraws, class_distances, describe_all
 from medaug.quality.encoder import train_encoder
-from medaug.quality.looks import Looks, Sighting, look_at
+from medaug.quality.looks import Looks, look_at
 from medaug.quality.recovery import ClassJudge, Recovered, compare_recovery
 from medaug.quality.resampling import (
     Estimate,
@@ -29,7 +29,8 @@ from medaug.quality.resampling import (
     patient_weights,
     weighted_mean,
 )
-from medaug.quality.seams import Pastes, SeamResult, detect
+from medaug.quality.samples import LesionSample
+from medaug.quality.seams import KINDS, Pastes, SeamResult, detect
 from medaug.quality.similarity import SIZES, lesion_box, pairwise_ms_ssim
 from medaug.synthesis.order import Finish, Order, Prepared
 from medaug.synthesis.render import Renderer
@@ -247,16 +248,16 @@ def _seam(found: SeamResult) -> Json:
 def _pastes(material: Material, half: Half, places: list[Prepared], finish: Finish | None) -> Pastes:
     """Every place twice: pasted (class 1) and untouched (class 0)."""
     renderer = Renderer(half.bank, plain(), finish=finish)
-    sightings = []
+    samples = []
     for number, place in enumerate(places):
         mask = outline_in_host(place)
         if finish is None:
             pasted = _hard(place, _of_another(places, number))
         else:
             pasted = renderer.complete([place], [material.seed.rng()])[0].case.volume.image
-        for kind, image in enumerate((place.host.volume.image, pasted)):
-            sightings.append(_sighting(place.request.scale, image, mask, kind, place))
-    return Pastes(look_at(sightings, SEAM_SIZE[material.dims]))
+        for kind, image in zip(KINDS, (place.host.volume.image, pasted), strict=True):
+            samples.append(_sample(place.request.scale, image, mask, kind, place))
+    return Pastes(look_at(samples, SEAM_SIZE[material.dims], KINDS))
 
 
 def _of_another(places: list[Prepared], number: int) -> Prepared:
@@ -266,9 +267,9 @@ def _of_another(places: list[Prepared], number: int) -> Prepared:
     return next(p for p in later if p.host.patient_id != owner)
 
 
-def _sighting(scale: CaseScale, image: Image, mask: Mask, number: int, place: Prepared) -> Sighting:
-    spacing = place.request.spacing_mm
-    return Sighting(scale.normalise(image), mask, number, place.host.patient_id, spacing)
+def _sample(scale: CaseScale, image: Image, mask: Mask, kind: str, place: Prepared) -> LesionSample:
+    host, spacing = place.host, place.request.spacing_mm
+    return LesionSample(host.case_id, host.patient_id, kind, scale.normalise(image), mask, spacing)
 
 
 def _hard(place: Prepared, donor: Prepared) -> Image:

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from medaug.core.assessment import AuditReport, ClassQuality, CopyFlag, PartVerdict, QualityReport, Verdict
+from medaug.core.assessment import (
+    AuditReport,
+    ClassQuality,
+    CopyFlag,
+    Figure,
+    PartVerdict,
+    QualityReport,
+    SpaceQuality,
+    Verdict,
+)
 from medaug.core.case import Case, CaseRecord, Manifest, Origin, read_manifest
 from medaug.core.geometry import Grid
 from medaug.core.plan import Recipe
@@ -36,10 +45,11 @@ def make_set(
     licence: str | None = "CC-BY-4.0",
     unit: Unit = Unit.HU,
     channels: tuple[str, ...] = ("CT",),
+    count: int = 2,
 ) -> Material:
-    """Two cases with one lesion each, and an assessment that passes."""
+    """Two cases, or more, with one lesion each, and an assessment that passes."""
     material = Material(folder / "syn", folder / "assessment")
-    records = [_write(material.dataset, n, licence, unit, channels) for n in range(2)]
+    records = [_write(material.dataset, n, licence, unit, channels) for n in range(count)]
     manifest = Manifest(name="syn", classes=CLASSES, cases=tuple(records))
     finish_dataset(material.dataset, manifest, (), [_recipe(record) for record in records])
     assess(material)
@@ -54,7 +64,7 @@ def _write(
     image = rng.normal(-800, 30, (len(channels), *grid.shape)).astype(np.float32)
     image = np.rint(image) if unit is Unit.HU else image
     labels = np.zeros(grid.shape, np.uint8)
-    labels[3:6, 4:7, 1:3] = 1 + number
+    labels[3:6, 4:7, 1:3] = 1 + number % 2
     edited = labels > 0
     image[:, edited] += np.float32(700.25)
     case = Case(
@@ -117,7 +127,11 @@ def assess(
         flagged=flagged,
     ).write(material.assessment / AUDIT)
     quality = ClassQuality(
-        class_name="solid", n_synthetic=2, n_real=9, feature_distance=0.1, real_floor=0.09, diversity=None
+        class_name="solid",
+        n_synthetic=2,
+        n_training=8,
+        n_held_out=9,
+        spaces=(SpaceQuality(space="figures", kernel=Figure(value=0.1, low=0.05, high=0.15)),),
     )
     QualityReport(synthetic_sha256=sha256, dataset_sha256="d" * 64, fold=0, classes=(quality,)).write(
         material.assessment / QUALITY

@@ -47,7 +47,7 @@ def test_counts_limits_and_the_disclaimer(tmp_path: Path) -> None:
     assert "2 host patients, 1 donor patients" in text
     assert "7.5%" in text
     assert "CC0-1.0. Ask first." in text
-    assert "| solid | 2 | 9 | 0.100 | 0.090 | too few |" in text
+    assert "| solid | 2 | 9 | 0.100 (0.050 to 0.150) | too few |" in text
 
 
 @pytest.mark.parametrize(

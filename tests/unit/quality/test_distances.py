@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 
 from medaug.core.seeding import SeedTree
-from medaug.quality.distances import Described, class_distances, describe_all, weighted_distance
-from medaug.quality.realism import kernel_distance
+from medaug.quality.distances import (
+    Described,
+    class_distances,
+    describe_all,
+    kernel_distance,
+    weighted_distance,
+)
 
 
 def _described(number: int, count: int, shift: float = 0.0, classes: int = 2) -> Described:
@@ -66,3 +71,24 @@ def test_sets_are_standardised_on_the_reference():
     one, other = describe_all([_described(0, 30, 3.0), _described(1, 30, 5.0)], _described(0, 30, 3.0))
     assert one.features.mean() == pytest.approx(0.0, abs=1e-9)
     assert other.features.mean() > 1.0
+
+
+def test_kernel_distance_is_unbiased_and_sees_a_shift():
+    rng = np.random.default_rng(0)
+    same = [kernel_distance(rng.normal(size=(20, 6)), rng.normal(size=(20, 6))) for _ in range(200)]
+    assert abs(np.mean(same)) < 3 * np.std(same) / np.sqrt(200)
+    shifted = kernel_distance(rng.normal(size=(40, 6)), rng.normal(1.0, 1.0, (40, 6)))
+    assert shifted > max(same)
+
+
+def test_kernel_distance_is_the_textbook_sum():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(4, 3)), rng.normal(size=(5, 3))
+
+    def k(a, b):
+        return (a @ b / 3 + 1) ** 3
+
+    own = sum(k(a, b) for n, a in enumerate(x) for m, b in enumerate(x) if n != m) / 12
+    other = sum(k(a, b) for n, a in enumerate(y) for m, b in enumerate(y) if n != m) / 20
+    between = sum(k(a, b) for a in x for b in y) / 20
+    assert kernel_distance(x, y) == pytest.approx(own + other - 2 * between)

@@ -16,7 +16,7 @@ def disc(radii=(6.0, 6.0)):
 
 
 def named(image, mask):
-    return dict(zip(feature_names(("CT",)), lesion_features(image, mask, SPACING), strict=True))
+    return dict(zip(feature_names(("CT",)), lesion_features([(image, mask, SPACING)])[0], strict=True))
 
 
 def test_intensity_and_contrast():

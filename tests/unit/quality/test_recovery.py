@@ -15,7 +15,7 @@ from medaug.quality.recovery import (
     compare_recovery,
     lesion_inputs,
 )
-from tests.unit.quality.seen import disc, discs
+from tests.unit.quality.seen import KINDS, disc, discs
 
 QUICK = Training(steps=30, batch=8)
 
@@ -68,7 +68,7 @@ def test_balanced_accuracy_weighs_classes_alike():
 def test_the_ratio_falls_where_the_class_is_lost():
     judge = ClassJudge(discs(0, 24), SeedTree(0), QUICK)
     real = discs(100, 20)
-    lost = look_at([disc(200 + n, n % 2, level=0.0) for n in range(20)], (16, 16))
+    lost = look_at([disc(200 + n, n % 2, level=0.0) for n in range(20)], (16, 16), KINDS)
     opinions = [judge.opinions(looks).features for looks in (lost, real)]
     found = compare_recovery((opinions[0], lost), (opinions[1], real), SeedTree(2))
     assert found.made.value == pytest.approx(0.5, abs=0.01)

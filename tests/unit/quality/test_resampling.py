@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medaug.quality.resampling import correlation_draws, estimate, patient_weights, weighted_mean
+from medaug.quality.resampling import (
+    around,
+    correlation_draws,
+    estimate,
+    half_samples,
+    patient_weights,
+    weighted_mean,
+)
 
 
 def test_lesions_of_a_patient_come_together():
@@ -45,3 +52,28 @@ def test_weighted_correlation_is_that_of_the_repeated_sample():
     found = correlation_draws(x, y, counts.astype(float))
     for row, value in zip(counts, found, strict=True):
         assert value == pytest.approx(np.corrcoef(np.repeat(x, row), np.repeat(y, row))[0, 1])
+
+
+def test_half_samples_keep_patients_whole_and_are_half_of_them():
+    patients = ["a", "a", "b", "c", "c", "d", "e"]
+    drawn = half_samples(patients, np.random.default_rng(0), 100)
+    assert (drawn[:, 0] == drawn[:, 1]).all()
+    assert (drawn[:, 3] == drawn[:, 4]).all()
+    taken = drawn[:, [0, 2, 3, 5, 6]].sum(axis=1)
+    assert set(taken) == {2, 3}
+
+
+def test_half_samples_spread_as_the_mean_does():
+    values = np.random.default_rng(1).normal(size=200)
+    drawn = half_samples([f"p{n}" for n in range(200)], np.random.default_rng(2), 2000)
+    means = weighted_mean(values, drawn.astype(float))
+    assert means.std() == pytest.approx(values.std() / np.sqrt(200), rel=0.1)
+    found = around(float(values.mean()), means + 5.0)
+    assert found.low < values.mean() < found.high
+    assert found.high - found.low == pytest.approx(4 * values.std() / np.sqrt(200), rel=0.1)
+
+
+def test_intervals_keep_to_their_limits():
+    draws = np.array([0.2, 0.9, 1.0, np.nan])
+    found = around(0.95, draws, (0.0, 1.0))
+    assert (found.value, found.high) == (0.95, 1.0)

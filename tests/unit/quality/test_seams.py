@@ -7,16 +7,17 @@ import pytest
 from scipy import ndimage
 
 from medaug.core.seeding import SeedTree
-from medaug.quality.looks import Sighting, look_at
+from medaug.quality.looks import look_at
 from medaug.quality.networks import Training
-from medaug.quality.seams import Pastes, detect, estimate_auc, seam_features, weighted_auc
+from medaug.quality.samples import LesionSample
+from medaug.quality.seams import KINDS, Pastes, detect, estimate_auc, seam_features, weighted_auc
 
 QUICK = Training(steps=40, batch=8, noise=0.0, shift=1)
 
 
 def _pastes(first: int, count: int, step: float, *, smoothed: bool = False) -> Pastes:
     """Discs in correlated noise; where pasted, brighter by a step, or without their grain."""
-    sightings = []
+    samples = []
     for number in range(first, first + count):
         rng = np.random.default_rng(number)
         i, j = np.indices((32, 32))
@@ -25,9 +26,10 @@ def _pastes(first: int, count: int, step: float, *, smoothed: bool = False) -> P
         pasted = image + step * mask
         if smoothed:
             pasted = np.where(mask, ndimage.gaussian_filter(image, (0, 2, 2, 0)), image)
-        for cls, shown in enumerate((image, pasted)):
-            sightings.append(Sighting(shown.astype(np.float32), mask, cls, f"p{number}", (1.0, 1.0, 1.0)))
-    return Pastes(look_at(sightings, (24, 24)))
+        for kind, shown in zip(KINDS, (image, pasted), strict=True):
+            seen, owner = shown.astype(np.float32), f"p{number}"
+            samples.append(LesionSample(owner, owner, kind, seen, mask, (1.0, 1.0, 1.0)))
+    return Pastes(look_at(samples, (24, 24), KINDS))
 
 
 def test_hard_edges_are_found_by_both_detectors():
