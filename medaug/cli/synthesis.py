@@ -1,4 +1,4 @@
-"""Commands that make lesions and whole cases, and judge them: bank, fit, explore, synthesize, translate, assess."""
+"""Commands that make lesions and whole cases, judge and choose: bank, fit, explore, synthesize, translate, assess, filter."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def add_commands(app: typer.Typer) -> None:
     """Register this file's commands."""
     for command in (bank, fit, explore, synthesize, translate, assess):
         app.command()(command)
+    app.command("filter")(filter_set)
 
 
 def _range(text: str | None) -> tuple[float, float] | None:
@@ -268,3 +269,38 @@ def assess(
 
     options = workflow.AssessOptions(synthetic=synthetic, against=against, fold=fold, seed=seed, out=out)
     call(workflow.assess, options, as_json=as_json)
+
+
+def filter_set(
+    *,
+    synthetic: Annotated[Path, typer.Argument(metavar="SYN", help="Synthetic dataset folder.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="New folder to write; an interrupted run is resumed.")
+    ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option("--keep", help="Rule that all lesions of a case satisfy: 'score>0.4 and seam>=0.5'."),
+    ] = None,
+    assessment: Annotated[
+        Path | None,
+        typer.Option("--assessment", help="Folder of `medaug assess` for this very set, for --keep."),
+    ] = None,
+    reject: Annotated[
+        Path | None,
+        typer.Option("--reject", help="Text file of cases to leave out: an id a line, then the reason."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be kept, and stop.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Leave out the cases that break a rule, or that a person does not want; rejected.json keeps the reasons.
+
+    Fields of a rule: score, typical, recovered, label_dice, seam, diameter_mm, copy_score, class.
+
+    Example: `medaug filter runs/syn --assessment runs/assessment --keep "score>0.4" --reject list.txt --out runs/good`
+    """
+    from medaug.workflows import filter as workflow
+
+    options = workflow.FilterOptions(
+        synthetic=synthetic, out=out, keep=keep, assessment=assessment, reject=reject, dry_run=dry_run
+    )
+    call(workflow.filter_set, options, as_json=as_json)

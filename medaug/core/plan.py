@@ -13,6 +13,7 @@ from medaug.core.config import Frozen, explain
 from medaug.core.errors import DataError, UnreadableError
 from medaug.core.storage import write_text_atomic
 
+PLAN = "plan.jsonl"
 L = TypeVar("L", bound=Frozen)
 Use = Literal["new", "swap", "null"]
 

@@ -1,15 +1,19 @@
-"""A synthetic set on disk, and which folds may learn from it."""
+"""A synthetic set on disk, which folds may learn from it, and which of its cases are good enough."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
+from medaug.core.assessment import QUALITY, QualityReport, Rejection
 from medaug.core.case import RECIPES, TRANSLATIONS, Manifest, Origin, read_manifest
 from medaug.core.errors import DataError, LabelError, SplitLeakageError
+from medaug.core.keep import KeepRule, broken
 from medaug.core.plan import Recipe, Translation, read_lines
 from medaug.core.splits import Fold, Splits, guard_donors, guard_training
+from medaug.core.wording import counted
 
 
 @final
@@ -44,6 +48,47 @@ class SyntheticSet:
             guard_donors((recipe.host_patient_id, *recipe.donor_patient_ids), fold, where=recipe.case_id)
             _same_scope(recipe, fold, hint=f"synthesize again with --fold {fold.index}")
 
+    def broken(self, rule: str, assessment: Path, *, where: str) -> tuple[Rejection, ...]:
+        """The cases that break a rule, by what an assessment of this very set says of their lesions.
+
+        Args:
+            rule: Such as ``score>0.4``.
+            assessment: Folder of ``medaug assess``.
+            where: The option or key that holds the rule.
+
+        Raises:
+            ConfigError: If it is no rule.
+            DataError: If the assessment is damaged, of another set, or scores no lesion.
+        """
+        parsed = KeepRule.parse(rule, self.manifest.classes, where=where)
+        quality = QualityReport.read(assessment / QUALITY)
+        again = f"run `medaug assess` for {self.folder.name} again"
+        if quality.synthetic_sha256 != self.manifest.content_sha256:
+            what = f"{assessment.name} is of another set than {self.folder.name}, or of another state of it"
+            raise DataError(what, where="--assessment", hint=again)
+        if not quality.samples:
+            raise DataError(f"{assessment.name} scores no lesion", where="--assessment", hint=again)
+        nulls = frozenset(recipe.case_id for recipe in self.recipes if recipe.use == "null")
+        return broken(self.manifest.cases, quality.samples, parsed, nulls)
+
+    def without(self, case_ids: Iterable[str]) -> SyntheticSet:
+        """The same set less some cases.
+
+        Raises:
+            DataError: If nothing is left.
+        """
+        gone = frozenset(case_ids)
+        cases = tuple(record for record in self.manifest.cases if record.case_id not in gone)
+        if not cases:
+            what = f"none of {counted(len(self.manifest.cases), 'case')} of {self.folder.name} is kept"
+            raise DataError(what, hint="ask for less, or make a better set")
+        return replace(
+            self,
+            manifest=self.manifest.model_copy(update={"cases": cases}),
+            recipes=tuple(row for row in self.recipes if row.case_id not in gone),
+            translations=tuple(row for row in self.translations if row.case_id not in gone),
+        )
+
     def learners(self, splits: Splits, *, where: str) -> frozenset[int]:
         """Indices of the folds that may learn from it; ``where`` is the option that named it.
 
@@ -69,17 +114,30 @@ def read_synthetic(folder: Path, manifest: Manifest, *, where: str) -> Synthetic
         DataError: If it holds other than synthetic cases, or its channels are others.
         LabelError: If its classes are others.
     """
-    synthetic = read_manifest(folder)
-    other = next((record for record in synthetic.cases if record.origin is not Origin.SYNTHETIC), None)
+    synthetic = open_synthetic(folder, where=where)
+    classes = synthetic.manifest.classes
+    if classes != manifest.classes:
+        found, expected = ", ".join(classes), ", ".join(manifest.classes)
+        raise LabelError(f"synthetic set has classes {found}", where=where, expected=expected)
+    _same_channels(synthetic.manifest, manifest, where)
+    return synthetic
+
+
+def open_synthetic(folder: Path, *, where: str) -> SyntheticSet:
+    """A folder of synthetic cases; ``where`` is the option that named it.
+
+    Raises:
+        DataError: If it holds none, or others.
+    """
+    manifest = read_manifest(folder)
+    if not manifest.cases:
+        raise DataError(f"{folder.name} holds no case", where=where)
+    other = next((record for record in manifest.cases if record.origin is not Origin.SYNTHETIC), None)
     if other is not None:
         hint = "name a folder of `medaug synthesize`, or ingest the set with --origin synthetic"
         what = f"{folder.name} holds {other.origin} cases (first: {other.case_id})"
         raise DataError(what, where=where, hint=hint)
-    if synthetic.classes != manifest.classes:
-        found, expected = ", ".join(synthetic.classes), ", ".join(manifest.classes)
-        raise LabelError(f"synthetic set has classes {found}", where=where, expected=expected)
-    _same_channels(synthetic, manifest, where)
-    return SyntheticSet(folder, synthetic, *read_origins(folder))
+    return SyntheticSet(folder, manifest, *read_origins(folder))
 
 
 def read_origins(folder: Path) -> tuple[tuple[Recipe, ...], tuple[Translation, ...]]:

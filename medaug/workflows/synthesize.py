@@ -16,7 +16,7 @@ from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.findings import Code, finding
 from medaug.core.lesion import Blending
-from medaug.core.plan import PlannedLesion, Recipe, read_lines, write_lines
+from medaug.core.plan import PLAN, PlannedLesion, Recipe, read_lines, write_lines
 from medaug.core.results import Finding, Summary
 from medaug.core.runs import Progress, RunDir, finished, open_run
 from medaug.core.seeding import SeedTree
@@ -38,7 +38,6 @@ from medaug.synthesis.sizes import Range, SizeLimits, learnt_sizes
 from medaug.synthesis.suited import suited_hosts
 from medaug.synthesis.sweep import parse_sweep
 
-PLAN = "plan.jsonl"
 _CASE_BYTES = 8 << 10  # edit mask, lines of manifest and recipe
 
 
