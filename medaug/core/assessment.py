@@ -16,7 +16,7 @@ Part = Literal["lesion", "background"]
 
 @final
 class Figure(Frozen):
-    """A figure with its 95% interval, from a bootstrap that draws whole patients."""
+    """A figure with its 95% interval, from draws of whole patients."""
 
     value: float
     low: float
@@ -31,18 +31,30 @@ class SpaceQuality(Frozen):
     """
 
     space: Literal["figures", "encoder", "extractor"]
-    frechet: Figure | None = Field(description="squared Frechet distance of two normal laws; null = too few")
-    frechet_floor: Figure | None
-    kernel: Figure | None = Field(description="squared maximum mean discrepancy, cubic kernel, unbiased")
-    kernel_floor: Figure | None
-    precision: Figure | None = Field(description="share of synthetic lesions within the real ones' manifold")
-    precision_floor: Figure | None
-    recall: Figure | None = Field(description="share of real lesions within the synthetic ones' manifold")
-    recall_floor: Figure | None
-    density: Figure | None
-    density_floor: Figure | None
-    coverage: Figure | None = Field(description="share of real lesions with a synthetic neighbour")
-    coverage_floor: Figure | None
+    frechet: Figure | None = Field(
+        default=None, description="squared Frechet distance of two normal laws; null = too few"
+    )
+    frechet_floor: Figure | None = None
+    kernel: Figure | None = Field(
+        default=None, description="squared maximum mean discrepancy, cubic kernel, unbiased"
+    )
+    kernel_floor: Figure | None = None
+    precision: Figure | None = Field(
+        default=None, description="share of synthetic lesions within the real ones' manifold"
+    )
+    precision_floor: Figure | None = None
+    recall: Figure | None = Field(
+        default=None, description="share of real lesions within the synthetic ones' manifold"
+    )
+    recall_floor: Figure | None = None
+    density: Figure | None = Field(
+        default=None, description="neighbourhoods of real lesions that a synthetic one lies in, over k"
+    )
+    density_floor: Figure | None = None
+    coverage: Figure | None = Field(
+        default=None, description="share of real lesions with a synthetic neighbour"
+    )
+    coverage_floor: Figure | None = None
 
 
 @final
