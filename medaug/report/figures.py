@@ -136,8 +136,8 @@ class Strip:
     is_baseline: bool
 
 
-def dot_plot(strips: Sequence[Strip], class_name: str) -> Drawing:
-    """Every patient a dot, arm by arm, on an axis from 0 to 1."""
+def dot_plot(strips: Sequence[Strip], quantity: str) -> Drawing:
+    """Every patient (or lesion) a dot, row by row, on an axis from 0 to 1."""
     row, left = 34.0, 24 + max(width_of(strip.name, 12.5) for strip in strips)
     width = left + 540
     scale = Scale(0.0, 1.0, left, width - 16.0)
@@ -148,14 +148,8 @@ def dot_plot(strips: Sequence[Strip], class_name: str) -> Drawing:
         parts.append(text("tick", scale.at(tick), bottom + 16, f"{tick:g}", "middle"))
     for number, strip in enumerate(strips):
         parts.append(_strip(strip, scale, 6 + row * (number + 0.5), row))
-    parts.append(
-        text(
-            "tick", (scale.first + scale.last) / 2, bottom + 34, f"Dice of a patient, {class_name}", "middle"
-        )
-    )
-    return Drawing(
-        "dots", round(width), round(bottom + 42), f"Dice of every patient in {class_name}", "".join(parts)
-    )
+    parts.append(text("tick", (scale.first + scale.last) / 2, bottom + 34, quantity, "middle"))
+    return Drawing("dots", round(width), round(bottom + 42), quantity, "".join(parts))
 
 
 def _strip(strip: Strip, scale: Scale, y: float, row: float) -> str:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass
 from typing import final
-
-import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from medaug.core.assessment import AuditReport, QualityReport
 from medaug.core.gallery import Tile
 from medaug.core.results import ExperimentContext, ExperimentResult
 from medaug.core.runs import RunRecord
+from medaug.report.assessment import AssessedView, assessed_view
 from medaug.report.cases import samples
+from medaug.report.page import Fact, day, settings, spaced, templates
 from medaug.report.panels import Panels
 from medaug.report.verdict import verdict
 from medaug.report.view import size_views
@@ -31,6 +29,7 @@ class Evidence:
         tiles: Slices to show.
         quality: Realism of a synthetic set, where it was assessed.
         audit: Copying audit of that set.
+        assessment_page: Where the assessment's own page lies, seen from this one; empty where there is none.
         files: Name of the folder with the figures and their numbers; empty where there is none.
     """
 
@@ -40,21 +39,19 @@ class Evidence:
     tiles: tuple[Tile, ...]
     quality: QualityReport | None = None
     audit: AuditReport | None = None
+    assessment_page: str = ""
     files: str = ""
+
+    def assessed(self) -> AssessedView | None:
+        """What the assessment found; None unless both of its files are there."""
+        if self.quality is None or self.audit is None:
+            return None
+        return assessed_view(self.quality, self.audit)
 
     @property
     def is_inner(self) -> bool:
         """Whether inner folds of training patients were scored."""
         return self.record.config.get("inner_folds") is not None
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A figure of the head of the page."""
-
-    value: str
-    label: str
 
 
 @final
@@ -70,34 +67,30 @@ class CurveView:
 
 def render(evidence: Evidence) -> str:
     """The whole page as text."""
-    environment = Environment(
-        loader=PackageLoader("medaug.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     record, result = evidence.record, evidence.result
-    started = dt.datetime.fromtimestamp(record.started, tz=dt.UTC)
     panels = Panels(result)
-    return environment.get_template("report.html.j2").render(
-        result=result,
-        context=evidence.context,
-        record=record,
-        quality=evidence.quality,
-        audit=evidence.audit,
-        files=evidence.files,
-        verdict=verdict(result, is_inner=evidence.is_inner),
-        sizes=size_views(result, evidence.tiles, panels),
-        curves=_curves(result, panels),
-        samples=samples(result, evidence.tiles),
-        tolerances=sorted(
-            {r.surface_tolerance_mm for r in result.rows if r.surface_tolerance_mm is not None}
-        ),
-        facts=_facts(evidence),
-        started=started.strftime("%d %B %Y").lstrip("0"),
-        settings=yaml.safe_dump(record.config, sort_keys=False, width=100),
-        patients_shown=bool(evidence.tiles),
+    return (
+        templates()
+        .get_template("report.html.j2")
+        .render(
+            result=result,
+            context=evidence.context,
+            record=record,
+            assessed=evidence.assessed(),
+            assessment_page=evidence.assessment_page,
+            files=evidence.files,
+            verdict=verdict(result, is_inner=evidence.is_inner),
+            sizes=size_views(result, evidence.tiles, panels),
+            curves=_curves(result, panels),
+            samples=samples(result, evidence.tiles),
+            tolerances=sorted(
+                {r.surface_tolerance_mm for r in result.rows if r.surface_tolerance_mm is not None}
+            ),
+            facts=_facts(evidence),
+            started=day(record),
+            settings=settings(record),
+            patients_shown=bool(evidence.tiles),
+        )
     )
 
 
@@ -123,6 +116,6 @@ def _facts(evidence: Evidence) -> tuple[Fact, ...]:
         Fact(str(len(result.arms)), "arm" if len(result.arms) == 1 else "arms"),
         Fact(str(folds), f"{kind} fold" if folds == 1 else f"{kind} folds"),
         Fact(str(seeds), "seed" if seeds == 1 else "seeds"),
-        Fact(f"{steps:,}".replace(",", "\N{THIN SPACE}"), "steps a training"),
+        Fact(spaced(steps), "steps a training"),
         Fact(f"{result.cells_done}/{result.cells_planned}", "trainings done"),
     )

@@ -44,7 +44,7 @@ class Panels:
             for s in self._result.scores
             if (s.n_annotated, s.class_name) == (n_annotated, class_name)
         ]
-        return dot_plot(strips, class_name) if strips else None
+        return dot_plot(strips, f"Dice of a patient, {class_name}") if strips else None
 
     def found(self, n_annotated: int | None, class_name: str) -> Drawing | None:
         """Share of lesions found by size, arm by arm."""

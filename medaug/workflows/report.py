@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import final
+from urllib.parse import quote
 
 from pydantic import Field
 
@@ -17,6 +19,7 @@ from medaug.core.runs import RUN_FILE, Progress, RunRecord
 from medaug.core.storage import clear_leftovers, require_free_space, write_text_atomic
 from medaug.experiments.context import CONTEXT
 from medaug.experiments.run import CELLS, RESULTS, SCOPES, merge
+from medaug.report.assessment import ASSESSMENT_PAGE
 from medaug.report.files import figure_files, table_files
 from medaug.report.html import Evidence, render
 from medaug.report.panels import Panels
@@ -83,6 +86,7 @@ def report(options: ReportOptions, progress: Progress) -> ReportSummary:
         tiles=_tiles(options.runs, progress),
         quality=_assessed(options, assessment / QUALITY, QualityReport),
         audit=_assessed(options, assessment / AUDIT, AuditReport),
+        assessment_page=_page_of(assessment, out),
         files=figures.name,
     )
     page = render(evidence)
@@ -143,6 +147,12 @@ def _tiles(runs: Sequence[Path], progress: Progress) -> tuple[Tile, ...]:
         tiles += read_tiles(path)
         progress.advance(1)
     return tuple(tiles)
+
+
+def _page_of(assessment: Path, out: Path) -> str:
+    """Address of the assessment's own page, seen from the report."""
+    page = assessment / ASSESSMENT_PAGE
+    return quote(Path(os.path.relpath(page, out.parent)).as_posix()) if page.is_file() else ""
 
 
 def _assessed(options: ReportOptions, path: Path, model: type[D]) -> D | None:

@@ -71,7 +71,7 @@ def test_a_whole_forest_has_every_figure_of_every_comparison() -> None:
 
 def test_every_patient_is_a_dot_and_names_are_escaped() -> None:
     strip = Strip("a<b", (0.0, 0.5, 1.0, 0.5), 0.5, 0.2, 0.8, is_baseline=True)
-    drawing = dot_plot([strip], "solid")
+    drawing = dot_plot([strip], "Dice of a patient, solid")
     assert len(parsed(drawing).findall(f"{SVG}circle")) == 4
     assert "a<b" in words(drawing)
     assert "Dice of a patient, solid" in words(drawing)

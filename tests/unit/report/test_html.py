@@ -5,42 +5,13 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-from medaug.core.assessment import AuditReport, ClassQuality, PartVerdict, QualityReport
 from medaug.report.html import Evidence, render
+from tests.unit.report.assessed import audit, quality
 from tests.unit.report.big import big_result
 from tests.unit.report.sample import CONTEXT, RECORD, TILES, result
 
-QUALITY = QualityReport(
-    synthetic_sha256="1" * 64,
-    dataset_sha256="2" * 64,
-    fold=0,
-    classes=(
-        ClassQuality(
-            class_name="ground_glass",
-            n_synthetic=9,
-            n_real=3,
-            feature_distance=None,
-            real_floor=0.1,
-            diversity=0.8,
-        ),
-    ),
-)
-AUDIT = AuditReport(
-    synthetic_sha256="1" * 64,
-    dataset_sha256="2" * 64,
-    fold=0,
-    verdict=PartVerdict(lesion="pass", background="inconclusive"),
-    reasons=("hosts are training scans",),
-    threshold=0.9,
-    n_synthetic=9,
-    n_training=20,
-    n_held_out=8,
-    detection_limit=0.283,
-    flagged=(),
-)
 
-
-class _Balance(HTMLParser):
+class Balance(HTMLParser):
     """Counts open tags; void elements and self-closed SVG parts do not nest."""
 
     VOID = frozenset({"meta", "br", "hr", "link", "img"})
@@ -68,7 +39,7 @@ def page(**changes: object) -> str:
 
 def test_tags_are_balanced_and_nothing_is_loaded_from_elsewhere() -> None:
     text = page()
-    parser = _Balance()
+    parser = Balance()
     parser.feed(text)
     assert parser.stack == []
     assert "<script" not in text
@@ -110,12 +81,20 @@ def test_worst_median_and_best_are_in_order() -> None:
 
 
 def test_assessment_and_missing_tiles() -> None:
-    text = re.sub(r"\s+", " ", page(quality=QUALITY, audit=AUDIT, tiles=()))
+    whole = page(quality=quality(), audit=audit(), tiles=(), assessment_page="assessment/assessment.html")
+    parser = Balance()
+    parser.feed(whole)
+    assert parser.stack == []
+    text = re.sub(r"\s+", " ", whole)
     assert "Realism and copying" in text
-    assert "too few" in text
-    assert "up to 28.3% could have gone unseen" in text
+    assert "None of 170 synthetic lesions looks like a training one; up to 1.8% could be copies" in text
+    assert '<a href="assessment/assessment.html">' in text
     assert "data:image" not in text
     assert "keep it where" not in text
+
+
+def test_half_an_assessment_is_left_out() -> None:
+    assert "Realism and copying" not in page(quality=quality())
 
 
 def test_steps_that_chose_an_augmentation_stand_beside_those_of_the_training() -> None:

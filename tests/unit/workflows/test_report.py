@@ -16,8 +16,8 @@ from medaug.experiments.context import CONTEXT as CONTEXT_FILE
 from medaug.experiments.run import RESULTS
 from medaug.workflows.report import ReportOptions, report
 from tests.unit.experiments.fakes import FakeBench, experiment, go, study
+from tests.unit.report.assessed import audit, quality
 from tests.unit.report.sample import CONTEXT, RECORD, TILES, result
-from tests.unit.report.test_html import AUDIT, QUALITY
 
 
 def run_folder(folder: Path) -> Path:
@@ -42,11 +42,15 @@ def test_the_page_lies_in_the_run_folder_and_may_be_written_again(tmp_path: Path
 
 def test_an_assessment_beside_the_run_is_found(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run")
-    QUALITY.write(tmp_path / "assessment/quality.json")
-    AUDIT.write(tmp_path / "assessment/audit.json")
+    quality().write(tmp_path / "assessment/quality.json")
+    audit().write(tmp_path / "assessment/audit.json")
     out = tmp_path / "page.html"
     report(ReportOptions(runs=(run,), out=out), NoProgress())
-    assert "Copying audit" in out.read_text()
+    assert "Realism and copying" in out.read_text()
+    assert "assessment.html" not in out.read_text()
+    (tmp_path / "assessment/assessment.html").write_text("")
+    report(ReportOptions(runs=(run,), out=tmp_path / "a b/page.html"), NoProgress())
+    assert '<a href="../assessment/assessment.html">' in (tmp_path / "a b/page.html").read_text()
 
 
 def test_what_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
