@@ -14,13 +14,14 @@ from medaug.core.case import Case
 from medaug.core.errors import DataError
 from medaug.core.geometry import Box
 from medaug.core.intensity import IntensityScheme
-from medaug.core.volume import Image, Mask
+from medaug.core.volume import Image, LabelMap, Mask
 from medaug.lesions.body import Body
 from medaug.quality.features import Features, Part, lesion_features
 
 _CONNECTED = np.ones((3, 3, 3), dtype=bool)
 _LARGEST_IN_PLANE = 64
 _MARGIN_VOXELS = 4
+_ROOM_VOXELS = 8  # around the lesion, so that its rim can be compared with the tissue beyond
 _SMALLEST_VOXELS = 3
 
 
@@ -123,15 +124,18 @@ def cut_lesions(case: Case, edit_mask: Mask | None = None) -> list[LesionSample]
         count = int((~np.isfinite(case.volume.image)).sum())
         raise DataError(f"{count} voxels are not finite", where=case.case_id, hint="ingest the set again")
     image = IntensityScheme.for_volume(case.volume).case_scale(case.volume).normalise(case.volume.image)
-    samples: list[LesionSample] = []
     body = Body.of(case.volume)
-    for number, class_name in enumerate(case.label_map.class_names, start=1):
-        chosen = np.asarray(case.label_map.labels == number)
+    return [_cut(case, name, image, mask, body) for name, mask in lesion_masks(case.label_map, edit_mask)]
+
+
+def lesion_masks(label_map: LabelMap, edit_mask: Mask | None = None) -> list[tuple[str, Mask]]:
+    """Class and mask of every lesion, in the order in which :func:`cut_lesions` gives them: their numbers."""
+    found: list[tuple[str, Mask]] = []
+    for number, class_name in enumerate(label_map.class_names, start=1):
+        chosen = np.asarray(label_map.labels == number)
         masks = _components(chosen) if edit_mask is None else _drawn(chosen, edit_mask)
-        samples += [
-            _cut(case, class_name, image, mask, body) for mask in masks if mask.sum() >= _SMALLEST_VOXELS
-        ]
-    return samples
+        found += [(class_name, mask) for mask in masks if mask.sum() >= _SMALLEST_VOXELS]
+    return found
 
 
 def _components(chosen: Mask) -> list[Mask]:
@@ -150,7 +154,7 @@ def _drawn(chosen: Mask, edit_mask: Mask) -> list[Mask]:
 
 def _cut(case: Case, class_name: str, image: Image, mask: Mask, body: Body) -> LesionSample:
     tight = Box.around(mask)
-    box = _around(mask, [max(_MARGIN_VOXELS, n // 2) for n in tight.shape[:2]])
+    box = _around(mask, [max(_ROOM_VOXELS, n // 2) for n in tight.shape[:2]])
     crop, part, spacing = box.cut(image), mask[box.slices], case.volume.grid.spacing_mm
     figures = _measured([(crop, part, spacing)])[0]
     place = _place(case, mask, body)
