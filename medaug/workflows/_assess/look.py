@@ -1,0 +1,113 @@
+"""Each case is read once: its lesions are kept, all of it goes by for the copy search, and then it is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+
+from medaug.copying.imprint import Host, Imprint, same_share
+from medaug.core.case import Case, CaseRecord
+from medaug.core.errors import DataError
+from medaug.core.intensity import IntensityScheme
+from medaug.core.runs import Progress
+from medaug.core.volume import Mask
+from medaug.io.dataset import load_case, load_edit_mask
+from medaug.quality.samples import LesionSample, cut_lesions
+from medaug.workflows._assess.job import Job
+
+
+@final
+@dataclass(slots=True, eq=False)
+class Kept:
+    """The lesions cut out of what was read."""
+
+    training: list[LesionSample] = field(default_factory=list)
+    held_out: list[LesionSample] = field(default_factory=list)
+    made: list[LesionSample] = field(default_factory=list)
+
+
+@final
+class Reader:
+    """Reads the cases of a job.
+
+    Attributes:
+        kept: Lesions of the cases that have gone by.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.kept = Kept()
+        self._job = job
+        self._host: Case | None = None
+
+    def training(self) -> Iterator[Imprint]:
+        """Cases of the training patients."""
+        return self._real(self._job.training(), self.kept.training)
+
+    def held_out(self) -> Iterator[Imprint]:
+        """Cases of the held-out patients."""
+        return self._real(self._job.held_out(), self.kept.held_out)
+
+    def synthetic(self) -> Iterator[Imprint]:
+        """Cases of the set, host by host, so that each host is read once.
+
+        Raises:
+            DataError: If a recipe says that a lesion was drawn, and the edit mask holds none.
+        """
+        job = self._job
+        for record in sorted(job.made.cases, key=lambda r: (job.host_of(r.case_id) or "", r.case_id)):
+            case = _finite(load_case(job.options.synthetic, record, job.made.classes))
+            edit = None if record.edit_mask is None else load_edit_mask(job.options.synthetic, record)
+            found = [] if case.label_map is None or job.is_null(case.case_id) else cut_lesions(case, edit)
+            if edit is not None and not found and not job.is_null(case.case_id):
+                raise DataError(
+                    "no labelled lesion lies in the edit mask",
+                    where=record.case_id,
+                    hint="make the set again",
+                )
+            self.kept.made += found
+            yield self._imprint(case, edit, self._host_of(case, edit))
+
+    def _real(self, records: Iterable[CaseRecord], kept: list[LesionSample]) -> Iterator[Imprint]:
+        job = self._job
+        for record in records:
+            case = _finite(load_case(job.options.against, record, job.real.classes))
+            if case.label_map is not None:
+                kept += cut_lesions(case)
+            yield self._imprint(case, None, None)
+
+    def _host_of(self, case: Case, edit: Mask | None) -> Host | None:
+        """What the set says a case was made in, and how much of it is still the same; shapes may differ."""
+        name = self._job.host_of(case.case_id)
+        if name is None:
+            return None
+        if self._host is None or self._host.case_id != name:
+            self._host = load_case(
+                self._job.options.against, self._job.real.case(name), self._job.real.classes
+            )
+        background = np.ones(case.volume.grid.shape, dtype=bool) if edit is None else ~edit
+        return Host(name, same_share(case.volume.image, self._host.volume.image, background))
+
+    def _imprint(self, case: Case, edit: Mask | None, host: Host | None) -> Imprint:
+        image = IntensityScheme.for_volume(case.volume).case_scale(case.volume).normalise(case.volume.image)
+        lesion = np.zeros(case.volume.grid.shape, dtype=bool)
+        if case.label_map is not None and not self._job.is_null(case.case_id):
+            lesion = np.asarray(case.label_map.labels > 0) & (True if edit is None else edit)
+        return Imprint(case.case_id, case.patient_id, image, lesion, case.volume.grid.spacing_mm, edit, host)
+
+
+def _finite(case: Case) -> Case:
+    """Raise where an image holds voxels that are no numbers."""
+    count = int((~np.isfinite(case.volume.image)).sum())
+    if count:
+        raise DataError(f"{count} voxels are not finite", where=case.case_id, hint="ingest the set again")
+    return case
+
+
+def let_by(imprints: Iterable[Imprint], label: str, count: int, progress: Progress) -> None:
+    """Read cases for their lesions alone."""
+    progress.start(label, count)
+    for _ in imprints:
+        progress.advance()
