@@ -376,8 +376,11 @@ class ReleaseCertificate(Document):
     medaug_version: str
     files: tuple[ReleasedFile, ...]
     n_cases: int
-    generators: tuple[str, ...]
-    lineage: tuple[str, ...] = Field(description="pseudonyms of host and donor patients")
+    n_rejected: int = Field(default=0, description="cases that a rule or a person left out before")
+    generators: tuple[str, ...] = Field(description="generators and translators, each with its hash")
+    lineage: tuple[str, ...] = Field(
+        description="pseudonyms of host and donor patients; empty where another tool made the set"
+    )
     source_hmac: tuple[str, ...] = Field(description="keyed hashes of the source cases")
     audit_sha256: str
     verdict: PartVerdict

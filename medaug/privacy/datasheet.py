@@ -9,14 +9,15 @@ from typing import final
 from medaug.core.assessment import ClassQuality, Figure, QualityReport
 from medaug.core.case import Manifest
 from medaug.core.config import Frozen
-from medaug.core.plan import Recipe
+from medaug.core.plan import Recipe, Translation
 from medaug.core.results import ReleaseCertificate
 
 DATASHEET = "DATASHEET.md"
+_SHOWN = 50
 _TIERS = {
     "hosted": (
-        "The background of every image is a real patient's scan. Only voxels inside the edit mask of a case are "
-        "synthetic; all others are the host's. These images are patient data: header and names "
+        "The background of an image is a real patient's scan, unless it is listed below as nobody's. Where a case has an "
+        "edit mask, only the voxels inside it are synthetic; all others are the host's. These images are patient data: header and names "
         "are gone, but nothing was defaced, and images that show a head must not be passed on in this tier. For "
         "controlled sharing under the terms below, not for publication."
     ),
@@ -35,6 +36,7 @@ class SheetFacts(Frozen):
     certificate: ReleaseCertificate
     manifest: Manifest
     recipes: tuple[Recipe, ...]
+    translations: tuple[Translation, ...]
     quality: QualityReport | None
 
 
@@ -46,8 +48,8 @@ def write_datasheet(facts: SheetFacts) -> str:
 def _sheet(facts: SheetFacts) -> Iterator[str]:
     certificate = facts.certificate
     yield f"# Data sheet: {facts.manifest.name}"
-    yield f"\n**{certificate.statement}** Synthetic lesions; made with medaug {certificate.medaug_version}, "
-    yield f"released {certificate.created}."
+    yield f"\n**{certificate.statement}** Synthetic lesions; released with medaug "
+    yield f"{certificate.medaug_version}, {certificate.created}."
     yield f"\n## Tier: {certificate.tier}\n\n{_TIERS[certificate.tier]}"
     yield "\n## Content\n"
     yield from _content(facts)
@@ -55,6 +57,8 @@ def _sheet(facts: SheetFacts) -> Iterator[str]:
     yield from _audit(certificate)
     yield "\n## Quality\n"
     yield from _quality(facts.quality)
+    yield "\n## Left out\n"
+    yield from _left_out(facts)
     yield "\n## Intended use\n"
     yield "Training data for research on segmentation and detection, and for measuring such methods' weaknesses. "
     yield "Not for diagnosis, not for treatment, and not as test data: a score on synthetic cases says nothing about patients."
@@ -68,13 +72,16 @@ def _sheet(facts: SheetFacts) -> Iterator[str]:
 
 def _content(facts: SheetFacts) -> Iterator[str]:
     manifest, certificate = facts.manifest, facts.certificate
-    hosts = {recipe.host_patient_id for recipe in facts.recipes}
-    donors = {patient for recipe in facts.recipes for patient in recipe.donor_patient_ids}
     modalities = ", ".join(sorted({f"{record.modality} ({record.unit})" for record in manifest.cases}))
     yield f"- {len(manifest.cases)} cases, {modalities}, in layout {certificate.layout}"
-    yield f"- {len(hosts)} host patients, {len(donors)} donor patients, by pseudonym only"
-    yield f"- Generators: {', '.join(certificate.generators) or 'none'}"
-    made = Counter(recipe.class_name for recipe in facts.recipes)
+    yield from _origin(facts)
+    drawn = [recipe for recipe in facts.recipes if recipe.use != "null"]
+    nulls = len(facts.recipes) - len(drawn)
+    if nulls:
+        yield f"- {nulls} of the cases hold healthy tissue that was pasted, unlabelled"
+    made = Counter(
+        [*(recipe.class_name for recipe in drawn), *(row.class_name for row in facts.translations)]
+    )
     yield "\n| class | lesions drawn | lesions labelled, hosts' own included |\n|---|---|---|"
     for name in manifest.classes:
         labelled = sum(
@@ -86,6 +93,21 @@ def _content(facts: SheetFacts) -> Iterator[str]:
         yield f"| {name} | {made[name]} | {labelled} |"
 
 
+def _origin(facts: SheetFacts) -> Iterator[str]:
+    """Whose scans and label maps went in, and what made the cases."""
+    if not facts.recipes and not facts.translations:
+        yield "- Made by another tool: its generator, its hosts and its donors are not known here"
+        return
+    if facts.recipes:
+        hosts = {recipe.host_patient_id for recipe in facts.recipes}
+        donors = {patient for recipe in facts.recipes for patient in recipe.donor_patient_ids}
+        yield f"- {len(hosts)} host patients, {len(donors)} donor patients, by pseudonym only"
+    if facts.translations:
+        donors = {patient for row in facts.translations for patient in row.donor_patient_ids}
+        yield f"- {len(facts.translations)} cases are nobody's scan, drawn over bent label maps of {len(donors)} patients"
+    yield f"- Generators: {', '.join(facts.certificate.generators) or 'none'}"
+
+
 def _audit(certificate: ReleaseCertificate) -> Iterator[str]:
     verdict = certificate.verdict
     yield f"- Lesions: {verdict.lesion}; background: {verdict.background}"
@@ -94,6 +116,21 @@ def _audit(certificate: ReleaseCertificate) -> Iterator[str]:
         yield "- The verdict on lesions is inconclusive; a person accepted that for this release."
     epsilon = certificate.dp_epsilon
     yield "- Differential privacy: " + ("none" if epsilon is None else f"epsilon {epsilon:g}")
+
+
+def _left_out(facts: SheetFacts) -> Iterator[str]:
+    """Which cases were left out before, by which rule; what a person wrote of one stays at home."""
+    rejected = facts.quality.rejected if facts.quality is not None else ()
+    if not rejected:
+        yield "Nothing: the set is as it was made."
+        return
+    yield f"{len(rejected)} of {len(facts.manifest.cases) + len(rejected)} cases, before the copying audit.\n"
+    yield "| by | cases | ids |\n|---|---|---|"
+    for rule in dict.fromkeys(one.rule for one in rejected):
+        ids = [one.case_id for one in rejected if one.rule == rule]
+        more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+        by = "a person" if rule is None else f"the rule `{rule}`"
+        yield f"| {by} | {len(ids)} | {', '.join(ids[:_SHOWN])}{more} |"
 
 
 def _quality(quality: QualityReport | None) -> Iterator[str]:

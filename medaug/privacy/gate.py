@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import final
 
-from medaug.core.assessment import AuditReport, QualityReport
+from medaug.core.assessment import AuditReport, QualityReport, Rejection
 from medaug.core.case import SOURCES_PRIVATE, CaseRecord, Manifest, Origin, StoredFile
-from medaug.core.plan import Recipe
+from medaug.core.plan import Recipe, Translation
 from medaug.core.results import Tier
 from medaug.core.storage import sha256_file
 from medaug.privacy.inspection import inspect_file
@@ -27,7 +27,9 @@ class ReleaseRequest:
     Attributes:
         dataset: The dataset folder.
         manifest: Its manifest.
-        recipes: How its cases were made.
+        recipes: How its lesions were drawn.
+        translations: How its whole cases were made. Sets of other tools have neither.
+        rejected: What was left out of it before.
         audit: The copying audit, or None where there is none.
         quality: The quality report, or None where there is none.
         tier: What is claimed.
@@ -38,6 +40,8 @@ class ReleaseRequest:
     dataset: Path
     manifest: Manifest
     recipes: tuple[Recipe, ...]
+    translations: tuple[Translation, ...]
+    rejected: tuple[Rejection, ...]
     audit: AuditReport | None
     quality: QualityReport | None
     tier: Tier
@@ -69,6 +73,8 @@ def _check_assessment(request: ReleaseRequest) -> Iterator[str]:
         yield "there is no quality report"
     elif quality.synthetic_sha256 != now:
         yield "the quality report is stale: the set changed since"
+    elif quality.rejected != request.rejected:
+        yield "the quality report does not say what was left out of the set"
     if audit is None:
         yield "there is no copying audit"
         return
@@ -78,7 +84,8 @@ def _check_assessment(request: ReleaseRequest) -> Iterator[str]:
         yield "the copying audit looked at no synthetic sample"
     if audit.n_training < 1:
         yield "the copying audit compared with no training case"
-    other = sorted({recipe.fold for recipe in request.recipes} - {audit.fold})
+    folds = {recipe.fold for recipe in request.recipes} | {row.fold for row in request.translations}
+    other = sorted(folds - {audit.fold})
     if other:
         yield f"the copying audit is of fold {audit.fold}, the set of fold {other[0]}"
     yield from _check_verdict(audit, request.tier, accepted=request.accept_inconclusive)
@@ -87,6 +94,8 @@ def _check_assessment(request: ReleaseRequest) -> Iterator[str]:
 def _check_verdict(audit: AuditReport, tier: Tier, *, accepted: bool) -> Iterator[str]:
     lesion, background = audit.verdict.lesion, audit.verdict.background
     copies = sum(flag.part == "lesion" for flag in audit.flagged)
+    if audit.membership is not None and audit.membership.verdict == "fail":
+        yield "an attack tells from the set which patients were trained on"
     if lesion == "fail":
         yield f"lesions are copies of training lesions ({copies} flagged)"
     elif copies and lesion == "pass":
@@ -113,23 +122,32 @@ def _check_cases(request: ReleaseRequest) -> Iterator[str]:
     records = request.manifest.cases
     if not records:
         yield "there is no case"
-    made = {recipe.case_id for recipe in request.recipes}
+    drawn = {recipe.case_id for recipe in request.recipes}
+    whole = {row.case_id for row in request.translations}
+    from_elsewhere = _is_from_elsewhere(request)
     for record in records:
         if record.origin is not Origin.SYNTHETIC:
             yield f"{record.case_id} is not synthetic"
-        if record.case_id not in made:
+        if record.case_id not in drawn | whole and not from_elsewhere:
             yield f"{record.case_id} has no recipe"
-        if record.edit_mask is None:
+        if record.edit_mask is None and record.case_id not in whole and not from_elsewhere:
             yield f"{record.case_id} has no edit mask"
         if not all(_CHANNEL.match(channel) for channel in record.channels):
             yield f"{record.case_id} has a channel whose name is no plain word"
-    strangers = sorted(made - {record.case_id for record in records})
+    strangers = sorted((drawn | whole) - {record.case_id for record in records})
     if strangers:
         yield f"{len(strangers)} recipes belong to no case (first: {strangers[0]})"
     twice = [case_id for case_id, count in Counter(record.case_id for record in records).items() if count > 1]
     if twice:
         yield f"{len(twice)} case ids stand twice (first: {twice[0]})"
     yield from _check_recipes(request)
+    yield from _check_translations(request)
+
+
+def _is_from_elsewhere(request: ReleaseRequest) -> bool:
+    """Whether another tool made the set: nothing says how, and no case has the edit mask that medaug writes."""
+    told = request.recipes or request.translations
+    return not told and all(record.edit_mask is None for record in request.manifest.cases)
 
 
 def _check_recipes(request: ReleaseRequest) -> Iterator[str]:
@@ -143,6 +161,16 @@ def _check_recipes(request: ReleaseRequest) -> Iterator[str]:
             yield f"{recipe.case_id} names another host patient than its recipe"
         if record.edit_mask is not None and record.edit_mask.path != recipe.edit_mask:
             yield f"{recipe.case_id} names another edit mask than its recipe"
+
+
+def _check_translations(request: ReleaseRequest) -> Iterator[str]:
+    """A whole case is nobody's scan."""
+    patients = {record.case_id: record.patient_id for record in request.manifest.cases}
+    for row in request.translations:
+        if row.source_case_id is not None or row.source_sha256:
+            yield f"{row.case_id} is a changed scan of a patient"
+        elif patients.get(row.case_id) in row.donor_patient_ids:
+            yield f"{row.case_id} is said to be nobody's and bears a patient's name"
 
 
 def _stored(record: CaseRecord) -> tuple[StoredFile, ...]:

@@ -13,11 +13,12 @@ from typing import Final, final
 from pydantic import Field, SecretStr
 
 from medaug import __version__
-from medaug.core.assessment import AuditReport, QualityReport
+from medaug.core.assessment import AUDIT, QUALITY, AuditReport, QualityReport, read_rejections
 from medaug.core.case import (
     FINDINGS,
     MANIFEST,
     RECIPES,
+    TRANSLATIONS,
     AttributeName,
     FindingsFile,
     Manifest,
@@ -25,17 +26,17 @@ from medaug.core.case import (
 )
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, GateRefusedError
-from medaug.core.plan import Recipe, read_lines, write_lines
+from medaug.core.plan import Recipe, Translation, write_lines
 from medaug.core.results import ReleaseCertificate, Summary, Tier
 from medaug.core.runs import Progress
 from medaug.core.storage import require_free_space, sha256_file, storage_error, write_text_atomic
+from medaug.core.synthetic import read_origins
 from medaug.layouts.base import Export, parse_layout
 from medaug.privacy.datasheet import DATASHEET, SheetFacts, write_datasheet
 from medaug.privacy.gate import ReleaseRequest, check_folder, check_release
 from medaug.privacy.keys import SigningKey, load_signing_key
 from medaug.privacy.provenance import keyed_hashes, list_files, sign, verify_release
 
-AUDIT, QUALITY = "audit.json", "quality.json"
 _ALLOWED_ATTRIBUTES: Final[frozenset[AttributeName]] = frozenset()  # of patients: none leaves
 _DEFAULT_TERMS = "No terms beyond the licence."
 _SHOWN = 8
@@ -89,6 +90,7 @@ class _Material:
     manifest: Manifest
     findings: FindingsFile
     recipes: tuple[Recipe, ...]
+    translations: tuple[Translation, ...]
     audit: AuditReport
     audit_sha256: str
     quality: QualityReport
@@ -131,8 +133,7 @@ def _gather(options: ReleaseOptions) -> _Material:
     """Read key, set and assessment, and pass the gate."""
     key = load_signing_key(options.key, options.passphrase.get_secret_value())
     manifest = read_manifest(options.synthetic)
-    recipes_path = options.synthetic / RECIPES
-    recipes = read_lines(recipes_path, Recipe) if recipes_path.is_file() else ()
+    recipes, translations = read_origins(options.synthetic)
     audit_path, quality_path = options.assessment / AUDIT, options.assessment / QUALITY
     audit = AuditReport.read(audit_path) if audit_path.is_file() else None
     quality = QualityReport.read(quality_path) if quality_path.is_file() else None
@@ -140,6 +141,8 @@ def _gather(options: ReleaseOptions) -> _Material:
         dataset=options.synthetic,
         manifest=manifest,
         recipes=recipes,
+        translations=translations,
+        rejected=read_rejections(options.synthetic),
         audit=audit,
         quality=quality,
         tier=options.tier,
@@ -150,7 +153,8 @@ def _gather(options: ReleaseOptions) -> _Material:
     if audit is None or quality is None:
         raise GateRefusedError("there is no assessment", hint="run `medaug assess` first")
     findings = FindingsFile.read(options.synthetic / FINDINGS)
-    return _Material(manifest, findings, recipes, audit, sha256_file(audit_path), quality, key)
+    sha256 = sha256_file(audit_path)
+    return _Material(manifest, findings, recipes, translations, audit, sha256, quality, key)
 
 
 def _refuse(reasons: tuple[str, ...]) -> None:
@@ -168,6 +172,9 @@ def _certify(options: ReleaseOptions, material: _Material) -> ReleaseCertificate
     lineage = {
         patient for recipe in recipes for patient in (recipe.host_patient_id, *recipe.donor_patient_ids)
     }
+    lineage |= {patient for row in material.translations for patient in row.donor_patient_ids}
+    makers = {f"{recipe.generator} {recipe.generator_sha256}" for recipe in recipes}
+    makers |= {f"{row.translator} {row.translator_sha256}" for row in material.translations}
     sources = tuple(one for record in manifest.cases for one in record.source_sha256)
     return ReleaseCertificate(
         tier=options.tier,
@@ -176,7 +183,8 @@ def _certify(options: ReleaseOptions, material: _Material) -> ReleaseCertificate
         medaug_version=__version__,
         files=(),
         n_cases=len(manifest.cases),
-        generators=tuple(sorted({f"{recipe.generator} {recipe.generator_sha256}" for recipe in recipes})),
+        n_rejected=len(material.quality.rejected),
+        generators=tuple(sorted(makers)),
         lineage=tuple(sorted(lineage)),
         source_hmac=keyed_hashes(sources, material.key),
         audit_sha256=material.audit_sha256,
@@ -210,7 +218,7 @@ def _write_texts(
     material: _Material,
     options: ReleaseOptions,
 ) -> None:
-    """Manifest, findings, recipes and data sheet; plain source hashes stay at home."""
+    """Manifest, findings, recipes, translations and data sheet; plain source hashes stay at home."""
     cases = tuple(
         record.model_copy(
             update={
@@ -223,9 +231,16 @@ def _write_texts(
     )
     released = written.model_copy(update={"cases": cases})
     facts = SheetFacts(
-        certificate=certificate, manifest=released, recipes=material.recipes, quality=material.quality
+        certificate=certificate,
+        manifest=released,
+        recipes=material.recipes,
+        translations=material.translations,
+        quality=material.quality,
     )
-    write_lines(folder / RECIPES, material.recipes)
+    if material.recipes:
+        write_lines(folder / RECIPES, material.recipes)
+    if material.translations:
+        write_lines(folder / TRANSLATIONS, material.translations)
     material.findings.write(folder / FINDINGS)
     write_text_atomic(folder / DATASHEET, write_datasheet(facts))
     released.write(folder / MANIFEST)

@@ -30,6 +30,7 @@ class VerifySummary(Summary):
     created: str
     n_files: int
     n_cases: int
+    n_rejected: int
     verdict: PartVerdict
     detection_limit: float
     licence: str
@@ -38,8 +39,9 @@ class VerifySummary(Summary):
 
     def lines(self) -> tuple[str, ...]:
         """The certificate in short."""
+        left_out = f" ({self.n_rejected} left out before)" if self.n_rejected else ""
         return (
-            f"verified: {self.n_files} files, {self.n_cases} cases, tier {self.tier}, signed {self.created}",
+            f"verified: {self.n_files} files, {self.n_cases} cases{left_out}, tier {self.tier}, signed {self.created}",
             f"key {self.fingerprint}",
             f"copying audit: lesion {self.verdict.lesion}, background {self.verdict.background}",
             f"detection limit {self.detection_limit:.1%}",
@@ -68,6 +70,7 @@ def verify(options: VerifyOptions, progress: Progress) -> VerifySummary:
         created=certificate.created,
         n_files=len(certificate.files),
         n_cases=certificate.n_cases,
+        n_rejected=certificate.n_rejected,
         verdict=certificate.verdict,
         detection_limit=certificate.detection_limit,
         licence=certificate.licence,

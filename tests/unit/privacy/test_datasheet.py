@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from medaug.core.assessment import PartVerdict, QualityReport
-from medaug.core.plan import Recipe, read_lines
+from medaug.core.assessment import PartVerdict, QualityReport, Rejection
+from medaug.core.plan import Recipe, Translation, read_lines
 from medaug.core.results import ReleaseCertificate, Tier
 from medaug.privacy.datasheet import SheetFacts, write_datasheet
 from tests.unit.privacy.synthetic_set import QUALITY, make_set
 
 
-def sheet(folder: Path, tier: Tier, *, accepted: bool = False) -> str:
+def sheet(folder: Path, tier: Tier, *, accepted: bool = False, **facts: object) -> str:
     material = make_set(folder)
     certificate = ReleaseCertificate(
         tier=tier,
@@ -32,11 +32,14 @@ def sheet(folder: Path, tier: Tier, *, accepted: bool = False) -> str:
         licence="CC0-1.0",
         terms="Ask first.",
     )
-    recipes = read_lines(material.dataset / "recipes.jsonl", Recipe)
-    quality = QualityReport.read(material.assessment / QUALITY)
-    return write_datasheet(
-        SheetFacts(certificate=certificate, manifest=material.manifest, recipes=recipes, quality=quality)
-    )
+    told = {
+        "certificate": certificate,
+        "manifest": material.manifest,
+        "recipes": read_lines(material.dataset / "recipes.jsonl", Recipe),
+        "translations": (),
+        "quality": QualityReport.read(material.assessment / QUALITY),
+    }
+    return write_datasheet(SheetFacts.model_validate({**told, **facts}))
 
 
 def test_counts_limits_and_the_disclaimer(tmp_path: Path) -> None:
@@ -65,3 +68,39 @@ def test_each_tier_says_what_it_is(tmp_path: Path, tier: Tier, words: str) -> No
 def test_acceptance_by_a_person_is_stated(tmp_path: Path) -> None:
     assert "a person accepted" in sheet(tmp_path / "a", "hosted", accepted=True)
     assert "a person accepted" not in sheet(tmp_path / "b", "hosted")
+
+
+def test_what_was_left_out_is_said_without_a_persons_words(tmp_path: Path) -> None:
+    assert "Nothing: the set is as it was made." in sheet(tmp_path / "a", "hosted")
+    quality = QualityReport.read(tmp_path / "a" / "assessment" / QUALITY)
+    rejected = (
+        Rejection(case_id="syn_4", reason="score is 0.1", rule="score>0.4"),
+        Rejection(case_id="syn_5", reason="score is 0.2", rule="score>0.4"),
+        Rejection(case_id="syn_6", reason="the man next door"),
+    )
+    text = sheet(tmp_path / "b", "hosted", quality=quality.model_copy(update={"rejected": rejected}))
+    assert "3 of 5 cases, before the copying audit." in text
+    assert "| the rule `score>0.4` | 2 | syn_4, syn_5 |" in text
+    assert "| a person | 1 | syn_6 |" in text
+    assert "next door" not in text
+
+
+def test_a_set_of_another_tool_and_cases_that_are_nobodys(tmp_path: Path) -> None:
+    text = sheet(tmp_path / "a", "synthetic-only", recipes=())
+    assert "Made by another tool" in text
+    assert "host patients" not in text
+    row = Translation(
+        case_id="syn_0", source_case_id=None, source_sha256=(), donor_patient_ids=("p3", "p4"), translator="whole_image",
+        translator_sha256="e" * 64, fold=0, training_scope_sha256="c" * 64, class_name="solid", seed=0,
+    )  # fmt: skip
+    text = sheet(tmp_path / "b", "synthetic-only", recipes=(), translations=(row,))
+    assert "1 cases are nobody's scan, drawn over bent label maps of 2 patients" in text
+    assert "Made by another tool" not in text
+
+
+def test_null_pastes_are_no_lesions(tmp_path: Path) -> None:
+    recipes = read_lines(make_set(tmp_path / "a").dataset / "recipes.jsonl", Recipe)
+    recipes = (recipes[0].model_copy(update={"use": "null"}), recipes[1])
+    text = sheet(tmp_path / "b", "hosted", recipes=recipes)
+    assert "| solid | 0 | 1 |" in text
+    assert "1 of the cases hold healthy tissue" in text

@@ -8,11 +8,22 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medaug.core.assessment import AuditReport, CopyFlag, QualityReport, Verdict
+from medaug.core.assessment import (
+    REJECTED,
+    AuditReport,
+    CopyFlag,
+    MembershipResult,
+    QualityReport,
+    Rejection,
+    RejectionsFile,
+    Verdict,
+    read_rejections,
+)
 from medaug.core.case import Origin, StoredFile
-from medaug.core.plan import Recipe, read_lines
+from medaug.core.plan import Translation, write_lines
 from medaug.core.results import Tier
 from medaug.core.storage import sha256_file
+from medaug.core.synthetic import read_origins
 from medaug.privacy.gate import ReleaseRequest, check_release
 from tests.unit.privacy.synthetic_set import AUDIT, QUALITY, Material, assess, change_manifest, make_set
 
@@ -25,11 +36,14 @@ def material(tmp_path: Path) -> Material:
 def request(
     material: Material, *, tier: Tier = "hosted", licence: str | None = None, accept: bool = False
 ) -> ReleaseRequest:
+    recipes, translations = read_origins(material.dataset)
     audit, quality = material.assessment / AUDIT, material.assessment / QUALITY
     return ReleaseRequest(
         dataset=material.dataset,
         manifest=material.manifest,
-        recipes=read_lines(material.dataset / "recipes.jsonl", Recipe),
+        recipes=recipes,
+        translations=translations,
+        rejected=read_rejections(material.dataset),
         audit=AuditReport.read(audit) if audit.is_file() else None,
         quality=QualityReport.read(quality) if quality.is_file() else None,
         tier=tier,
@@ -237,3 +251,77 @@ def test_case_that_stands_twice(material: Material) -> None:
 def test_empty_set(material: Material) -> None:
     change_manifest(material)
     assert "there is no case" in check_release(request(material))
+
+
+def _whole(material: Material, **changed: object) -> None:
+    """Let a translator have made both cases."""
+    rows = tuple(
+        Translation.model_validate(
+            {
+                "case_id": record.case_id, "source_case_id": None, "source_sha256": (), "donor_patient_ids": ("p7",),
+                "translator": "whole_image", "translator_sha256": "e" * 64, "fold": 0, "training_scope_sha256": "c" * 64,
+                "class_name": "solid", "seed": 0, **changed,
+            }
+        )
+        for record in material.manifest.cases
+    )  # fmt: skip
+    (material.dataset / "recipes.jsonl").unlink(missing_ok=True)
+    write_lines(material.dataset / "translations.jsonl", rows)
+    bare = [record.model_copy(update={"edit_mask": None}) for record in material.manifest.cases]
+    change_manifest(material, *bare)
+
+
+def test_cases_that_are_nobodys_need_no_edit_mask(material: Material) -> None:
+    _whole(material)
+    assess(material, background="pass")
+    assert check_release(request(material, tier="synthetic-only")) == ()
+    _whole(material, fold=1)
+    assert "fold 0, the set of fold 1" in reason(request(material))
+    change_manifest(material, material.manifest.cases[0])
+    assert "belong to no case" in check_release(request(material))[1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"source_case_id": "c1"}, "changed scan of a patient"),
+        ({"source_sha256": ("f" * 64,)}, "changed scan of a patient"),
+        ({"donor_patient_ids": ("p0", "p1")}, "bears a patient's name"),
+    ],
+)
+def test_a_whole_case_of_a_patient_is_refused(
+    material: Material, changed: dict[str, object], words: str
+) -> None:
+    _whole(material, **changed)
+    assert [words in one for one in check_release(request(material))] == [True, True]
+
+
+def test_a_set_of_another_tool_passes_as_hosted(material: Material) -> None:
+    (material.dataset / "recipes.jsonl").unlink()
+    assert "has no recipe" in check_release(request(material))[0]
+    bare = [record.model_copy(update={"edit_mask": None}) for record in material.manifest.cases]
+    change_manifest(material, *bare)
+    assert check_release(request(material)) == ()
+    assert "background verdict is fail" in reason(request(material, tier="synthetic-only"))
+
+
+def test_what_was_left_out_stands_in_the_quality_report(material: Material) -> None:
+    gone = (Rejection(case_id="syn_7", reason="", rule="score>0.4"),)
+    RejectionsFile(rejections=gone).write(material.dataset / REJECTED)
+    assert "does not say what was left out" in reason(request(material))
+    path = material.assessment / QUALITY
+    QualityReport.read(path).model_copy(update={"rejected": gone}).write(path)
+    assert check_release(request(material)) == ()
+
+
+def test_patients_that_an_attack_finds_are_not_released(material: Material) -> None:
+    path = material.assessment / AUDIT
+    for verdict, count in (("fail", 1), ("inconclusive", 0), ("pass", 0)):
+        found = MembershipResult.model_validate(
+            {
+                "verdict": verdict, "auc": None, "control_auc": None, "tpr_at_1_percent": None, "n_members": 9,
+                "n_others": 9, "reasons": (),
+            }
+        )  # fmt: skip
+        AuditReport.read(path).model_copy(update={"membership": found}).write(path)
+        assert len(check_release(request(material))) == count

@@ -11,8 +11,10 @@ import pydicom
 import pytest
 from pydantic import SecretStr
 
-from medaug.core.case import Manifest, read_manifest
+from medaug.core.assessment import REJECTED, QualityReport, Rejection, RejectionsFile
+from medaug.core.case import RECIPES, TRANSLATIONS, Manifest, read_manifest
 from medaug.core.errors import ConfigError, DataError, GateRefusedError, MedaugError, UnreadableError
+from medaug.core.plan import Translation, read_lines, write_lines
 from medaug.core.runs import NoProgress, Progress
 from medaug.core.volume import Unit
 from medaug.io.annotations import combine, target_of
@@ -21,11 +23,11 @@ from medaug.io.dicom import read_series
 from medaug.io.segmentation import read_seg
 from medaug.layouts.base import Export
 from medaug.layouts.nnunet import NnunetLayout
-from medaug.privacy.keys import PRIVATE_KEY, PUBLIC_KEY, SigningKey, write_key_pair
+from medaug.privacy.keys import PRIVATE_KEY, PUBLIC_KEY, SigningKey, load_public_key, write_key_pair
 from medaug.privacy.provenance import keyed_hashes, verify_release
 from medaug.workflows.release import ReleaseOptions, ReleaseSummary, release
 from medaug.workflows.verify import VerifyOptions, verify
-from tests.unit.privacy.synthetic_set import CLASSES, Material, assess, change_manifest, make_set
+from tests.unit.privacy.synthetic_set import CLASSES, QUALITY, Material, assess, change_manifest, make_set
 
 PASSPHRASE = "correct horse"
 
@@ -244,6 +246,54 @@ def _flip(release_folder: Path) -> None:
     content = bytearray(path.read_bytes())
     content[40] ^= 1
     path.write_bytes(bytes(content))
+
+
+def test_what_was_left_out_is_counted(material: Material, keys: Path, tmp_path: Path) -> None:
+    gone = (Rejection(case_id="syn_7", reason="the man next door"),)
+    RejectionsFile(rejections=gone).write(material.dataset / REJECTED)
+    path = material.assessment / QUALITY
+    QualityReport.read(path).model_copy(update={"rejected": gone}).write(path)
+    out = tmp_path / "release"
+    run(material, keys, out)
+    checked = verify(VerifyOptions(release=out, public_key=keys / PUBLIC_KEY), NoProgress())
+    assert (checked.n_cases, checked.n_rejected) == (2, 1)
+    assert "2 cases (1 left out before)" in checked.lines()[0]
+    assert "| a person | 1 | syn_7 |" in (out / "DATASHEET.md").read_text()
+    assert not any(b"next door" in path.read_bytes() for path in out.rglob("*") if path.is_file())
+
+
+def test_whole_cases_keep_their_lineage(material: Material, keys: Path, tmp_path: Path) -> None:
+    rows = tuple(
+        Translation(
+            case_id=record.case_id, source_case_id=None, source_sha256=(), donor_patient_ids=("p7", "p8"),
+            translator="whole_image", translator_sha256="e" * 64, fold=0, training_scope_sha256="c" * 64,
+            class_name="solid", seed=0,
+        )
+        for record in material.manifest.cases
+    )  # fmt: skip
+    (material.dataset / RECIPES).unlink()
+    write_lines(material.dataset / TRANSLATIONS, rows)
+    bare = [record.model_copy(update={"edit_mask": None}) for record in material.manifest.cases]
+    change_manifest(material, *bare)
+    assess(material, background="pass")
+    for form in ("nnunet", "dicom"):
+        run(material, keys, tmp_path / form, tier="synthetic-only", format=form)
+        certificate = verify_release(tmp_path / form, load_public_key(keys / PUBLIC_KEY))
+        assert certificate.lineage == ("p7", "p8")
+        assert certificate.generators == ("whole_image " + "e" * 64,)
+        assert read_lines(tmp_path / form / TRANSLATIONS, Translation) == rows
+        assert not (tmp_path / form / RECIPES).exists()
+
+
+def test_a_set_of_another_tool_names_no_lineage(material: Material, keys: Path, tmp_path: Path) -> None:
+    (material.dataset / RECIPES).unlink()
+    bare = [record.model_copy(update={"edit_mask": None}) for record in material.manifest.cases]
+    change_manifest(material, *bare)
+    for form in ("nnunet", "bids", "dicom"):
+        run(material, keys, tmp_path / form, format=form)
+        certificate = verify_release(tmp_path / form, load_public_key(keys / PUBLIC_KEY))
+        assert (certificate.lineage, certificate.generators) == ((), ())
+        assert "Made by another tool" in (tmp_path / form / "DATASHEET.md").read_text()
 
 
 TAMPERS: dict[str, Callable[[Path], object]] = {
