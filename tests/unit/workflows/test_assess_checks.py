@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medaug.core.case import RECIPES, SPLITS, TRANSLATIONS, Manifest, Origin, read_manifest
+from medaug.core.case import RECIPES, SPLITS, TRANSLATIONS, Case, Manifest, Origin, read_manifest
 from medaug.core.errors import ConfigError, DataError, GeometryError, LabelError, SplitLeakageError
 from medaug.core.geometry import Grid
 from medaug.core.plan import Recipe, Translation, read_lines, write_lines
@@ -18,6 +18,7 @@ from medaug.core.volume import LabelMap, Unit, Volume
 from medaug.io.dataset import CaseFacts, finish_dataset, write_case
 from medaug.workflows._assess.checks import open_job
 from medaug.workflows._assess.job import AssessOptions, Job
+from tests.small_cases import labels_of
 from tests.unit.quality.textured import CLASSES, textured
 from tests.unit.workflows.assessable import HASH, make_in_context, make_real, scope_of, write_set
 
@@ -31,11 +32,11 @@ def opened(synthetic: Path, real: Path, **how: Any) -> Job:
     return open_job(AssessOptions(synthetic=synthetic, against=real, out=synthetic.parent / "out", **how))
 
 
-def synthetic(number: int = 900, **how: Any):
+def synthetic(number: int = 900, **how: Any) -> Case:
     return replace(textured(number, **how), origin=Origin.SYNTHETIC)
 
 
-def spaced(step_mm: tuple[float, float, float], *, known: bool = True):
+def spaced(step_mm: tuple[float, float, float], *, known: bool = True) -> Case:
     case = synthetic()
     volume = Volume(
         case.volume.image,
@@ -44,7 +45,7 @@ def spaced(step_mm: tuple[float, float, float], *, known: bool = True):
         case.volume.channels,
         spacing_known=known,
     )
-    labels = LabelMap(case.label_map.labels, volume.grid, CLASSES)
+    labels = LabelMap(labels_of(case), volume.grid, CLASSES)
     return replace(case, volume=volume, label_map=labels)
 
 
@@ -92,14 +93,14 @@ def test_a_single_slice_has_no_thickness(real, tmp_path):
     volume = Volume(
         flat.volume.image, Grid((36, 34, 1), np.diag([0.8, 0.8, 9.0, 1.0])), Unit.HU, flat.volume.channels
     )
-    labels = LabelMap(flat.label_map.labels, volume.grid, CLASSES)
+    labels = LabelMap(labels_of(flat), volume.grid, CLASSES)
     write_set(tmp_path / "syn", [replace(flat, volume=volume, label_map=labels)])
     assert len(opened(tmp_path / "syn", real).made.cases) == 1
 
 
 def test_unknown_class_is_refused(real, tmp_path):
     case = synthetic()
-    other = LabelMap(case.label_map.labels, case.volume.grid, ("wart", "ground_glass"))
+    other = LabelMap(labels_of(case), case.volume.grid, ("wart", "ground_glass"))
     record = write_case(tmp_path / "syn", replace(case, label_map=other), CaseFacts("CT"))
     manifest = Manifest(name="syn", classes=("wart", "ground_glass"), cases=(record,))
     finish_dataset(tmp_path / "syn", manifest, ())
