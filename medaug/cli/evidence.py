@@ -37,6 +37,10 @@ def train(
     synthetic: Annotated[
         Path | None, typer.Option("--synthetic", help="Folder of `medaug synthesize`, mixed into training.")
     ] = None,
+    assessment: Annotated[
+        Path | None,
+        typer.Option("--assessment", help="Folder of `medaug assess` for that set, for synthetic.keep."),
+    ] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -49,8 +53,9 @@ def train(
     from medaug.workflows import train as workflow
 
     options = workflow.TrainOptions(
-        dataset=dataset, config=config, fold=fold, out=out, seed=seed, synthetic=synthetic, device=device
-    )
+        dataset=dataset, config=config, fold=fold, out=out, seed=seed, synthetic=synthetic, assessment=assessment,
+        device=device,
+    )  # fmt: skip
     call(workflow.train, options, as_json=as_json)
 
 

@@ -159,6 +159,9 @@ class Group(Frozen):
     score: Figure | None = Field(
         default=None, description="mean score of the synthetic lesions of this value"
     )
+    training_scope_sha256: str | None = Field(
+        default=None, description="of the training patients whose scans the scores may rest on"
+    )
     flag: str = Field(default="", description="in words, where synthesis narrows or skews; empty = no flag")
 
 

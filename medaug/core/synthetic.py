@@ -48,17 +48,21 @@ class SyntheticSet:
             guard_donors((recipe.host_patient_id, *recipe.donor_patient_ids), fold, where=recipe.case_id)
             _same_scope(recipe, fold, hint=f"synthesize again with --fold {fold.index}")
 
-    def broken(self, rule: str, assessment: Path, *, where: str) -> tuple[Rejection, ...]:
+    def broken(
+        self, rule: str, assessment: Path, *, where: str, fold: Fold | None = None
+    ) -> tuple[Rejection, ...]:
         """The cases that break a rule, by what an assessment of this very set says of their lesions.
 
         Args:
             rule: Such as ``score>0.4``.
             assessment: Folder of ``medaug assess``.
             where: The option or key that holds the rule.
+            fold: That learns from what is kept.
 
         Raises:
             ConfigError: If it is no rule.
             DataError: If the assessment is damaged, of another set, or scores no lesion.
+            SplitLeakageError: If its scores rest on other patients than the fold may learn from.
         """
         parsed = KeepRule.parse(rule, self.manifest.classes, where=where)
         quality = QualityReport.read(assessment / QUALITY)
@@ -68,6 +72,9 @@ class SyntheticSet:
             raise DataError(what, where="--assessment", hint=again)
         if not quality.samples:
             raise DataError(f"{assessment.name} scores no lesion", where="--assessment", hint=again)
+        if fold is not None and quality.training_scope_sha256 not in (None, fold.scope_sha256):
+            what = f"{assessment.name} rests on other patients than the training part of fold {fold.index}"
+            raise SplitLeakageError(what, where="--assessment", hint=f"assess with --fold {fold.index}")
         nulls = frozenset(recipe.case_id for recipe in self.recipes if recipe.use == "null")
         return broken(self.manifest.cases, quality.samples, parsed, nulls)
 

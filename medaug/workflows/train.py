@@ -30,7 +30,17 @@ from medaug.transforms.base import LearntConfig, TransformConfig, parse_transfor
 from medaug.workflows.policy import Basis, check_packages, choose
 
 STEP = "train"
+_KEEP = "synthetic.keep"
 _RUN_BYTES = 256 << 20  # checkpoint with optimiser state, weights and log of the largest preset
+
+
+@final
+class SyntheticChoice(Frozen):
+    """Which cases of a synthetic set are learnt from."""
+
+    keep: str | None = Field(
+        default=None, description="rule over the scores of an assessment, as for `medaug filter`"
+    )
 
 
 @final
@@ -44,6 +54,7 @@ class TrainConfig(Frozen):
     record_augmentations: bool = Field(
         default=False, description="write what was drawn for every patch to augmentations.jsonl"
     )
+    synthetic: SyntheticChoice = SyntheticChoice()
 
 
 @final
@@ -68,6 +79,9 @@ class TrainOptions(Frozen):
     seed: int = 0
     device: str = "auto"
     synthetic: Path | None = Field(default=None, description="folder that `medaug synthesize` wrote")
+    assessment: Path | None = Field(
+        default=None, description="folder of `medaug assess` for that set; for synthetic.keep"
+    )
 
 
 @final
@@ -79,6 +93,7 @@ class TrainSummary(Summary):
     n_cases: int
     n_patients: int
     n_synthetic: int
+    n_left_out: int = Field(default=0, description="synthetic cases that broke the rule")
     report: FitReport
     skipped: bool = Field(description="the run folder held this training already")
 
@@ -86,6 +101,7 @@ class TrainSummary(Summary):
         """The training in short lines."""
         patch = " x ".join(str(n) for n in self.report.patch_size)
         synthetic = f" and {self.n_synthetic} synthetic cases" if self.n_synthetic else ""
+        synthetic += f" ({self.n_left_out} left out)" if self.n_left_out else ""
         done = "trained before, nothing to do" if self.skipped else f"trained in {self.report.seconds:.0f} s"
         shares = f"{self.report.lesion_patch_share:.0%} held a lesion, {self.report.synthetic_patch_share:.0%} synthetic"
         return (
@@ -100,10 +116,11 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
     """Train a task on a fold's training patients and leave the model in a run folder; ``torchrun`` shares the batches.
 
     Raises:
-        ConfigError: If the configuration is wrong, the fold is not there, ``out`` holds another run, or several processes
-            are to train what one alone can.
+        ConfigError: If the configuration is wrong, the fold is not there, ``out`` holds another run, several processes
+            are to train what one alone can, or a rule comes without a set or an assessment.
         DependencyError: If the augmentation is learnt and the package for that is missing.
-        DataError: If no training case is labelled, there is no lesion, or a class is missing.
+        DataError: If no training case is labelled, there is no lesion, a class is missing, the assessment is of another
+            set, or no synthetic case is kept.
         SplitLeakageError: If a synthetic case has a host or donor outside the training patients.
         TrainingError: If the training diverges.
         StorageError: If the disk is too full.
@@ -123,7 +140,7 @@ def _train(options: TrainOptions, progress: Progress, team: Team) -> Callable[[]
     fold = read_splits(options.dataset, manifest).fold(options.fold)
     records = _labelled(manifest.of_patients(frozenset(fold.train)))
     guard_training(records, fold)
-    synthetic = _synthetic(options, manifest, fold)
+    synthetic, left_out = _synthetic(options, config.synthetic, manifest, fold)
     settings = TrainSettings(
         task=task.model_dump(mode="json"),
         transforms=transforms.model_dump(mode="json"),
@@ -141,6 +158,8 @@ def _train(options: TrainOptions, progress: Progress, team: Team) -> Callable[[]
         data = _training_data(options, manifest, records, synthetic, progress)
         basis = Basis(data, fold, manifest.modality, task, options.device)
         with open_run(options.out, STEP, settings, inputs) as run:
+            if left_out:
+                run.log("left out", cases=left_out, rule=config.synthetic.keep or "")
             seed = SeedTree(options.seed).child("train", options.fold)
             augment = choose(transforms, basis, run, progress, seed).augment
             if config.record_augmentations:
@@ -152,6 +171,7 @@ def _train(options: TrainOptions, progress: Progress, team: Team) -> Callable[[]
         n_cases=len(records),
         n_patients=len({record.patient_id for record in records}),
         n_synthetic=0 if synthetic is None else len(_labelled(synthetic.manifest.cases)),
+        n_left_out=left_out,
         report=FitReport.read(options.out / REPORT),
         skipped=skipped,
     )
@@ -170,12 +190,30 @@ def _labelled(records: Sequence[CaseRecord]) -> tuple[CaseRecord, ...]:
     return tuple(record for record in records if record.label is not None)
 
 
-def _synthetic(options: TrainOptions, manifest: Manifest, fold: Fold) -> SyntheticSet | None:
+def _synthetic(
+    options: TrainOptions, choice: SyntheticChoice, manifest: Manifest, fold: Fold
+) -> tuple[SyntheticSet | None, int]:
+    """The synthetic cases that are learnt from, and how many were left out."""
+    _check_choice(options, choice)
     if options.synthetic is None:
-        return None
+        return None, 0
     synthetic = read_synthetic(options.synthetic, manifest, where="--synthetic")
     synthetic.guard(fold)
-    return synthetic
+    if choice.keep is None or options.assessment is None:
+        return synthetic, 0
+    broken = synthetic.broken(choice.keep, options.assessment, where=_KEEP, fold=fold)
+    return synthetic.without(one.case_id for one in broken), len(broken)
+
+
+def _check_choice(options: TrainOptions, choice: SyntheticChoice) -> None:
+    """Refuse a rule, an assessment and a set that do not come together."""
+    if choice.keep is not None and options.synthetic is None:
+        raise ConfigError("speaks of no set", where=_KEEP, hint="name one with --synthetic, or leave it out")
+    if choice.keep is not None and options.assessment is None:
+        hint = "name the folder of `medaug assess` with --assessment"
+        raise ConfigError("rests on the scores of an assessment", where=_KEEP, hint=hint)
+    if choice.keep is None and options.assessment is not None:
+        raise ConfigError(f"goes with {_KEEP} alone", where="--assessment", hint="leave it out")
 
 
 def _training_data(

@@ -10,7 +10,8 @@ import pytest
 import torch
 import yaml
 
-from medaug.core.case import AUGMENTATIONS, TRANSLATIONS, Origin
+from medaug.core.assessment import QUALITY, QualityReport
+from medaug.core.case import AUGMENTATIONS, TRANSLATIONS, Origin, read_manifest
 from medaug.core.errors import ConfigError, DataError, DependencyError, LabelError, SplitLeakageError
 from medaug.core.plan import Translation, write_lines
 from medaug.core.runs import NoProgress, RunRecord
@@ -22,6 +23,7 @@ from medaug.tasks._segmentation.planning import TrainingPlan
 from medaug.tasks.base import PLAN
 from medaug.transforms import read_drawn
 from medaug.transforms.base import parse_transforms
+from medaug.workflows.filter import FilterOptions, filter_set
 from medaug.workflows.train import train
 from tests.unit.tasks.cases import make_case
 from tests.unit.workflows.trained import (
@@ -122,6 +124,84 @@ def test_a_synthetic_set_takes_its_share(tmp_path):
     assert summary.n_synthetic == 1
     assert summary.report.synthetic_patch_share == 0.5  # all patches of one of two classes
     assert "synthetic" in RunRecord.read(tmp_path / "run" / "run.json").inputs
+
+
+def assessed(folder, synthetic, *, score=0.6, **changed):
+    """An assessment of a set in which the first case has one scored lesion."""
+    manifest = read_manifest(synthetic)
+    told = {"case_id": manifest.cases[0].case_id, "lesion": 0, "class": "dim", "score": score, "typical": 0.5}
+    report = {
+        "synthetic_sha256": manifest.content_sha256, "dataset_sha256": "d" * 64, "fold": 0, "classes": (),
+        "samples": (told,), **changed,
+    }  # fmt: skip
+    QualityReport.model_validate(report).write(folder / QUALITY)
+    return folder
+
+
+KEEPING = CONFIG + "synthetic: {keep: score>0.4}\n"
+
+
+def set_of_two(folder, fold):
+    """A case that a patient hosts, and one that is nobody's."""
+    cases = [make_case(n, shape=(16, 18, 3)) for n in (8, 9)]
+    made = [
+        replace(case, case_id=f"made_{n}", patient_id=f"made_{n}", origin=Origin.SYNTHETIC)
+        for n, case in enumerate(cases)
+    ]
+    write_dataset(folder, made)
+    rows = tuple(
+        Translation(
+            case_id=case.case_id, source_case_id=None, source_sha256=(), donor_patient_ids=fold.train[:1], fold=0, seed=0,
+            translator="whole_image", translator_sha256="0" * 64, training_scope_sha256=fold.scope_sha256, class_name="dim",
+        )
+        for case in made
+    )  # fmt: skip
+    write_lines(folder / TRANSLATIONS, rows)
+    return folder
+
+
+def test_a_rule_leaves_out_synthetic_cases_as_a_filtered_set_would(tmp_path):
+    fold = read_splits(tmp_path / "set", write_dataset(tmp_path / "set", some_cases())).fold(0)
+    made = set_of_two(tmp_path / "made", fold)
+    assessment = assessed(tmp_path / "assessment", made, training_scope_sha256=fold.scope_sha256)
+    summary = train(options(tmp_path, KEEPING, synthetic=made, assessment=assessment), NoProgress())
+    assert (summary.n_synthetic, summary.n_left_out) == (1, 1)
+    assert "and 1 synthetic cases (1 left out)" in summary.lines()[0]
+    by_rule = FilterOptions(synthetic=made, out=tmp_path / "good", keep="score>0.4", assessment=assessment)
+    filter_set(by_rule, NoProgress())
+    again = train(options(tmp_path, synthetic=tmp_path / "good"), NoProgress())
+    assert again.skipped  # what is learnt from is the same, whoever left the rest out
+    with pytest.raises(ConfigError, match=r"other inputs \(synthetic\)"):
+        train(options(tmp_path, synthetic=made), NoProgress())
+
+
+def test_a_rule_that_cannot_be_followed_is_refused(tmp_path):
+    fold = read_splits(tmp_path / "set", write_dataset(tmp_path / "set", some_cases())).fold(0)
+    made = set_of_two(tmp_path / "made", fold)
+    good = {"synthetic": made, "assessment": assessed(tmp_path / "assessment", made)}
+    for asked, config, error, line in (
+        ({}, KEEPING, ConfigError, "synthetic.keep: speaks of no set"),
+        ({"synthetic": made}, KEEPING, ConfigError, "synthetic.keep: rests on the scores"),
+        (good, CONFIG, ConfigError, "--assessment: goes with synthetic.keep alone"),
+        (
+            good,
+            KEEPING.replace("score>0.4", "scor>0.4"),
+            ConfigError,
+            "synthetic.keep: .* did you mean score",
+        ),
+        (good, KEEPING.replace("0.4", "0.7"), DataError, "none of 2 cases of made is kept"),
+        (good, KEEPING.replace("keep", "kept"), ConfigError, "unknown key synthetic.kept"),
+    ):
+        with pytest.raises(error, match=line):
+            train(options(tmp_path, config, **asked), NoProgress())
+    other = assessed(tmp_path / "other", made, training_scope_sha256="e" * 64)
+    with pytest.raises(
+        SplitLeakageError, match=r"other rests on other patients .* fold 0; assess with --fold 0"
+    ):
+        train(options(tmp_path, KEEPING, synthetic=made, assessment=other), NoProgress())
+    stale = assessed(tmp_path / "stale", made, synthetic_sha256="e" * 64)
+    with pytest.raises(DataError, match="stale is of another set than made"):
+        train(options(tmp_path, KEEPING, synthetic=made, assessment=stale), NoProgress())
 
 
 def write_translated(folder, donor, scope):
