@@ -42,6 +42,12 @@ class Reader:
         self._job = job
         self._host: Case | None = None
 
+    @property
+    def made_records(self) -> tuple[CaseRecord, ...]:
+        """The synthetic cases in the order in which they are read: host by host, so that each host is read once."""
+        job = self._job
+        return tuple(sorted(job.made.cases, key=lambda r: (job.host_of(r.case_id) or "", r.case_id)))
+
     def training(self) -> Iterator[Imprint]:
         """Cases of the training patients."""
         return self._real(self._job.training(), self.kept.training)
@@ -51,13 +57,13 @@ class Reader:
         return self._real(self._job.held_out(), self.kept.held_out)
 
     def synthetic(self) -> Iterator[Imprint]:
-        """Cases of the set, host by host, so that each host is read once.
+        """Cases of the set.
 
         Raises:
             DataError: If a recipe says that a lesion was drawn, and the edit mask holds none.
         """
         job = self._job
-        for record in sorted(job.made.cases, key=lambda r: (job.host_of(r.case_id) or "", r.case_id)):
+        for record in self.made_records:
             case = _finite(load_case(job.options.synthetic, record, job.made.classes))
             edit = None if record.edit_mask is None else load_edit_mask(job.options.synthetic, record)
             found = [] if case.label_map is None or job.is_null(case.case_id) else cut_lesions(case, edit)
