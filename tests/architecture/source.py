@@ -83,6 +83,12 @@ def modules() -> tuple[Module, ...]:
 
 
 @cache
+def nodes(module: Module) -> tuple[ast.AST, ...]:
+    """Every node of a module, walked once."""
+    return tuple(ast.walk(module.tree))
+
+
+@cache
 def functions() -> tuple[Function, ...]:
     """Every function of the library, nested ones and methods included."""
     return tuple(f for module in modules() for f in _functions_in(module))
@@ -91,12 +97,12 @@ def functions() -> tuple[Function, ...]:
 def _functions_in(module: Module) -> Iterator[Function]:
     methods = {
         id(child)
-        for node in ast.walk(module.tree)
+        for node in nodes(module)
         if isinstance(node, ast.ClassDef)
         for child in node.body
         if isinstance(child, AnyFunction)
     }
-    for node in ast.walk(module.tree):
+    for node in nodes(module):
         if isinstance(node, AnyFunction):
             yield Function(module, node, id(node) in methods)
 
