@@ -97,8 +97,15 @@ class ClassQuality(Frozen):
     )
     label_dice_real: Figure | None = Field(default=None, description="the same on held-out real lesions")
     seam_auc: Figure | None = Field(
-        default=None, description="of a detector that tells a lesion's rim from a real one's; 0.5 = unseen"
+        default=None,
+        description="of a detector that tells a lesion's rim from a real one's, or a null paste from untouched tissue "
+        "where the set has some; 0.5 = unseen",
     )
+    seam_auc_real: Figure | None = Field(
+        default=None, description="the same between held-out and training real lesions"
+    )
+    score: Figure | None = Field(default=None, description="mean score of the lesions of the class")
+    score_real: float | None = Field(default=None, description="what real lesions score by the same parts")
 
 
 @final
@@ -109,7 +116,9 @@ class SampleScore(Frozen):
     case_id: str
     lesion: int = Field(description="its number among the lesions of the case, from 0")
     class_name: str = Field(alias="class")
-    score: float = Field(description="0 to 1, the mean of the parts that were measured; 1 = as real ones")
+    score: float = Field(
+        description="0 to 1, the mean of the parts that were measured; score_real of the class says what real ones reach"
+    )
     typical: float = Field(description="share of real lesions of the class that lie farther out")
     recovered: float | None = Field(default=None, description="probability of its own class")
     label_dice: float | None = None
@@ -158,6 +167,9 @@ class Group(Frozen):
     synthetic_share: float
     score: Figure | None = Field(
         default=None, description="mean score of the synthetic lesions of this value"
+    )
+    note: str = Field(
+        default="", description="what explains a difference that is not blamed, such as: as asked"
     )
     training_scope_sha256: str | None = Field(
         default=None, description="of the training patients whose scans the scores may rest on"
