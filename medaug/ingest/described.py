@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from medaug.core.case import MANIFEST, RECIPES, CaseRecord, Manifest, StoredFile
+from medaug.core.assessment import read_rejections
+from medaug.core.case import MANIFEST, CaseRecord, Manifest, StoredFile
 from medaug.core.config import read_json
 from medaug.core.errors import DataError
 from medaug.core.findings import Code
-from medaug.core.plan import Recipe, read_lines
+from medaug.core.plan import Recipe, Translation
+from medaug.core.synthetic import read_origins
 from medaug.core.wording import counted
 from medaug.ingest.sources import ClassId, Discovery, ImageSource, LabelSource, SourceCase, Stated, Stray
 from medaug.io.nifti import is_nifti
@@ -39,21 +41,21 @@ def read_described(folder: Path, files: Sequence[Path], source: int) -> Discover
         source: Index of the SRC.
 
     Raises:
-        DataError: If the manifest or the recipes are damaged, or name a file outside the folder.
+        DataError: If the manifest, the recipes or the translations are damaged, or name a file outside the folder.
     """
     manifest = Manifest.read(folder / MANIFEST)
     recipes = _recipes(folder)
     classes = tuple(ClassId(number, name) for number, name in enumerate(manifest.classes, start=1))
     cases = tuple(_case(folder, record, classes, source) for record in manifest.cases)
     cases = tuple(replace(case, recipe=recipes.get(case.case_key)) for case in cases)
-    return Discovery(cases, _unlisted(folder, files, manifest))
+    return Discovery(cases, _unlisted(folder, files, manifest), read_rejections(folder))
 
 
-def _recipes(folder: Path) -> dict[str, Recipe]:
+def _recipes(folder: Path) -> dict[str, Recipe | Translation]:
     """How synthetic cases were made, by case id."""
-    if not (folder / RECIPES).is_file():
-        return {}
-    return {recipe.case_id: recipe for recipe in read_lines(folder / RECIPES, Recipe)}
+    recipes, translations = read_origins(folder)
+    rows: list[Recipe | Translation] = [*recipes, *translations]
+    return {row.case_id: row for row in rows}
 
 
 def _case(folder: Path, record: CaseRecord, classes: tuple[ClassId, ...], source: int) -> SourceCase:

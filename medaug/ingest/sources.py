@@ -8,9 +8,10 @@ from typing import Literal, final
 
 from pydantic import Field
 
+from medaug.core.assessment import Rejection
 from medaug.core.case import Attributes, Origin
 from medaug.core.config import Document, Frozen
-from medaug.core.plan import Recipe
+from medaug.core.plan import Recipe, Translation
 from medaug.core.results import Severity
 from medaug.core.volume import Unit
 from medaug.io.dicom import Stack
@@ -122,7 +123,7 @@ class SourceCase:
     problem: str = ""
     problem_code: str = ""
     edit_mask: LabelSource | None = None
-    recipe: Recipe | None = None
+    recipe: Recipe | Translation | None = None
     characteristics: Attributes = ()
 
     @property
@@ -152,14 +153,15 @@ class Stray:
 @final
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What the sources hold."""
+    """What the sources hold, and what a person or a rule left out of them before."""
 
     cases: tuple[SourceCase, ...]
     strays: tuple[Stray, ...] = ()
+    rejected: tuple[Rejection, ...] = ()
 
     def joined(self, other: Discovery) -> Discovery:
         """Both together, in order."""
-        return Discovery(self.cases + other.cases, self.strays + other.strays)
+        return Discovery(self.cases + other.cases, self.strays + other.strays, self.rejected + other.rejected)
 
 
 @final

@@ -27,6 +27,8 @@ _IGNORED = (
     "manifest.json",
     "findings.json",
     "recipes.jsonl",
+    "translations.jsonl",
+    "rejected.json",
     "run.json",
     "log.jsonl",
     "splits.json",

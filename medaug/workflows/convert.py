@@ -10,6 +10,7 @@ from typing import Literal, TypeVar, final
 
 from pydantic import Field
 
+from medaug.core.assessment import REJECTED, Rejection, RejectionsFile, read_rejections
 from medaug.core.case import (
     FINDINGS,
     MANIFEST,
@@ -37,7 +38,7 @@ from medaug.layouts.nnunet import FOLDS, describe, write_folds
 
 Form = Literal["bids", "msd", "nifti", "nnunet"]
 _OPTION = "--with-synthetic"
-R = TypeVar("R", Recipe, Translation)
+R = TypeVar("R", Recipe, Translation, Rejection)
 _RAW_NAME = re.compile(r"Dataset[5-9]\d\d_\w+")
 
 
@@ -96,6 +97,7 @@ class _Part:
     findings: tuple[Finding, ...]
     recipes: tuple[Recipe, ...]
     translations: tuple[Translation, ...]
+    rejected: tuple[Rejection, ...]
     folds: frozenset[int] = frozenset()
 
 
@@ -145,7 +147,8 @@ def _check(options: ConvertOptions) -> None:
 def _parts(options: ConvertOptions, manifest: Manifest, splits: Splits | None) -> tuple[_Part, ...]:
     """The dataset, and the synthetic sets with the folds that may learn from each."""
     marked = manifest if splits is None else _test_marked(manifest, splits)
-    real = _Part(options.dataset, marked, _findings(options.dataset), *read_origins(options.dataset))
+    folder = options.dataset
+    real = _Part(folder, marked, _findings(folder), *read_origins(folder), read_rejections(folder))
     if splits is None:
         return (real,)
     several = len(options.with_synthetic) > 1
@@ -184,6 +187,7 @@ def _made(synthetic: SyntheticSet, splits: Splits, mark: str) -> _Part:
             for r in (_renamed(recipe, mark) for recipe in synthetic.recipes)
         ),
         translations=tuple(_renamed(row, mark) for row in synthetic.translations),
+        rejected=tuple(_renamed(one, mark) for one in read_rejections(synthetic.folder)),
         folds=synthetic.learners(splits, where=_OPTION),
     )
 
@@ -240,7 +244,7 @@ def _inputs(options: ConvertOptions, parts: Sequence[_Part]) -> dict[str, str]:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    texts = (FINDINGS, RECIPES, TRANSLATIONS)
+    texts = (FINDINGS, RECIPES, TRANSLATIONS, REJECTED)
     return {"dataset": read_manifest(folder).content_sha256} | {
         name: sha256_file(path) for name in texts if (path := folder / name).is_file()
     }
@@ -275,7 +279,7 @@ def _of_fold(parts: Sequence[_Part], splits: Splits) -> dict[int, list[str]]:
 
 
 def _write_texts(out: Path, parts: Sequence[_Part]) -> None:
-    """Findings, recipes and translations."""
+    """Findings, recipes, translations and what was left out before."""
     FindingsFile(findings=tuple(f for part in parts for f in part.findings)).write(out / FINDINGS)
     recipes = tuple(recipe for part in parts for recipe in part.recipes)
     translations = tuple(row for part in parts for row in part.translations)
@@ -283,6 +287,9 @@ def _write_texts(out: Path, parts: Sequence[_Part]) -> None:
         write_lines(out / RECIPES, recipes)
     if translations:
         write_lines(out / TRANSLATIONS, translations)
+    rejected = tuple(one for part in parts for one in part.rejected)
+    if rejected:
+        RejectionsFile(rejections=rejected).write(out / REJECTED)
 
 
 def _findings(folder: Path) -> tuple[Finding, ...]:

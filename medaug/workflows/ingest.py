@@ -12,9 +12,11 @@ from typing import Annotated, Literal, final
 
 from pydantic import Field, field_validator
 
+from medaug.core.assessment import REJECTED, Rejection, RejectionsFile
 from medaug.core.case import (
     FINDINGS,
     SOURCES_PRIVATE,
+    TRANSLATIONS,
     CaseRecord,
     FindingsFile,
     Manifest,
@@ -24,7 +26,7 @@ from medaug.core.case import (
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError, DependencyError
 from medaug.core.findings import Code
-from medaug.core.plan import Recipe
+from medaug.core.plan import Recipe, Translation, write_lines
 from medaug.core.results import Finding, Summary
 from medaug.core.runs import Progress, RunDir, finished, open_run, require_run_folder
 from medaug.core.storage import require_free_space, sha256_if_readable, sha256_text, write_text_atomic
@@ -177,6 +179,7 @@ class _Job:
     notes: tuple[Finding, ...]
     name: str
     sources: Opened
+    rejected: tuple[Rejection, ...]
 
 
 def ingest(options: IngestOptions, progress: Progress) -> IngestSummary:
@@ -239,7 +242,7 @@ def _prepare(options: IngestOptions, sources: Opened, progress: Progress) -> _Jo
     name = options.name or options.out.absolute().name or "dataset"
     plan = ReadingPlan(identify(cases), class_table(cases), policy)
     _require_classes(options.choices.priority, plan.class_names)
-    return _Job(plan, found.strays, notes, name, sources)
+    return _Job(plan, found.strays, notes, name, sources, found.rejected)
 
 
 def _require_classes(priority: Sequence[str], class_names: Sequence[str]) -> None:
@@ -290,7 +293,8 @@ def _hash_sources(digests: Mapping[Path, str], job: _Job) -> str:
         f"{[order[path] for path in f.source.files]}{f.source.characteristics or ''}"
         for f in job.plan.cases
     ]
-    return sha256_text("\n".join([*digests.values(), *told]))
+    left_out = [one.model_dump_json() for one in job.rejected]
+    return sha256_text("\n".join([*digests.values(), *told, *left_out]))
 
 
 def _stray_id(number: int) -> str:
@@ -322,13 +326,20 @@ def _finish(
         run.refuse()
         raise _refusal(refused, len(job.plan.cases), strict=bool(kept))
     manifest = Manifest(name=job.name, classes=job.plan.class_names, cases=settled.records)
-    finish_dataset(options.out, manifest, settled.findings, _recipes(job, kept))
+    rows = _recipes(job, kept)
+    translations = tuple(row for row in rows if isinstance(row, Translation))
+    if translations:
+        write_lines(options.out / TRANSLATIONS, translations)
+    if job.rejected:
+        RejectionsFile(rejections=job.rejected).write(options.out / REJECTED)
+    recipes = tuple(row for row in rows if isinstance(row, Recipe))
+    finish_dataset(options.out, manifest, settled.findings, recipes)
     (options.out / RESUME).unlink(missing_ok=True)
 
 
-def _recipes(job: _Job, kept: Container[str]) -> tuple[Recipe, ...]:
+def _recipes(job: _Job, kept: Container[str]) -> tuple[Recipe | Translation, ...]:
     """How kept synthetic cases were made, as their source knows it."""
-    recipes: dict[str, Recipe | None] = {}
+    recipes: dict[str, Recipe | Translation | None] = {}
     for found in job.plan.cases:
         # of cases with one id the first is kept
         recipes.setdefault(found.case_id, found.source.recipe)

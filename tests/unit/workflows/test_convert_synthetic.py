@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from medaug.core.case import FINDINGS, MANIFEST, RECIPES, SPLITS, Manifest, Origin, read_manifest
+from medaug.core.assessment import REJECTED, Rejection, RejectionsFile, read_rejections
+from medaug.core.case import (
+    FINDINGS,
+    MANIFEST,
+    RECIPES,
+    SPLITS,
+    TRANSLATIONS,
+    Manifest,
+    Origin,
+    read_manifest,
+)
 from medaug.core.errors import (
     ConfigError,
     DataError,
@@ -17,9 +27,10 @@ from medaug.core.errors import (
     LabelError,
     SplitLeakageError,
 )
-from medaug.core.plan import Recipe, read_lines
+from medaug.core.plan import Recipe, Translation, read_lines, write_lines
 from medaug.core.runs import NoProgress
 from medaug.core.splits import Fold, Splits
+from medaug.core.synthetic import read_origins
 from medaug.io.dataset import CaseFacts, finish_dataset, load_case, write_case
 from medaug.workflows.convert import ConvertOptions, ConvertSummary, convert
 from medaug.workflows.ingest import IngestOptions, ingest
@@ -100,6 +111,54 @@ def test_each_fold_has_a_set_of_its_own(dataset: Path, tmp_path: Path) -> None:
     recipes = read_lines(tmp_path / RAW / RECIPES, Recipe)
     assert [(r.case_id, r.fold) for r in recipes] == [("syn_000_s1", 0), ("syn_000_s2", 1)]
     assert {r.edit_mask for r in recipes} == {"edits/syn_000_s1.nii.gz", "edits/syn_000_s2.nii.gz"}
+
+
+def made_whole(folder: Path, fold: int, *, donor: str = "", scope: str = "") -> Path:
+    """A set of a fold whose one case is nobody's, and of which another one was left out."""
+    case = replace(make_case(9, shape=(16, 18, 3)), case_id="made_000", patient_id="made_000")
+    write_dataset(folder, [replace(case, origin=Origin.SYNTHETIC)])
+    row = Translation(
+        case_id="made_000", source_case_id=None, source_sha256=(), donor_patient_ids=(donor or FOLDS[fold].train[0],),
+        translator="whole_image", translator_sha256="0" * 64, fold=fold, class_name="dim", seed=0,
+        training_scope_sha256=scope or FOLDS[fold].scope_sha256,
+    )  # fmt: skip
+    write_lines(folder / TRANSLATIONS, (row,))
+    RejectionsFile(rejections=(Rejection(case_id="made_001", reason="blurred"),)).write(folder / REJECTED)
+    return folder
+
+
+def test_cases_that_are_nobodys_train_in_their_fold_alone(dataset: Path, tmp_path: Path) -> None:
+    summary = run(dataset, made_whole(tmp_path / "made", 1))
+    assert (summary.synthetic, summary.folds) == (1, (1,))
+    raw = tmp_path / RAW
+    folds = json.loads((raw / "splits_final.json").read_text())
+    assert ["made_000" in fold["train"] for fold in folds] == [False, True]
+    ingest(IngestOptions(sources=(raw,), out=tmp_path / "back"), NoProgress())
+    for name in (TRANSLATIONS, REJECTED):
+        assert (tmp_path / "back" / name).read_bytes() == (tmp_path / "made" / name).read_bytes()
+        assert (raw / name).read_bytes() == (tmp_path / "made" / name).read_bytes()
+
+
+def test_drawn_and_whole_sets_keep_their_own_lines(dataset: Path, tmp_path: Path) -> None:
+    run(dataset, made(tmp_path / "a", 0), made_whole(tmp_path / "b", 1))
+    recipes, translations = read_origins(tmp_path / RAW)
+    assert [row.case_id for row in recipes] == ["syn_000_s1"]
+    assert [row.case_id for row in translations] == ["made_000_s2"]
+    assert [one.case_id for one in read_rejections(tmp_path / RAW)] == ["made_001_s2"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"donor": PATIENTS[0]}, "made_000: 1 donor .* of fold 0"),
+        ({"scope": "f" * 64}, "made_000: what made it was fitted on other patients"),
+    ],
+)
+def test_a_whole_case_of_another_fold_is_a_leak(
+    dataset: Path, tmp_path: Path, changed: dict[str, str], line: str
+) -> None:
+    with pytest.raises(SplitLeakageError, match=line):
+        run(dataset, made_whole(tmp_path / "made", 0, **changed))
 
 
 def rewritten(folder: Path, **changes: object) -> Path:
