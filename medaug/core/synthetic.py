@@ -15,6 +15,9 @@ from medaug.core.plan import Recipe, Translation, read_lines
 from medaug.core.splits import Fold, Splits, guard_donors, guard_training
 from medaug.core.wording import counted
 
+_SAY_WHOSE = "say in cases.csv from whose scan each case was made, by the patient_id of the dataset, and ingest it again"
+_NAME_CLASSES = "ingest it again with a --class-map that names all of them in this order"
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,11 @@ class SyntheticSet:
     manifest: Manifest
     recipes: tuple[Recipe, ...]
     translations: tuple[Translation, ...]
+
+    @property
+    def tells_how(self) -> bool:
+        """Whether it says how its cases were made; sets of other tools do not."""
+        return bool(self.recipes or self.translations)
 
     @property
     def made_for(self) -> int | None:
@@ -40,7 +48,10 @@ class SyntheticSet:
                 others than these.
         """
         nobodys = {row.case_id for row in self.translations if row.source_case_id is None}
-        guard_training((record for record in self.manifest.cases if record.case_id not in nobodys), fold)
+        try:
+            guard_training((record for record in self.manifest.cases if record.case_id not in nobodys), fold)
+        except SplitLeakageError as error:
+            raise error.located(error.where, hint="" if self.tells_how else _SAY_WHOSE) from None
         for row in self.translations:
             guard_donors(row.donor_patient_ids, fold, where=row.case_id)
             _same_scope(row, fold, hint=f"translate again with --fold {fold.index}")
@@ -125,7 +136,8 @@ def read_synthetic(folder: Path, manifest: Manifest, *, where: str) -> Synthetic
     classes = synthetic.manifest.classes
     if classes != manifest.classes:
         found, expected = ", ".join(classes), ", ".join(manifest.classes)
-        raise LabelError(f"synthetic set has classes {found}", where=where, expected=expected)
+        hint = "" if synthetic.tells_how else _NAME_CLASSES
+        raise LabelError(f"synthetic set has classes {found}", where=where, expected=expected, hint=hint)
     _same_channels(synthetic.manifest, manifest, where)
     return synthetic
 

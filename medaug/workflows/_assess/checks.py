@@ -85,7 +85,10 @@ def _check_set(made: Manifest, real: Manifest) -> None:
             raise DataError(found, where=record.case_id, expected="synthetic cases only", hint=hint)
     unknown = sorted({name for record in made.cases for name in record.classes} - set(real.classes))
     if unknown:
-        raise LabelError(f"class {unknown[0]} is not in the dataset", expected=", ".join(real.classes))
+        named = "name its label ids as the dataset does: `medaug ingest SRC --class-map ...`"
+        raise LabelError(
+            f"class {unknown[0]} is not in the dataset", expected=", ".join(real.classes), hint=named
+        )
     if not real.cases:
         raise DataError(f"dataset {real.name} is empty", expected="at least one case")
     model = real.cases[0]

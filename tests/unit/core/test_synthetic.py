@@ -94,3 +94,14 @@ def test_a_set_without_recipes_says_no_fold(tmp_path: Path) -> None:
     found = read_synthetic(tmp_path, manifest(origin=Origin.REAL), where="--with")
     assert found.made_for is None
     found.guard(FOLD)
+
+
+def test_a_set_of_another_tool_is_told_how_to_go_with_the_dataset(tmp_path: Path) -> None:
+    manifest().write(tmp_path / MANIFEST)
+    found = read_synthetic(tmp_path, manifest(origin=Origin.REAL), where="--with")
+    with pytest.raises(
+        SplitLeakageError, match=r"^SYN_00001: patient p1 .*; say in cases.csv from whose scan"
+    ):
+        found.guard(Fold(index=0, train=("p2",), held_out=("p1",)))
+    with pytest.raises(LabelError, match="expected solid, cavity; ingest it again with a --class-map"):
+        read_synthetic(tmp_path, manifest(classes=("solid", "cavity")), where="--with")
