@@ -47,18 +47,13 @@ train(sys.argv[1], Path(sys.argv[2]), StuckAt(8))
 TEAM = """
 import sys
 from pathlib import Path
-from tests.e2e.test_training import train
+from tests.e2e.test_training import KINDS, train, train_segmenter
 from medaug.engine.launch import joined
 with joined() as team:
-    train(sys.argv[1], Path(sys.argv[2]) / f"rank_{team.rank}")
-"""
-SEGMENTERS = """
-import sys
-from pathlib import Path
-from tests.e2e.test_training import train_segmenter
-from medaug.engine.launch import joined
-with joined() as team:
-    train_segmenter(Path(sys.argv[1]) / f"rank_{team.rank}")
+    rank = Path(sys.argv[1]) / f"rank_{team.rank}"
+    for kind in KINDS:
+        train(kind, rank / kind)
+    train_segmenter(rank / "segmenter")
 """
 
 
@@ -93,16 +88,26 @@ def logged(path: Path) -> list[dict[str, float | str]]:
     return [{name: value for name, value in line.items() if name != "t"} for line in lines]
 
 
-def started(code: str, *arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+def started(*call: str) -> subprocess.Popen[bytes]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    call = [sys.executable, *launcher, *(("-c", code) if not launcher else (code,)), *arguments]
-    return subprocess.Popen(call, cwd=ROOT, env=environment)
+    return subprocess.Popen([sys.executable, *call], cwd=ROOT, env=environment)
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """What each of two processes holds after one model of every kind was trained; torch is imported only once for all."""
+    folder = tmp_path_factory.mktemp("team")
+    script = folder / "team.py"
+    script.write_text(TEAM)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    assert started(*launcher, str(script), str(folder)).wait(timeout=600) == 0
+    return folder / "rank_0", folder / "rank_1"
 
 
 @pytest.mark.slow  # torch is imported in another process
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_training_goes_on_to_the_same_losses_and_weights(kind: str, tmp_path: Path) -> None:
-    child = started(CHILD, kind, str(tmp_path / "killed"))
+    child = started("-c", CHILD, kind, str(tmp_path / "killed"))
     log = tmp_path / "killed" / "log.jsonl"
     until = time.monotonic() + 300
     while not (log.is_file() and '"step": 6,' in log.read_text()) and time.monotonic() < until:
@@ -123,18 +128,15 @@ def test_a_killed_training_goes_on_to_the_same_losses_and_weights(kind: str, tmp
 
 @pytest.mark.slow  # torch is imported in three processes
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_processes_train_one_model(kind: str, tmp_path: Path) -> None:
-    script = tmp_path / "team.py"
-    script.write_text(TEAM)
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    assert started(str(script), kind, str(tmp_path), launcher=launcher).wait(timeout=600) == 0
-    first, second = (read_card(tmp_path / f"rank_{n}") for n in (0, 1))
+def test_two_processes_train_one_model(kind: str, ranks: tuple[Path, Path], tmp_path: Path) -> None:
+    folders = [rank / kind for rank in ranks]
+    first, second = (read_card(folder) for folder in folders)
     assert first.weights_sha256 == second.weights_sha256
-    assert logged(tmp_path / "rank_0") == logged(tmp_path / "rank_1")
-    assert not (tmp_path / "rank_1" / loop.CHECKPOINT).exists()
+    assert logged(folders[0]) == logged(folders[1])
+    assert not (folders[1] / loop.CHECKPOINT).exists()
     if kind == "vae":  # all draw the whole batch, and each takes its rows: one process alone does the same
         train(kind, tmp_path / "alone")
-        for one, two in zip(logged(tmp_path / "alone"), logged(tmp_path / "rank_0"), strict=True):
+        for one, two in zip(logged(tmp_path / "alone"), logged(folders[0]), strict=True):
             assert two == {
                 name: value if isinstance(value, str) else pytest.approx(value, rel=1e-3)
                 for name, value in one.items()
@@ -152,13 +154,9 @@ def train_segmenter(path: Path) -> None:
 
 
 @pytest.mark.slow  # torch is imported in three processes
-def test_two_processes_train_one_segmenter(tmp_path: Path) -> None:
-    script = tmp_path / "team.py"
-    script.write_text(SEGMENTERS)
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    assert started(str(script), str(tmp_path), launcher=launcher).wait(timeout=600) == 0
+def test_two_processes_train_one_segmenter(ranks: tuple[Path, Path], tmp_path: Path) -> None:
     train_segmenter(tmp_path / "alone")
-    folders = [tmp_path / name for name in ("rank_0", "rank_1", "alone")]
+    folders = [*(rank / "segmenter" for rank in ranks), tmp_path / "alone"]
     first, second, alone = (state_sha256(load_checkpoint(folder / WEIGHTS)) for folder in folders)
     assert first == second != alone  # regions of a loss are those of a part of the batch
     assert logged(folders[0]) == logged(folders[1])
