@@ -1,7 +1,13 @@
-"""Is the class that was asked for the class that a classifier sees, trained on real lesions of other patients?"""
+"""Is the class that was asked for the class that a classifier sees, trained on real lesions of other patients?
+
+An assessment asks a classifier that learnt on the HELD-OUT real lesions: it cannot know what a generator copied from
+its training patients by heart, and the training patients' own lesions, which it has not seen either, show how well it
+does on real ones. It learns on fewer lesions than there are, but no worse for the one side than for the other.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -15,7 +21,9 @@ from medaug.quality.features import Features, Standardiser
 from medaug.quality.looks import Looks
 from medaug.quality.networks import Training, train_judge
 from medaug.quality.resampling import DRAWS, Estimate, estimate, patient_weights, weighted_mean
+from medaug.quality.samples import LesionSample, figures_of
 
+_FEWEST = 4  # lesions, and half as many patients, from which a class can be learnt
 _PENALTY = 0.02
 _ITERATIONS = 200
 
@@ -56,6 +64,45 @@ class Logistic:
 
 def _padded(features: Features) -> Float[np.ndarray, "N G"]:
     return np.hstack([features, np.ones((len(features), 1))])
+
+
+@final
+class ClassReader:
+    """Tells the classes of lesions by their radiological features.
+
+    Args:
+        learnt: Real lesions that no generator saw. A class with fewer than 4 of them, or of one patient, is not known.
+    """
+
+    def __init__(self, learnt: Sequence[LesionSample]) -> None:
+        names = sorted({sample.class_name for sample in learnt})
+        self.classes = tuple(name for name in names if _can_be_learnt(learnt, name))
+        known = [sample for sample in learnt if sample.class_name in self.classes]
+        numbers = np.asarray([self.classes.index(sample.class_name) for sample in known], dtype=np.int64)
+        self._logistic = Logistic(figures_of(known), numbers) if len(self.classes) > 1 else None
+
+    def probabilities(self, samples: Sequence[LesionSample]) -> Float[np.ndarray, "N O"]:
+        """Probability of each class that is known; no column where there are not two."""
+        if self._logistic is None or not samples:
+            return np.zeros((len(samples), 0))
+        return self._logistic.probabilities(figures_of(samples))
+
+    def recovered(
+        self, samples: Sequence[LesionSample]
+    ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
+        """Whether a lesion's own class is the likeliest (1 or 0), and its probability; NaN where it is not known."""
+        told = self.probabilities(samples)
+        right, own = np.full(len(samples), np.nan), np.full(len(samples), np.nan)
+        for row, sample in enumerate(samples):
+            if told.shape[1] and sample.class_name in self.classes:
+                column = self.classes.index(sample.class_name)
+                right[row], own[row] = float(told[row].argmax() == column), told[row, column]
+        return right, own
+
+
+def _can_be_learnt(samples: Sequence[LesionSample], name: str) -> bool:
+    owners = [sample.patient_id for sample in samples if sample.class_name == name]
+    return len(owners) >= _FEWEST and len(set(owners)) >= _FEWEST // 2
 
 
 def lesion_inputs(looks: Looks) -> Float[Tensor, "N C *S"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from medaug.quality.looks import look_at
 from medaug.quality.networks import Training, train_judge
 from medaug.quality.recovery import (
     ClassJudge,
+    ClassReader,
     Logistic,
     balanced_accuracy,
     compare_recovery,
@@ -76,3 +79,31 @@ def test_the_ratio_falls_where_the_class_is_lost():
     assert found.ratio.value == pytest.approx(found.made.value / found.real.value)
     assert found.ratio.high < 0.8
     assert found.by_class == pytest.approx((1.0, 0.0))
+
+
+def _class_reader(count: int) -> ClassReader:
+    return ClassReader([disc(n, n % 2) for n in range(count)])
+
+
+def test_a_class_is_recovered_where_it_can_be_seen():
+    reader, fresh = _class_reader(24), [disc(100 + n, n % 2) for n in range(20)]
+    right, own = reader.recovered(fresh)
+    assert right.mean() >= 0.9
+    assert own.min() > 0.4
+    swapped = [replace(one, class_name=KINDS[1 - KINDS.index(one.class_name)]) for one in fresh]
+    wrong, theirs = reader.recovered(swapped)
+    assert wrong == pytest.approx(1 - right)
+    assert theirs == pytest.approx(1 - own)
+
+
+def test_a_class_of_too_few_lesions_or_of_one_patient_is_not_known():
+    real = [disc(n, n % 2) for n in range(24)]
+    few = ClassReader([*(one for one in real if one.class_name == "dark"), *real[1:6:2]])
+    assert few.classes == ("dark",)
+    right, own = few.recovered(real[:4])
+    assert np.isnan(right).all()
+    assert np.isnan(own).all()
+    lone = [replace(one, patient_id="p0") if one.class_name == "bright" else one for one in real]
+    assert ClassReader(lone).classes == ("dark",)
+    stranger = replace(real[0], class_name="other")
+    assert np.isnan(_class_reader(24).recovered([stranger])[0]).all()

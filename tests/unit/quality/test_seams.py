@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -10,7 +12,18 @@ from medaug.core.seeding import SeedTree
 from medaug.quality.looks import look_at
 from medaug.quality.networks import Training
 from medaug.quality.samples import LesionSample
-from medaug.quality.seams import KINDS, Pastes, detect, estimate_auc, seam_features, weighted_auc
+from medaug.quality.seams import (
+    KINDS,
+    PastePair,
+    Pastes,
+    detect,
+    estimate_auc,
+    paste_auc,
+    paste_pair,
+    seam_features,
+    weighted_auc,
+)
+from tests.unit.quality.textured import textured
 
 QUICK = Training(steps=40, batch=8, noise=0.0, shift=1)
 
@@ -68,3 +81,32 @@ def test_features_are_finite_for_volumes_and_for_tiny_outlines():
     found = seam_features(image, mask)
     assert np.isfinite(found).all()
     assert len(found) == 2 * len(seam_features(image[:1, ..., 0], mask[..., 1]))
+
+
+def _null_paste(number: int, step_hu: float) -> PastePair:
+    host = textured(number)
+    edit = np.zeros(host.volume.grid.shape, dtype=bool)
+    edit[4:10, 20:27, 1:4] = True
+    image = host.volume.image + np.float32(step_hu) * edit
+    made = replace(host, case_id=f"syn_{number}", volume=replace(host.volume, image=image))
+    return paste_pair(made, host, edit, "solid" if number % 4 else "ground_glass")
+
+
+def test_null_pastes_that_differ_are_found_and_those_that_do_not_are_not():
+    seen, unseen = ([_null_paste(n, step) for n in range(24)] for step in (150.0, 0.0))
+    found, nothing = (paste_auc(pairs, "solid", SeedTree(0)) for pairs in (seen, unseen))
+    assert found is not None
+    assert nothing is not None
+    assert found.low > 0.9
+    assert nothing.value == pytest.approx(0.5)
+    assert paste_auc(seen, "unheard", SeedTree(0)) is not None
+    assert paste_auc(seen[:9], "solid", SeedTree(0)) is None
+
+
+def test_a_null_paste_is_cut_with_its_surroundings_from_case_and_host():
+    pair = _null_paste(1, 150.0)
+    assert np.array_equal(pair.pasted.mask, pair.untouched.mask)
+    differs = pair.pasted.image[0] != pair.untouched.image[0]
+    assert np.array_equal(differs, pair.pasted.mask)
+    assert not pair.pasted.mask.all()
+    assert pair.pasted.patient_id == pair.untouched.patient_id
