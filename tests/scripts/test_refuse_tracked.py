@@ -38,7 +38,7 @@ def dicom() -> bytes:
         ("notes.txt", dicom(), "a medical image"),
         ("notes.txt", dicom()[132:], "a medical image"),
         ("notes.txt", nifti(), "a medical image"),
-        ("notes.txt", gzip.compress(nifti()), "a medical image"),
+        ("notes.txt", gzip.compress(nifti(), mtime=0), "a medical image"),
         ("tests/scan.nii.gz", b"", "a medical image"),
         ("notes.txt", arrays(), "weights or arrays"),
         ("model.safetensors", b"", "weights or arrays"),
