@@ -72,18 +72,8 @@ class ClassQuality(Frozen):
 
     class_name: str
     n_synthetic: int
-    n_real: int = 0
-    feature_distance: float | None = Field(
-        default=None, description="kernel distance synthetic to held-out real; null = too few"
-    )
-    real_floor: float | None = Field(
-        default=None, description="the same between two halves of the real lesions"
-    )
-    diversity: float | None = Field(
-        default=None, description="1 - mean pairwise correlation of lesion patches"
-    )
-    n_training: int = Field(default=0, description="real lesions of the training patients")
-    n_held_out: int = Field(default=0, description="real lesions of the held-out patients")
+    n_training: int = Field(description="real lesions of the training patients")
+    n_held_out: int = Field(description="real lesions of the held-out patients")
     spaces: tuple[SpaceQuality, ...] = ()
     spreads: tuple[SpreadQuality, ...] = ()
     ms_ssim: Figure | None = Field(default=None, description="mean over pairs; near 1 = all alike")
@@ -171,9 +161,6 @@ class Group(Frozen):
     note: str = Field(
         default="", description="what explains a difference that is not blamed, such as: as asked"
     )
-    training_scope_sha256: str | None = Field(
-        default=None, description="of the training patients whose scans the scores may rest on"
-    )
     flag: str = Field(default="", description="in words, where synthesis narrows or skews; empty = no flag")
 
 
@@ -184,6 +171,9 @@ class QualityReport(Document):
     synthetic_sha256: str
     dataset_sha256: str
     fold: int
+    training_scope_sha256: str | None = Field(
+        default=None, description="of the training patients whose scans the scores may rest on"
+    )
     synthetic: str = Field(default="", description="name of the assessed set")
     dataset: str = Field(default="", description="name of the real dataset")
     command: str = Field(default="", description="what was typed")

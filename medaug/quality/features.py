@@ -34,12 +34,12 @@ _CHANNEL = (
     "gradient_edge",
     *(f"glcm_{t}" for t in _TEXTURES),
 )
-_SHAPE = ("log_volume_mm3", "log_area_mm2", "eccentricity", "solidity", "extent", "roundness", "slices_share")
+SHAPE = ("log_volume_mm3", "log_area_mm2", "eccentricity", "solidity", "extent", "roundness", "slices_share")
 
 
 def feature_names(channels: tuple[str, ...]) -> tuple[str, ...]:
     """Names of the features in order: those of intensity for each channel, then those of shape."""
-    return tuple(f"{channel}_{name}" for channel in channels for name in _CHANNEL) + _SHAPE
+    return tuple(f"{channel}_{name}" for channel in channels for name in _CHANNEL) + SHAPE
 
 
 def lesion_features(parts: Sequence[Part]) -> Features:

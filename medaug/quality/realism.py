@@ -1,20 +1,36 @@
-"""Realism and diversity: how far synthetic lesions lie from held-out real ones, against the real-to-real floor."""
+"""Realism and diversity of a synthetic set, class by class, each figure beside the same figure of real lesions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 
-from medaug.core.assessment import ClassQuality, Figure, SpaceQuality
+from medaug.core.assessment import ClassQuality, SpaceQuality
 from medaug.core.runs import Progress
 from medaug.core.seeding import SeedTree
-from medaug.quality.distances import FEWEST, Cloud, kernel_draws
-from medaug.quality.features import Standardiser
-from medaug.quality.resampling import around
+from medaug.quality.distances import Cloud, frechet_figure, kernel_figure
+from medaug.quality.encoder import SelfTraining, train_encoder
+from medaug.quality.extractor import Extractor
+from medaug.quality.features import Features, Standardiser
+from medaug.quality.looks import look_at
+from medaug.quality.manifold import manifold_figures
+from medaug.quality.resampling import FEWEST_PATIENTS, enough
 from medaug.quality.samples import LesionSample, figures_of
+from medaug.quality.similarity import fitted_size, similarity_figure
+from medaug.quality.spreads import spread_figures
+
+FEWEST, ENOUGH = 5, 12  # lesions of a side: for kernel distance, spreads and MS-SSIM, and for all else
+_MOST = 1000  # lesions of a side and class; more tell nothing new and cost their square
+_MOST_FEATURES = 64
+_SEEN = (32, 32)  # what the encoder sees
+_STEPS = (30, 300)  # of its training, one for each lesion between
+
+SpaceName = Literal["figures", "encoder", "extractor"]
+Sides = tuple[tuple[LesionSample, ...], tuple[LesionSample, ...], tuple[LesionSample, ...]]
+Describe = Callable[[Sequence[LesionSample]], Features]
 
 
 @final
@@ -26,59 +42,168 @@ class Description:
     notes: tuple[str, ...]
 
 
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesions:
+    """The lesions that are compared.
+
+    Attributes:
+        made: Synthetic ones.
+        training: Real ones of the training patients.
+        held_out: Real ones of the held-out patients.
+    """
+
+    made: tuple[LesionSample, ...]
+    training: tuple[LesionSample, ...]
+    held_out: tuple[LesionSample, ...]
+
+    @property
+    def sides(self) -> Sides:
+        """All three."""
+        return self.made, self.training, self.held_out
+
+    def of_class(self, class_name: str) -> Lesions:
+        """Those of one class."""
+        return Lesions(*(tuple(s for s in side if s.class_name == class_name) for side in self.sides))
+
+    def thinned(self, classes: Sequence[str], rng: np.random.Generator) -> Lesions:
+        """At most 1,000 of each class and side."""
+        return Lesions(*(_thinned(side, classes, rng) for side in self.sides))
+
+
+def _thinned(
+    side: Sequence[LesionSample], classes: Sequence[str], rng: np.random.Generator
+) -> tuple[LesionSample, ...]:
+    kept: set[int] = set()
+    for name in classes:
+        rows = [n for n, sample in enumerate(side) if sample.class_name == name]
+        kept |= {rows[int(n)] for n in rng.permutation(len(rows))[:_MOST]}
+    return tuple(sample for n, sample in enumerate(side) if n in kept)
+
+
 def describe_classes(
-    made: Sequence[LesionSample],
-    training: Sequence[LesionSample],
-    held_out: Sequence[LesionSample],
+    lesions: Lesions,
     classes: Sequence[str],
     seed: SeedTree,
     progress: Progress,
+    extractor: Extractor | None = None,
 ) -> Description:
     """Quality of every class of a synthetic set.
 
+    Features are standardised on the training lesions of all classes, so that classes can be compared; the encoder is
+    trained on these lesions too.
+
     Args:
-        made: Synthetic lesions.
-        training: Real lesions of the training patients; at least one.
-        held_out: Real lesions of the held-out patients.
+        lesions: Synthetic and real ones; at least one of the training patients.
         classes: The class table.
         seed: Root of all randomness.
-        progress: Told of each class.
+        progress: Told of each space and class.
+        extractor: A network of the user's, for a space of its own.
     """
-    scale = Standardiser.fitted_on(figures_of(training))
-    progress.start("classes", len(classes))
-    rows, notes = [], []
+    shown = lesions.thinned(classes, seed.child("thin").rng())
+    notes = [note for name in classes for note in _notes(lesions.of_class(name), name)]
+    spaces: dict[str, list[SpaceQuality]] = {name: [] for name in classes}
+    describers = list(_describers(shown, classes, seed, extractor))
+    progress.start("quality", (len(describers) + 1) * len(classes))
+    for space, describe in describers:
+        clouds = _clouds(shown, describe)
+        for name in classes:
+            of_class = [_of_class(*pair, name) for pair in zip(clouds, shown.sides, strict=True)]
+            spaces[name].append(_space(space, of_class, seed.child(space, name)))
+            progress.advance()
+    data_range = _data_range(shown.training)
+    rows = []
     for name in classes:
-        clouds = [_cloud(side, name, scale) for side in (made, training, held_out)]
-        space = _space(clouds[0], clouds[1], clouds[2], seed.child(name))
-        if space.kernel is None:
-            notes.append(
-                f"{name}: {len(clouds[0])} synthetic and {len(clouds[2])} held-out lesions; {FEWEST} of each are needed"
-            )
         rows.append(
-            ClassQuality(
-                class_name=name, n_synthetic=len(clouds[0]), n_training=len(clouds[1]), n_held_out=len(clouds[2]),
-                spaces=(space,),
-            )
-        )  # fmt: skip
+            _class(shown.of_class(name), lesions.of_class(name), (name, spaces[name]), data_range, seed)
+        )
         progress.advance()
     return Description(tuple(rows), tuple(notes))
 
 
-def _cloud(samples: Sequence[LesionSample], class_name: str, scale: Standardiser) -> Cloud:
-    chosen = [sample for sample in samples if sample.class_name == class_name]
-    features = scale.apply(figures_of(chosen)) if chosen else np.zeros((0, len(scale.mean)))
-    return Cloud(features, tuple(sample.patient_id for sample in chosen))
+def _notes(lesions: Lesions, class_name: str) -> Iterator[str]:
+    """What is too little for which figures."""
+    if not lesions.made:
+        return
+    for words, side in (
+        ("synthetic", lesions.made),
+        ("training", lesions.training),
+        ("held-out", lesions.held_out),
+    ):
+        owners = [sample.patient_id for sample in side]
+        found = f"{class_name}: {len(side)} {words} lesions of {len(set(owners))} patients"
+        if not enough(owners, FEWEST):
+            yield f"{found}; {FEWEST} of {FEWEST_PATIENTS} are needed for distances"
+        elif not enough(owners, ENOUGH):
+            yield f"{found}; {ENOUGH} are needed for Frechet distance, precision, recall, density and coverage"
 
 
-def _space(made: Cloud, training: Cloud, held_out: Cloud, seed: SeedTree) -> SpaceQuality:
-    return SpaceQuality(
-        space="figures",
-        kernel=_kernel(made, held_out, seed.child("made")),
-        kernel_floor=_kernel(training, held_out, seed.child("floor")),
-    )
+def _describers(
+    lesions: Lesions, classes: Sequence[str], seed: SeedTree, extractor: Extractor | None
+) -> Iterator[tuple[SpaceName, Describe]]:
+    yield "figures", figures_of
+    if len(lesions.training) >= ENOUGH:
+        seen = look_at(lesions.training, _SEEN, classes)
+        steps = int(np.clip(len(seen), *_STEPS))
+        encoder = train_encoder(seen, seed.child("encoder"), SelfTraining(steps=steps))
+        yield "encoder", lambda side: encoder.features(look_at(side, _SEEN, classes))
+    if extractor is not None:
+        yield "extractor", lambda side: extractor.features(look_at(side, extractor.size, classes).images)
 
 
-def _kernel(one: Cloud, other: Cloud, seed: SeedTree) -> Figure | None:
-    if min(len(one), len(other)) < FEWEST:
-        return None
-    return around(*kernel_draws(one, other, seed))
+def _clouds(lesions: Lesions, describe: Describe) -> list[Features]:
+    """Standardised features of the three sides, brought down to the leading components of the training lesions."""
+    training = describe(lesions.training)
+    scale = Standardiser.fitted_on(training)
+    done = [
+        scale.apply(describe(side)) if side else np.zeros((0, training.shape[1])) for side in lesions.sides
+    ]
+    if training.shape[1] <= _MOST_FEATURES:
+        return done
+    axes = np.linalg.svd(done[1], full_matrices=False)[2][:_MOST_FEATURES]
+    return [side @ axes.T * np.sqrt(len(axes) / training.shape[1]) for side in done]
+
+
+def _of_class(features: Features, side: Sequence[LesionSample], class_name: str) -> Cloud:
+    rows = [n for n, sample in enumerate(side) if sample.class_name == class_name]
+    return Cloud(features[rows], tuple(side[n].patient_id for n in rows))
+
+
+def _space(space: SpaceName, clouds: Sequence[Cloud], seed: SeedTree) -> SpaceQuality:
+    made, training, held_out = clouds
+    size = min(len(side) for side in clouds if len(side) >= ENOUGH or side is held_out)
+    found: dict[str, object] = {"space": space}
+    for end, side in (("", made), ("_floor", training)):
+        if enough(side.patients, FEWEST) and enough(held_out.patients, FEWEST):
+            found[f"kernel{end}"] = kernel_figure(side, held_out, seed.child("kernel", end))
+        if enough(side.patients, ENOUGH) and enough(held_out.patients, ENOUGH):
+            found[f"frechet{end}"] = frechet_figure(side, held_out, seed.child("frechet", end))
+            near = manifold_figures(side, held_out, size, seed.child("manifold", end))
+            found |= {f"precision{end}": near.precision, f"recall{end}": near.recall}
+            found |= {f"density{end}": near.density, f"coverage{end}": near.coverage}
+    return SpaceQuality.model_validate(found)
+
+
+def _data_range(training: Sequence[LesionSample]) -> float:
+    """From the 1st to the 99th percentile of training lesions' voxels, normalised units."""
+    values = np.concatenate([sample.image[:, sample.mask].ravel() for sample in training])
+    low, high = np.percentile(values, (1, 99))
+    return max(float(high - low), 1e-3)
+
+
+def _class(
+    shown: Lesions, every: Lesions, named: tuple[str, list[SpaceQuality]], data_range: float, seed: SeedTree
+) -> ClassQuality:
+    name, spaces = named
+    real = (*shown.training, *shown.held_out)
+    alike = [
+        similarity_figure(side, fitted_size(real), data_range, seed.child("ms_ssim", word, name))
+        if enough([sample.patient_id for sample in side], FEWEST)
+        else None
+        for word, side in (("made", shown.made), ("real", real))
+    ]
+    return ClassQuality(
+        class_name=name, n_synthetic=len(every.made), n_training=len(every.training),
+        n_held_out=len(every.held_out), spaces=tuple(spaces), ms_ssim=alike[0], ms_ssim_real=alike[1],
+        spreads=spread_figures(shown.sides, seed.child("spreads", name), FEWEST),
+    )  # fmt: skip

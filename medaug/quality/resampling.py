@@ -1,18 +1,25 @@
-"""Bootstrap by patient: lesions of one patient are drawn together, so that intervals are not too narrow."""
+"""Draws by patient: lesions of one patient are drawn together, so that intervals are not too narrow."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from medaug.core.assessment import Figure
 
 DRAWS = 400
+HALVES = 200
+_THINNINGS = 10
+FEWEST_PATIENTS = 4
 _TAILS = (0.025, 0.975)
+
+
+Rows = Int[np.ndarray, " _"]
+Figures = Callable[[Rows, Rows], Float[np.ndarray, " _"]]
 
 
 @final
@@ -41,6 +48,11 @@ def patient_weights(
     return np.asarray(counts[:, owner], dtype=np.float64)
 
 
+def enough(patients: Sequence[str], fewest: int) -> bool:
+    """Whether there are so many lesions, and patients enough to be drawn in halves."""
+    return len(patients) >= fewest and len(set(patients)) >= FEWEST_PATIENTS
+
+
 def half_samples(
     patients: Sequence[str], rng: np.random.Generator, draws: int = DRAWS
 ) -> Bool[np.ndarray, "D N"]:
@@ -54,6 +66,66 @@ def half_samples(
     ranks = rng.permuted(np.tile(np.arange(len(names)), (draws, 1)), axis=1)
     taken = len(names) // 2 + (np.arange(draws) % 2) * (len(names) % 2)
     return np.asarray((ranks < taken[:, None])[:, owner])
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Draws:
+    """Which lesions of one side a figure is computed on.
+
+    Attributes:
+        whole: (R, N) for its value; several rows where the side is thinned to a size, their mean counts.
+        halves: (D, N) for its spread: half of the patients each.
+    """
+
+    whole: Bool[np.ndarray, "R N"]
+    halves: Bool[np.ndarray, "D N"]
+
+    @staticmethod
+    def of(patients: Sequence[str], rng: np.random.Generator, size: int | None = None) -> Draws:
+        """Draws of a side.
+
+        Args:
+            patients: (N,) the units of resampling.
+            rng: Source of the draws.
+            size: Lesions to thin the side to, so that two sides' figures can be compared; None takes all.
+        """
+        halves = half_samples(patients, rng, HALVES)
+        everyone = np.ones((1, len(patients)), dtype=bool)
+        if size is None or size >= len(patients):
+            return Draws(everyone, halves)
+        whole = thinned(np.repeat(everyone, _THINNINGS, axis=0), size, rng)
+        return Draws(whole, thinned(halves, -(-size // 2), rng))
+
+
+def thinned(drawn: Bool[np.ndarray, "D N"], size: int, rng: np.random.Generator) -> Bool[np.ndarray, "D N"]:
+    """Rows with at most so many lesions, chosen at random."""
+    keys = np.where(drawn, rng.random(drawn.shape), 2.0)
+    ranks = keys.argsort(axis=1).argsort(axis=1)
+    return np.asarray(drawn & (ranks < size))
+
+
+def resampled(
+    figures: Figures, first: Draws, second: Draws, of_halves: Figures | None = None
+) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, "D K"]]:
+    """Figures of two sides on all their lesions, and on draws of half of both sides' patients.
+
+    Args:
+        figures: Takes the rows of lesions of both sides; not finite where these are too few.
+        first: Draws of the first side.
+        second: Of the second; each as many as of the first, or a single whole.
+        of_halves: The figures of a half, where they are computed in another way; else ``figures`` too.
+    """
+    pairs = max(len(first.whole), len(second.whole))
+    whole = [
+        figures(*(np.flatnonzero(side.whole[n % len(side.whole)]) for side in (first, second)))
+        for n in range(pairs)
+    ]
+    halves = [
+        (of_halves or figures)(np.flatnonzero(ours), np.flatnonzero(theirs))
+        for ours, theirs in zip(first.halves, second.halves, strict=True)
+    ]
+    return np.mean(whole, axis=0), np.stack(halves)
 
 
 def around(

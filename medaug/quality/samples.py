@@ -32,11 +32,11 @@ class Place:
 
     Attributes:
         shares: Of its middle along I, J, K: 0 to 1 through the body, or through the image where that cuts the body off.
-        border: In-plane distance of its middle to the nearest edge of body or image; mm, or voxels where the spacing is nominal.
+        border_mm: In-plane distance of its middle to the nearest edge of body or image.
     """
 
     shares: tuple[float, float, float]
-    border: float
+    border_mm: float
 
 
 @final
@@ -52,6 +52,7 @@ class LesionSample:
         mask: (I, J, K) True in this lesion; not empty.
         spacing_mm: Of the image.
         is_spacing_known: False where that is nominal.
+        averaged: Voxels of the scan for one of this image, along I and J.
         figures: (F,) radiological features, see :func:`medaug.quality.features.lesion_features`; None: not yet measured.
         place: Where it lies in its case; None: nobody knows.
     """
@@ -63,6 +64,7 @@ class LesionSample:
     mask: Mask
     spacing_mm: tuple[float, float, float]
     is_spacing_known: bool = True
+    averaged: int = 1
     figures: Float[np.ndarray, " F"] | None = None
     place: Place | None = None
 
@@ -158,9 +160,10 @@ def _cut(case: Case, class_name: str, image: Image, mask: Mask, body: Body) -> L
     crop, part, spacing = box.cut(image), mask[box.slices], case.volume.grid.spacing_mm
     figures = _measured([(crop, part, spacing)])[0]
     place = _place(case, mask, body)
-    crop, part, spacing = _averaged_down(crop, part, spacing)
+    step = max(1, -(-max(tight.shape[:2]) // _LARGEST_IN_PLANE))
     return LesionSample(
-        case.case_id, case.patient_id, class_name, crop, part, spacing, case.volume.spacing_known, figures, place,
+        case.case_id, case.patient_id, class_name, *_averaged_down(crop, part, spacing, step),
+        is_spacing_known=case.volume.spacing_known, averaged=step, figures=figures, place=place,
     )  # fmt: skip
 
 
@@ -185,15 +188,14 @@ def _place(case: Case, mask: Mask, body: Body) -> Place:
     ]
     to_image = min(min(middle[axis] + 0.5, shape[axis] - middle[axis] - 0.5) for axis in (0, 1))
     to_skin = float(body.edge[body.cells(np.rint(middle[None]).astype(int))][0])
-    border = min(to_image, to_skin) * (min(spacing[:2]) if case.volume.spacing_known else 1.0)
-    return Place((shares[0], shares[1], shares[2]), float(border))
+    border_mm = min(to_image, to_skin) * float(np.sqrt(spacing[0] * spacing[1]))
+    return Place((shares[0], shares[1], shares[2]), border_mm)
 
 
 def _averaged_down(
-    crop: Image, mask: Mask, spacing_mm: tuple[float, float, float]
+    crop: Image, mask: Mask, spacing_mm: tuple[float, float, float], step: int
 ) -> tuple[Float[np.ndarray, "C P Q K"], Bool[np.ndarray, "P Q K"], tuple[float, float, float]]:
     """Average blocks in plane, so that a large lesion costs no more memory than a small one."""
-    step = -(-max(Box.around(mask).shape[:2]) // _LARGEST_IN_PLANE)
     if step < 2:
         return crop, mask, spacing_mm
     rows, columns = (n // step * step for n in mask.shape[:2])

@@ -16,20 +16,64 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from medaug.core.assessment import Figure
 from medaug.core.geometry import Box
+from medaug.core.seeding import SeedTree
 from medaug.core.volume import Image, Mask
+from medaug.quality.resampling import HALVES, around, half_samples, weighted_mean
+from medaug.quality.samples import LesionSample
 
 WINDOW = 7
-SCALES: Final = {2: 3, 3: 2}
 SIZES: Final = {2: (32, 32), 3: (32, 32, 8)}
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _K1, _K2 = 0.01, 0.03
 _PAIRS_AT_ONCE = 256
+_PAIRED = 48  # lesions
+_SIDES = (16, 32, 64)
 
 
 def fitted_window(shape: Sequence[int]) -> tuple[int, ...]:
     """The window along each axis: 7, or the largest odd number that fits."""
     return tuple(min(WINDOW, n - 1 + n % 2) for n in shape)
+
+
+def fitted_scales(shape: Sequence[int]) -> int:
+    """Scales, each half as wide as the last: as many as leave the coarsest 7 voxels in plane and 3 across, at most 5."""
+    fewest = (WINDOW, WINDOW, 3)
+    for scales in range(len(_SCALE_WEIGHTS), 1, -1):
+        if all(n >> (scales - 1) >= least for n, least in zip(shape, fewest, strict=False)):
+            return scales
+    return 1
+
+
+def fitted_size(samples: Sequence[LesionSample]) -> tuple[int, int]:
+    """A size in plane that most of these lesions fit in without loss: 16, 32 or 64 voxels."""
+    sides = [max(Box.around(sample.mask).shape[:2]) for sample in samples]
+    side = next((n for n in _SIDES if n >= np.median(sides)), _SIDES[-1])
+    return side, side
+
+
+def similarity_figure(
+    samples: Sequence[LesionSample], size: tuple[int, ...], data_range: float, seed: SeedTree
+) -> Figure | None:
+    """Mean MS-SSIM of pairs of lesions of different patients, with its interval; None where there is no pair.
+
+    Args:
+        samples: Lesions of one class; where there are many, some are drawn.
+        size: What they are brought to.
+        data_range: Of the intensities, normalised units.
+        seed: Root of the draws.
+    """
+    rng = seed.rng()
+    chosen = [samples[int(n)] for n in rng.permutation(len(samples))[:_PAIRED]]
+    if len({sample.patient_id for sample in chosen}) < 2:
+        return None
+    owners = [sample.patient_id for sample in chosen]
+    boxes = torch.stack([lesion_box(sample.image, sample.mask, size) for sample in chosen])
+    values, pairs = pairwise_ms_ssim(boxes, owners, data_range)
+    halves = half_samples(owners, rng, HALVES)
+    both = halves[:, pairs[:, 0]] & halves[:, pairs[:, 1]]
+    return around(float(values.mean()), weighted_mean(values, both.astype(np.float64)), (0.0, 1.0))
 
 
 def ssim_parts(
@@ -52,11 +96,11 @@ def ssim_parts(
 def ms_ssim(
     first: Float[Tensor, "N C *S"], second: Float[Tensor, "N C *S"], data_range: float
 ) -> Float[Tensor, " N"]:
-    """Multi-scale SSIM of each pair: three scales in 2D, two in 3D, the window fitted to the coarsest.
+    """Multi-scale SSIM of each pair, scales and window fitted to the size.
 
     The weights are the first of the paper's five, brought to a sum of 1; negative structure counts as 0.
     """
-    scales = SCALES[first.ndim - 2]
+    scales = fitted_scales(tuple(first.shape[2:]))
     coarsest = [n >> (scales - 1) for n in first.shape[2:]]
     window = fitted_window(coarsest)
     total = sum(_SCALE_WEIGHTS[:scales])

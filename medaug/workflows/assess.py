@@ -31,7 +31,7 @@ from medaug.quality.background import (
     untouched,
 )
 from medaug.quality.memorization import LesionAudit, audit_lesions
-from medaug.quality.realism import describe_classes
+from medaug.quality.realism import Lesions, describe_classes
 from medaug.quality.samples import LesionSample, cut_lesions
 from medaug.quality.sheet import write_sheet
 
@@ -274,9 +274,8 @@ def _assess(job: _Job, run: RunDir, progress: Progress) -> None:
             f"synthetic set {job.made.name} holds no labelled lesion", hint="ingest it with its labels"
         )
     audit = audit_lesions(made, training.lesions, held_out.lesions, job.seeds.child("plant").rng(), progress)
-    quality = describe_classes(
-        made, training.lesions, held_out.lesions, job.real.classes, job.seeds.child("classes"), progress
-    )
+    lesions = Lesions(made, training.lesions, held_out.lesions)
+    quality = describe_classes(lesions, job.real.classes, job.seeds.child("classes"), progress)
     QualityReport(
         synthetic_sha256=job.made.content_sha256, dataset_sha256=job.real.content_sha256,
         fold=job.fold.index, classes=quality.classes, notes=quality.notes,

@@ -8,7 +8,7 @@ import pytest
 
 from medaug.core.runs import NoProgress
 from medaug.core.seeding import SeedTree
-from medaug.quality.realism import describe_classes
+from medaug.quality.realism import Description, Lesions, describe_classes
 from medaug.quality.samples import LesionSample, figures_of
 from tests.unit.quality.textured import CLASSES, lesion
 
@@ -18,12 +18,18 @@ def real() -> list[LesionSample]:
     return [lesion(n) for n in range(24)]
 
 
+def described(made: list[LesionSample], real: list[LesionSample]) -> Description:
+    """The classes of a set against two halves of real lesions."""
+    lesions = Lesions(tuple(made), tuple(real[:12]), tuple(real[12:]))
+    return describe_classes(lesions, CLASSES, SeedTree(0), NoProgress())
+
+
 def shifted(sample: LesionSample) -> LesionSample:
     return replace(sample, figures=figures_of([sample])[0] + 3.0)
 
 
 def test_few_lesions_have_no_distance(real):
-    found = describe_classes(real[:4], real[:12], real[12:], CLASSES, SeedTree(0), NoProgress())
+    found = described(real[:4], real)
     few, none = found.classes
     assert (few.n_synthetic, few.n_training, few.n_held_out) == (4, 12, 12)
     assert few.spaces[0].kernel is None
@@ -34,7 +40,7 @@ def test_few_lesions_have_no_distance(real):
 
 def test_shifted_lesions_are_far_from_real_ones(real):
     made = [shifted(sample) for sample in real[:8]]
-    found = describe_classes(made, real[:12], real[12:], CLASSES, SeedTree(0), NoProgress())
+    found = described(made, real)
     space = found.classes[0].spaces[0]
     assert space.kernel is not None
     assert space.kernel_floor is not None
