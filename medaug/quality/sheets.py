@@ -18,9 +18,9 @@ from medaug.core.storage import atomic_path
 from medaug.quality.samples import LesionSample
 
 MOST_PAIRS: Final = 24
-MOST_LESIONS: Final = 20
-_PAIRS_A_ROW, _LESIONS_A_ROW = 6, 5
+_COLUMNS = 12
 _CELL, _HEAD = 1.45, 0.36  # inches
+_SIDE = 0.93
 _LONGEST = 24
 _FLAGGED, _PLAIN = "tab:red", "tab:cyan"
 
@@ -52,46 +52,28 @@ def lesion_panel(sample: LesionSample, words: str, *, is_flagged: bool = False) 
     return Panel(sample.image[0, ..., k], sample.mask[..., k], words, is_flagged)
 
 
-def write_lesions(path: Path, panels: Sequence[Panel]) -> None:
-    """Draw up to 20 lesions; with none, the sheet says so.
-
-    Args:
-        path: PNG to write.
-        panels: The lesions, the one to look at first in front.
-    """
-    cells = [(number, panel) for number, panel in enumerate(panels[:MOST_LESIONS])]
-    _draw_sheet(path, cells, _LESIONS_A_ROW, "No lesion was scored")
-
-
 def write_pairs(path: Path, pairs: Sequence[Pair]) -> None:
     """Draw up to 24 pairs, synthetic left and real right; with none, the sheet says so.
 
     Args:
         path: PNG to write.
-        pairs: (synthetic, real), closest first.
+        pairs: (synthetic, real), the one to look at first in front.
     """
-    cells = [
-        (2 * n + side, panel) for n, pair in enumerate(pairs[:MOST_PAIRS]) for side, panel in enumerate(pair)
-    ]
-    _draw_sheet(path, cells, 2 * _PAIRS_A_ROW, "Nothing was large enough to be compared")
-
-
-def _draw_sheet(path: Path, cells: Sequence[tuple[int, Panel]], columns: int, otherwise: str) -> None:
-    rows = max(1, -(-len(cells) // columns))
-    width, height = columns * _CELL, rows * (_CELL + _HEAD)
+    panels = [panel for pair in pairs[:MOST_PAIRS] for panel in pair]
+    rows = max(1, -(-len(panels) // _COLUMNS))
+    width, height = _COLUMNS * _CELL, rows * (_CELL + _HEAD)
     figure = Figure(figsize=(width, height), dpi=100)
     FigureCanvasAgg(figure)
-    if not cells:
-        figure.text(0.5, 0.5, otherwise, ha="center", va="center", fontsize=11)
-    side = 0.96 if columns == _LESIONS_A_ROW else 0.93
-    for number, panel in cells:
-        row, column = divmod(number, columns)
+    if not panels:
+        figure.text(
+            0.5, 0.5, "Nothing was large enough to be compared", ha="center", va="center", fontsize=11
+        )
+    for number, panel in enumerate(panels):
+        row, column = divmod(number, _COLUMNS)
         # the two of a pair stand close together, pairs apart
-        shift = 0.0 if columns == _LESIONS_A_ROW else (0.06 if column % 2 == 0 else -0.01)
-        left = (column + shift) * _CELL / width
+        left = (column + (0.06 if column % 2 == 0 else -0.01)) * _CELL / width
         bottom = 1 - ((row + 1) * (_CELL + _HEAD)) / height
-        axes = figure.add_axes((left, bottom, side * _CELL / width, side * _CELL / height))
-        _draw(axes, panel)
+        _draw(figure.add_axes((left, bottom, _SIDE * _CELL / width, _SIDE * _CELL / height)), panel)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", facecolor="white")
 

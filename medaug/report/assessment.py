@@ -96,6 +96,7 @@ class BiasRow:
     real: str
     synthetic: str
     score: str
+    note: str
     flag: str
 
 
@@ -261,6 +262,7 @@ def _bias_row(group: Group) -> BiasRow:
         real=f"{group.real} ({percent(group.real_share)})",
         synthetic=f"{group.synthetic} ({percent(group.synthetic_share)})",
         score="" if score is None else f"{number(score.value)} ({interval(score)})",
+        note=group.note,
         flag=group.flag,
     )
 

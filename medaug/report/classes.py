@@ -106,17 +106,23 @@ def _space(space: SpaceQuality) -> Iterator[FigureRow]:
 
 
 def _labels(one: ClassQuality) -> Iterator[FigureRow]:
-    guess = Figure(value=0.5, low=0.5, high=0.5)
+    guess = _exactly(0.5)
+    usual = None if one.score_real is None else _exactly(one.score_real)
     asked = (
         ("alikeness (MS-SSIM)", "near 1: all alike", one.ms_ssim, one.ms_ssim_real, True),
         ("class recovered", "by a judge of real lesions", one.recovered, one.recovered_real, False),
         ("Dice of a segmenter", "on the drawn labels", one.label_dice, one.label_dice_real, False),
-        ("seam detector", "AUC; 0.5: unseen", one.seam_auc, guess, True),
+        ("seam detector", "AUC; 0.5: unseen", one.seam_auc, one.seam_auc_real or guess, True),
+        ("score", "mean of its parts", one.score, usual, False),
     )
     for name, note, figure, floor, low_is_good in asked:
         if figure is not None:
             said = reading(figure, floor, low_is_good=low_is_good)
             yield _row((name, note), figure, floor, said, is_share=True)
+
+
+def _exactly(value: float) -> Figure:
+    return Figure(value=value, low=value, high=value)
 
 
 def _spreads(one: ClassQuality) -> Iterator[FigureRow]:

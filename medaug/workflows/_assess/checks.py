@@ -11,7 +11,9 @@ from medaug.core.errors import ConfigError, DataError, GeometryError, LabelError
 from medaug.core.plan import Recipe, Translation, read_lines
 from medaug.core.runs import RUN_FILE, RunRecord
 from medaug.core.splits import Fold, guard_donors, guard_evaluation, guard_training, read_splits
+from medaug.quality.extractor import Extractor
 from medaug.workflows._assess.job import AssessOptions, Job
+from medaug.workflows.second_opinion import Ground, check_run
 
 T = TypeVar("T", Recipe, Translation)
 _SPACING_ROOM = 1.25  # a voxel may be so many times as wide, or narrow, as those of the training scans
@@ -41,16 +43,20 @@ def open_job(options: AssessOptions) -> Job:
     guard_training(job.training(), fold)
     guard_evaluation(job.held_out(), fold)
     _check_spacing(job)
+    if options.segmenter is not None:
+        check_run(options.segmenter, Ground(options.against, real, fold))
     return job
 
 
 def _check_files(options: AssessOptions) -> None:
+    """Networks that were brought are looked at first: what follows takes minutes."""
     if not options.parts:
         raise ConfigError("nothing to measure", where="--parts", expected="quality, copying, ...")
-    if options.extractor is not None and not options.extractor.is_file():
-        raise ConfigError(
-            f"there is no {options.extractor.name}", where="--extractor", expected="a TorchScript file"
-        )
+    if options.extractor is not None:
+        if not options.extractor.is_file():
+            found = f"there is no {options.extractor.name}"
+            raise ConfigError(found, where="--extractor", expected="a TorchScript file")
+        Extractor(options.extractor)
     if options.segmenter is not None and not options.segmenter.is_dir():
         hint = "name the --out of `medaug train`"
         raise ConfigError(f"there is no {options.segmenter.name}", where="--segmenter", hint=hint)

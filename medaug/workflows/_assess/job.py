@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, final
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from medaug.core.case import CaseRecord, Manifest, Origin
 from medaug.core.config import Frozen
@@ -15,6 +15,7 @@ from medaug.core.plan import Recipe, Translation
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
 from medaug.core.storage import sha256_file, sha256_text
+from medaug.tasks.base import WEIGHTS
 
 Piece = Literal["quality", "fidelity", "copying", "membership"]
 PIECES: tuple[Piece, ...] = ("quality", "fidelity", "copying", "membership")
@@ -38,6 +39,12 @@ class AssessOptions(Frozen):
         default=None, description="TorchScript file that makes features of lesions"
     )
     seed: int = 0
+
+    @field_validator("parts")
+    @classmethod
+    def _in_order(cls, parts: tuple[Piece, ...]) -> tuple[Piece, ...]:
+        """However they were named, the same parts are the same call."""
+        return tuple(piece for piece in PIECES if piece in parts)
 
     def command(self) -> str:
         """What was typed, with names in place of paths."""
@@ -98,6 +105,8 @@ class Job:
         }
         if self.options.extractor is not None:
             found["extractor"] = sha256_file(self.options.extractor)
+        if self.options.segmenter is not None and (self.options.segmenter / WEIGHTS).is_file():
+            found["segmenter"] = sha256_file(self.options.segmenter / WEIGHTS)
         return found
 
     @property

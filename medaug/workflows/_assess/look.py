@@ -16,17 +16,19 @@ from medaug.core.runs import Progress
 from medaug.core.volume import Mask
 from medaug.io.dataset import load_case, load_edit_mask
 from medaug.quality.samples import LesionSample, cut_lesions
+from medaug.quality.seams import PastePair, paste_pair
 from medaug.workflows._assess.job import Job
 
 
 @final
 @dataclass(slots=True, eq=False)
 class Kept:
-    """The lesions cut out of what was read."""
+    """The lesions, and null pastes, cut out of what was read."""
 
     training: list[LesionSample] = field(default_factory=list)
     held_out: list[LesionSample] = field(default_factory=list)
     made: list[LesionSample] = field(default_factory=list)
+    pastes: list[PastePair] = field(default_factory=list)
 
 
 @final
@@ -74,7 +76,9 @@ class Reader:
                     hint="make the set again",
                 )
             self.kept.made += found
-            yield self._imprint(case, edit, self._host_of(case, edit))
+            host = self._host_of(case, edit)
+            self._keep_paste(case, edit)
+            yield self._imprint(case, edit, host)
 
     def _real(self, records: Iterable[CaseRecord], kept: list[LesionSample]) -> Iterator[Imprint]:
         job = self._job
@@ -95,6 +99,13 @@ class Reader:
             )
         background = np.ones(case.volume.grid.shape, dtype=bool) if edit is None else ~edit
         return Host(name, same_share(case.volume.image, self._host.volume.image, background))
+
+    def _keep_paste(self, case: Case, edit: Mask | None) -> None:
+        """Keep a null paste beside the same place of its host, which has just been read."""
+        if edit is None or not edit.any() or self._host is None or not self._job.is_null(case.case_id):
+            return
+        recipe = self._job.recipes[case.case_id]
+        self.kept.pastes.append(paste_pair(case, self._host, edit, recipe.class_name))
 
     def _imprint(self, case: Case, edit: Mask | None, host: Host | None) -> Imprint:
         image = IntensityScheme.for_volume(case.volume).case_scale(case.volume).normalise(case.volume.image)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from medaug.quality.sheets import Panel, lesion_panel, write_lesions, write_pairs
+from medaug.quality.sheets import Panel, lesion_panel, write_pairs
 from tests.unit.quality.textured import lesion
 
 
@@ -20,11 +20,12 @@ def red(picture: np.ndarray) -> int:
     return int(((picture[..., 0] > 180) & (picture[..., 1] < 90) & (picture[..., 2] < 90)).sum())
 
 
-def test_twenty_lesions_are_shown_at_most(tmp_path):
-    panels = [lesion_panel(lesion(n), f"case_{n}\n0.{n}") for n in range(23)]
-    write_lesions(tmp_path / "few.png", panels[:3])
-    write_lesions(tmp_path / "all.png", panels[:20])
-    write_lesions(tmp_path / "more.png", panels)
+def test_twenty_four_pairs_are_shown_at_most(tmp_path):
+    panels = [lesion_panel(lesion(n), f"case_{n}\n0.{n}") for n in range(2)]
+    pair = (panels[0], panels[1])
+    write_pairs(tmp_path / "few.png", [pair] * 6)
+    write_pairs(tmp_path / "all.png", [pair] * 24)
+    write_pairs(tmp_path / "more.png", [pair] * 30)
     few, whole = pixels(tmp_path / "few.png"), pixels(tmp_path / "all.png")
     assert few.shape[1] == whole.shape[1]
     assert whole.shape[0] == 4 * few.shape[0]
@@ -48,7 +49,8 @@ def test_a_flagged_pair_is_red(tmp_path):
 def test_pictures_stand_upright(tmp_path):
     plane = np.zeros((30, 30))
     plane[20:, 25:] = 1.0  # to the patient's left and front
-    write_lesions(tmp_path / "one.png", [Panel(plane, None, "")])
+    panel = Panel(plane, None, "")
+    write_pairs(tmp_path / "one.png", [(panel, panel)])
     picture = pixels(tmp_path / "one.png")[30:170, 0:140]
     bright = np.argwhere(picture.sum(axis=2) > 700)
     inside = bright[(bright[:, 1] > 5) & (bright[:, 1] < 130) & (bright[:, 0] > 15) & (bright[:, 0] < 130)]
@@ -57,7 +59,5 @@ def test_pictures_stand_upright(tmp_path):
 
 
 def test_nothing_to_see_is_said(tmp_path):
-    write_lesions(tmp_path / "lesions.png", [])
     write_pairs(tmp_path / "pairs.png", [])
-    for name in ("lesions.png", "pairs.png"):
-        assert (pixels(tmp_path / name).sum(axis=2) < 300).sum() > 100
+    assert (pixels(tmp_path / "pairs.png").sum(axis=2) < 300).sum() > 100

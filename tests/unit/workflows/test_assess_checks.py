@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from medaug.core.case import RECIPES, SPLITS, TRANSLATIONS, Case, Manifest, Origin, read_manifest
 from medaug.core.errors import ConfigError, DataError, GeometryError, LabelError, SplitLeakageError
@@ -270,6 +271,24 @@ def test_a_patient_on_both_sides_is_refused(real, tmp_path):
     manifest.model_copy(update={"cases": cases}).write(other / "manifest.json")
     with pytest.raises(SplitLeakageError, match="1 patients are both trained on and held out"):
         opened(tmp_path / "syn", other)
+
+
+def test_networks_are_looked_at_before_any_image(real, tmp_path):
+    write_set(tmp_path / "syn", [synthetic()])
+    (tmp_path / "e.pt").write_bytes(b"nothing")
+    with pytest.raises(ConfigError, match="extractor: file holds no TorchScript network"):
+        opened(tmp_path / "syn", real, extractor=tmp_path / "e.pt")
+    (tmp_path / "run").mkdir()
+    with pytest.raises(DataError, match="--segmenter: run is no run folder"):
+        opened(tmp_path / "syn", real, segmenter=tmp_path / "run")
+
+
+def test_parts_are_the_same_in_any_order(tmp_path):
+    files = {"synthetic": tmp_path, "against": tmp_path, "out": tmp_path}
+    twice = AssessOptions.model_validate({**files, "parts": ["copying", "quality", "copying"]})
+    assert twice.parts == ("quality", "copying")
+    with pytest.raises(ValidationError, match="'quality', 'fidelity', 'copying' or 'membership'"):
+        AssessOptions.model_validate({**files, "parts": ["seams"]})
 
 
 def test_the_command_is_what_was_typed(tmp_path):
