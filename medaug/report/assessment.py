@@ -204,14 +204,17 @@ def _facts(quality: QualityReport, audit: AuditReport) -> tuple[Fact, ...]:
     held_out = sum(one.n_held_out for one in quality.classes)
     training = sum(one.n_training for one in quality.classes)
     copies = {part: sum(flag.part == part for flag in audit.flagged) for part in _PARTS}
-    return (
+    counts = (
         Fact(spaced(made), "synthetic lesions"),
         Fact(spaced(training), "training lesions"),
         Fact(spaced(held_out), "held-out lesions"),
+    )
+    searched = (
         Fact(spaced(copies["lesion"]), "lesions flagged as copies"),
         Fact(spaced(copies["background"]), "backgrounds flagged"),
-        Fact(percent(audit.detection_limit), "of copies may go unseen"),
+        Fact(percent(audit.detection_limit), "of lesions may be copies unseen"),
     )
+    return (*counts, *searched) if audit.shares else counts
 
 
 def _share(share: CopyShare) -> ShareRow:

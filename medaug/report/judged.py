@@ -9,7 +9,7 @@ from medaug.core.assessment import AuditReport, CopyShare, Figure, MembershipRes
 from medaug.report.verdict import MINUS
 
 Tone = Literal["gain", "harm", "none"]
-Reading = Literal["as real", "worse", "better", "not judged"]
+Reading = Literal["as real", "unclear", "worse", "better", "not judged"]
 _TONES: dict[str, Tone] = {"pass": "gain", "fail": "harm", "inconclusive": "none"}
 
 
@@ -43,13 +43,13 @@ def interval(figure: Figure) -> str:
 
 
 def reading(figure: Figure, floor: Figure | None, *, low_is_good: bool) -> Reading:
-    """Worse or better than real lesions only where the two intervals lie apart."""
+    """Worse or better than real lesions only where the two intervals lie apart; unclear where they nearly do."""
     if floor is None:
         return "not judged"
     above, below = figure.low > floor.high, figure.high < floor.low
-    if not (above or below):
-        return "as real"
-    return "worse" if above == low_is_good else "better"
+    if above or below:
+        return "worse" if above == low_is_good else "better"
+    return "as real" if figure.low <= floor.value <= figure.high else "unclear"
 
 
 def verdicts(quality: QualityReport, audit: AuditReport) -> tuple[Sentence, ...]:

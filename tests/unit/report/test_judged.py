@@ -20,8 +20,10 @@ def figure(low: float, high: float) -> Figure:
         ((0.5, 0.6), (0.1, 0.2), False, "better"),
         ((0.1, 0.2), (0.5, 0.6), False, "worse"),
         ((0.1, 0.2), (0.5, 0.6), True, "better"),
-        ((0.1, 0.55), (0.5, 0.6), True, "as real"),
-        ((0.1, 0.5), (0.5, 0.6), True, "as real"),
+        ((0.1, 0.56), (0.5, 0.6), True, "as real"),
+        ((0.1, 0.54), (0.5, 0.6), True, "unclear"),
+        ((0.1, 0.5), (0.5, 0.6), False, "unclear"),
+        ((0.1, 0.49), (0.5, 0.6), False, "worse"),
         ((0.1, 0.2), None, True, "not judged"),
     ],
 )
