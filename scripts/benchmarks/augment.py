@@ -64,7 +64,8 @@ SMALL: Final = {2: (96, 96), 3: (48, 48, 48)}
 DRAWS: Final = 12
 # Mean changes of two sides may differ by this factor: they come from a few draws of each
 LIKENESS: Final = 3.0
-# Peaks of several processes differ: what the heap keeps of freed memory depends on the order of threads
+# Peaks of several processes differ: what the heap keeps of freed memory depends on the order of threads.
+# So many are looked at, or as many as there are repeats
 _PROCESSES: Final = 3
 _MMAP: Final = "MALLOC_MMAP_THRESHOLD_"
 Run = Callable[[], tuple["Tensor", "Tensor"]]
@@ -269,7 +270,7 @@ def compare(setting: Setting, repeats: int, threads: int) -> BenchmarkResult:
         threads=threads,
         repeats=repeats,
         versions=versions(*packages),
-        notes=(*notes, _memory_note(setting, batch)),
+        notes=(*notes, _memory_note(setting, batch, min(_PROCESSES, repeats))),
     )
 
 
@@ -278,10 +279,10 @@ def _described(setting: Setting) -> str:
     return f"{setting.batch} of {size}, {setting.interpolation} and nearest, medaug on {setting.device}"
 
 
-def _memory_note(setting: Setting, batch: PatchBatch) -> str:
+def _memory_note(setting: Setting, batch: PatchBatch, processes: int) -> str:
     """What augmenting holds at its peak beside the packages, over the size of the batch; the batch itself counts."""
     size = sum(one.element_size() * one.nelement() for one in (batch.images, batch.labels)) / 2**20
-    usual = [_times_the_batch(setting, size) for _ in range(_PROCESSES)]
+    usual = [_times_the_batch(setting, size) for _ in range(processes)]
     before = os.environ.get(_MMAP)
     os.environ[_MMAP] = str(1 << 20)
     held = _times_the_batch(setting, size)
@@ -290,7 +291,7 @@ def _memory_note(setting: Setting, batch: PatchBatch) -> str:
     else:
         os.environ[_MMAP] = before
     return (
-        f"medaug's peak is {min(usual):.1f} to {max(usual):.1f} times the batch of {size:.1f} MiB in {_PROCESSES} "
+        f"medaug's peak is {min(usual):.1f} to {max(usual):.1f} times the batch of {size:.1f} MiB in {processes} "
         f"processes, the batch included; {held:.1f} where freed memory leaves the process at once (glibc)"
     )
 
