@@ -15,10 +15,10 @@ import numpy as np
 from medaug.core.case import Case
 from medaug.core.errors import DataError
 from medaug.core.geometry import Box
-from medaug.core.volume import LabelMap, Mask, Volume
+from medaug.core.volume import Mask, Volume
 from medaug.quality.samples import lesion_masks
 
-Segment = Callable[[Volume], LabelMap]
+Segment = Callable[[Volume], Mask]  # True where it sees a lesion, of whatever class
 _ROOM_VOXELS: Final = 6  # in plane; what is marked further off is of another place
 
 
@@ -30,7 +30,7 @@ def label_dice(case: Case, segment: Segment, edit_mask: Mask | None = None) -> l
 
     Args:
         case: The whole case, as the segmenter wants it.
-        segment: Labels a volume.
+        segment: Finds lesions in a volume.
         edit_mask: (I, J, K) of a synthetic case, as for cutting.
 
     Raises:
@@ -41,7 +41,7 @@ def label_dice(case: Case, segment: Segment, edit_mask: Mask | None = None) -> l
     lesions = lesion_masks(case.label_map, edit_mask)
     if not lesions:
         return []
-    found = np.asarray(segment(case.volume).labels > 0)
+    found = segment(case.volume)
     labelled = np.asarray(case.label_map.labels > 0)
     return [_dice_near(found, mask, labelled & ~mask) for _, mask in lesions]
 

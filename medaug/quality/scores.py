@@ -99,17 +99,16 @@ def score_samples(material: Material, classes: Sequence[str], seed: SeedTree) ->
     """Score synthetic lesions one by one and class by class.
 
     Args:
-        material: What is scored; at least one lesion on each side.
+        material: What is scored; at least one synthetic lesion and one of the training patients.
         classes: The class table.
         seed: Of dealing and of draws.
     """
     reader = ClassReader(material.held_out)
     law = TypicalLaw(material.training, material.held_out)
-    made_rims, real_rims, kept_rims = (
-        Rims.of(side) for side in (material.made, material.training, material.held_out)
-    )
+    made_rims, real_rims = Rims.of(material.made), Rims.of(material.training)
+    kept_rims = Rims.of(material.held_out or material.training)
     told = detect_rims(made_rims, real_rims, seed.child("rims"))
-    floor = detect_rims(kept_rims, real_rims, seed.child("rims-real"))
+    floor = detect_rims(kept_rims, real_rims, seed.child("rims-real")) if material.held_out else None
     right, own = reader.recovered(material.made)
     seam = np.full(len(material.made), np.nan) if told is None else 1.0 - told.made
     dice = np.full(len(material.made), np.nan) if material.dice is None else material.dice

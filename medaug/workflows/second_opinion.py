@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
+import numpy as np
+
 from medaug.core.case import Case, CaseRecord, Manifest, Origin
 from medaug.core.config import Frozen
 from medaug.core.errors import DataError, SplitLeakageError
@@ -14,7 +16,9 @@ from medaug.core.intensity import IntensityScheme
 from medaug.core.runs import RUN_FILE, Progress, RunRecord, finished, open_run
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, guard_training
+from medaug.core.volume import Mask, Volume
 from medaug.io.dataset import load_case
+from medaug.quality.fidelity import Segment
 from medaug.tasks.base import Model, TrainingData, load_model, parse_task
 from medaug.transforms.base import parse_transforms
 from medaug.workflows.train import STEP as TRAIN_STEP
@@ -87,6 +91,15 @@ def segmenter_for(ground: Ground, run: Path | None, out: Path, progress: Progres
             root = SeedTree(seed).child(FOLDER, ground.fold.index)
             task.build("auto").fit(data, augment, opened, progress, root)
     return load_model(out)
+
+
+def lesion_finder(model: Model) -> Segment:
+    """What a model takes for a lesion: any class is likelier than none, though no single one may be."""
+
+    def find(volume: Volume) -> Mask:
+        return np.asarray(model.probabilities(volume)[0] < 0.5)
+
+    return find
 
 
 def check_run(run: Path, ground: Ground) -> None:

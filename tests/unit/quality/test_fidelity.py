@@ -9,15 +9,15 @@ import pytest
 
 from medaug.core.case import Case
 from medaug.core.errors import DataError
-from medaug.core.volume import LabelMap, Volume
+from medaug.core.volume import LabelMap, Mask, Volume
 from medaug.quality.fidelity import label_dice
 from medaug.quality.samples import cut_lesions
 from tests.unit.quality.textured import CLASSES, textured
 
 
-def _bright(volume: Volume) -> LabelMap:
-    """A segmenter that sees what is bright, and takes all of it for one class."""
-    return LabelMap((volume.image[0] > -450).astype(np.uint8), volume.grid, CLASSES)
+def _bright(volume: Volume) -> Mask:
+    """A segmenter that sees what is bright."""
+    return np.asarray(volume.image[0] > -450)
 
 
 def _labelled(case: Case, labels: np.ndarray) -> Case:
@@ -39,8 +39,8 @@ def test_the_class_plays_no_part_and_a_lesion_that_is_missed_has_none() -> None:
     case = textured(2, name="ground_glass")
     assert label_dice(case, _bright)[0] > 0.9
 
-    def blind(volume: Volume) -> LabelMap:
-        return LabelMap(np.zeros(volume.grid.shape, np.uint8), volume.grid, CLASSES)
+    def blind(volume: Volume) -> Mask:
+        return np.zeros(volume.grid.shape, dtype=bool)
 
     assert label_dice(case, blind) == [0.0]
 

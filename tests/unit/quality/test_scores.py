@@ -112,9 +112,16 @@ def test_diameters_are_those_of_the_ball_or_nobody_knows() -> None:
 
 def test_the_nearest_real_lesion_is_of_the_same_class() -> None:
     scale = Standardiser.fitted_on(figures_of(TRAINING))
-    found = nearest_real(TRAINING[4], TRAINING, scale)
-    assert found is TRAINING[4]
+    assert nearest_real(TRAINING[4], TRAINING, scale) is TRAINING[4]
     assert nearest_real(replace(TRAINING[4], class_name="other"), TRAINING, scale) is None
+
+
+def test_without_held_out_lesions_there_is_no_class_to_recover_and_no_floor() -> None:
+    found = score_samples(Material(_discs(900, 30), TRAINING, ()), KINDS, SeedTree(3))
+    parts = found.classes["dark"]
+    assert (parts.recovered, parts.seam_auc_real) == (None, None)
+    assert parts.seam_auc is not None
+    assert parts.score is not None
 
 
 def test_shares_are_even_for_real_lesions_of_other_patients() -> None:

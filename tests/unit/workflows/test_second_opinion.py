@@ -15,7 +15,7 @@ from medaug.core.splits import Fold, read_splits
 from medaug.io.dataset import load_case
 from medaug.tasks.base import PLAN, WEIGHTS
 from medaug.workflows import second_opinion
-from medaug.workflows.second_opinion import Ground, check_run, segmenter_for
+from medaug.workflows.second_opinion import Ground, check_run, lesion_finder, segmenter_for
 from medaug.workflows.train import train
 from tests.unit.workflows.trained import (
     CONFIG,
@@ -71,6 +71,7 @@ def test_a_short_training_is_kept_and_not_done_again(tmp_path: Path, monkeypatch
     case = load_case(ground.dataset, record, ground.manifest.classes)
     first = model.predict(case.volume).labels
     assert first.shape == case.volume.grid.shape
+    assert np.array_equal(lesion_finder(model)(case.volume), model.probabilities(case.volume)[0] < 0.5)
     written = (out / WEIGHTS).stat().st_mtime_ns
     again = segmenter_for(ground, None, out, NoProgress())
     assert (out / WEIGHTS).stat().st_mtime_ns == written
