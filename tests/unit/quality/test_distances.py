@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from monai.metrics.fid import FIDMetric
 
 from medaug.core.seeding import SeedTree
 from medaug.quality.distances import (
+    Cloud,
     Described,
     class_distances,
     describe_all,
+    frechet_distance,
+    frechet_figure,
     kernel_distance,
+    kernel_figure,
     weighted_distance,
 )
 
@@ -92,3 +98,58 @@ def test_kernel_distance_is_the_textbook_sum():
     other = sum(k(a, b) for n, a in enumerate(y) for m, b in enumerate(y) if n != m) / 20
     between = sum(k(a, b) for a in x for b in y) / 20
     assert kernel_distance(x, y) == pytest.approx(own + other - 2 * between)
+
+
+def test_the_frechet_distance_of_known_laws():
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(3, 3))
+    first = rng.normal(size=(40000, 3)) * [1.0, 2.0, 0.5]
+    second = rng.normal(size=(40000, 3)) * [2.0, 1.0, 0.5] + [1.0, 0.0, -1.0]
+    # of laws with diagonal covariances: squared shift, and squared differences of deviations; turns change nothing
+    turn = np.linalg.qr(mixing)[0]
+    assert frechet_distance(first @ turn, second @ turn) == pytest.approx(2 + 1 + 1, abs=0.1)
+    assert frechet_distance(first, first) == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:The `disp` argument:DeprecationWarning")
+def test_the_frechet_distance_is_that_of_monai():
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(size=(50, 6)), rng.normal(0.4, 1.5, (30, 6))
+    theirs = float(FIDMetric()(torch.from_numpy(first), torch.from_numpy(second)))
+    assert frechet_distance(first, second) == pytest.approx(theirs, rel=1e-5)
+
+
+def _lesions(seed: int, count: int, shift: float = 0.0) -> Cloud:
+    """Features that depend on each other, as those of lesions do."""
+    rng = np.random.default_rng(seed)
+    mixing = np.random.default_rng(99).normal(size=(12, 12)) * np.exp(-np.arange(12) / 4)[:, None]
+    return Cloud(rng.normal(size=(count, 12)) @ mixing + shift, tuple(f"p{n // 2}" for n in range(count)))
+
+
+def test_identical_laws_are_nothing_apart_within_the_interval():
+    off, holds = [], []
+    for seed in range(12):
+        pair = _lesions(2 * seed, 40), _lesions(2 * seed + 1, 30)
+        plain = frechet_distance(pair[0].features, pair[1].features)
+        frechet, kernel = frechet_figure(*pair, SeedTree(seed)), kernel_figure(*pair, SeedTree(seed))
+        holds += [figure.low <= 0.0 <= figure.high for figure in (frechet, kernel)]
+        off.append((frechet.value, plain))
+    assert np.mean(holds) > 0.9
+    extrapolated, usual = np.mean(off, axis=0)
+    assert abs(extrapolated) < 0.3 * usual
+
+
+def test_a_shift_is_as_far_as_it_is_and_no_interval_holds_nothing():
+    found = [
+        frechet_figure(_lesions(2 * seed, 40, 1.0), _lesions(2 * seed + 1, 40), SeedTree(seed))
+        for seed in range(8)
+    ]
+    assert np.mean([figure.value for figure in found]) == pytest.approx(12.0, rel=0.2)
+    assert all(0.0 < figure.low <= figure.value <= figure.high for figure in found)
+    assert np.mean([figure.low <= 12.0 <= figure.high for figure in found]) >= 0.75
+
+
+def test_equal_seeds_give_equal_figures():
+    pair = _lesions(0, 20), _lesions(1, 20)
+    assert frechet_figure(*pair, SeedTree(0)) == frechet_figure(*pair, SeedTree(0))
+    assert kernel_figure(*pair, SeedTree(0)) == kernel_figure(*pair, SeedTree(0))

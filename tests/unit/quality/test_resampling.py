@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from medaug.quality.resampling import (
+    Draws,
     around,
     correlation_draws,
+    enough,
     estimate,
     half_samples,
     patient_weights,
+    resampled,
     weighted_mean,
 )
 
@@ -77,3 +80,33 @@ def test_intervals_keep_to_their_limits():
     draws = np.array([0.2, 0.9, 1.0, np.nan])
     found = around(0.95, draws, (0.0, 1.0))
     assert (found.value, found.high) == (0.95, 1.0)
+
+
+def test_a_side_is_thinned_to_a_size():
+    patients = [f"p{n // 2}" for n in range(20)]
+    drawn = Draws.of(patients, np.random.default_rng(0), 7)
+    assert (drawn.whole.sum(axis=1) == 7).all()
+    assert len(drawn.whole) > 1
+    assert (drawn.halves.sum(axis=1) == 4).all()
+    everyone = Draws.of(patients, np.random.default_rng(0), 20)
+    assert everyone.whole.all()
+    assert (everyone.halves.sum(axis=1) == 10).all()
+
+
+def test_figures_are_computed_on_the_rows_of_both_sides():
+    first = Draws.of([f"a{n}" for n in range(30)], np.random.default_rng(0), 10)
+    second = Draws.of([f"b{n}" for n in range(8)], np.random.default_rng(1))
+    value, draws = resampled(
+        lambda ours, theirs: np.array([1.0 * len(ours), len(theirs)]),
+        first,
+        second,
+        lambda ours, theirs: np.array([2.0 * len(ours), 2 * len(theirs)]),
+    )
+    assert value.tolist() == [10, 8]
+    assert draws.mean(axis=0).tolist() == [10, 8]
+
+
+def test_many_lesions_of_few_patients_are_not_enough():
+    assert enough(["a", "b", "c", "d", "d"], 5)
+    assert not enough(["a", "b", "c", "d"], 5)
+    assert not enough(["a", "b", "c"] * 10, 5)

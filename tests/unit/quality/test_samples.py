@@ -10,7 +10,7 @@ import pytest
 from medaug.core.errors import DataError
 from medaug.core.volume import LabelMap, Volume
 from medaug.quality.features import feature_names
-from medaug.quality.samples import cut_lesions
+from medaug.quality.samples import cut_lesions, figures_of
 from tests.small_cases import labels_of
 from tests.unit.quality.textured import CLASSES, textured
 
@@ -93,3 +93,22 @@ def test_section_is_a_lesion_of_one_slice():
     assert section.is_flat
     assert not sample.is_flat
     assert int(section.mask.sum()) == int(sample.mask.sum(axis=(0, 1)).max())
+
+
+def test_a_lesion_knows_its_place_in_the_body():
+    case = textured(9)
+    case.volume.image[:, :4], case.volume.image[:, -6:] = -1024.0, -1024.0
+    case.volume.image[:, :, :3], case.volume.image[:, :, -3:] = -1024.0, -1024.0
+    place = cut_lesions(case)[0].place
+    assert place is not None
+    # the ball's middle is at 18 and 17; the body reaches from 4 to 30 and from 3 to 31, a voxel more or less
+    assert place.shares[:2] == pytest.approx((14.5 / 26, 14.5 / 28), abs=0.05)
+    assert place.shares[2] == pytest.approx(3.5 / 6, abs=0.01)
+    assert place.border_mm == pytest.approx(12 * 0.8, abs=1.2)
+
+
+def test_figures_not_yet_measured_are_measured_with_the_rest():
+    samples = [cut_lesions(textured(n))[0] for n in range(3)]
+    known = figures_of(samples)
+    mixed = [samples[0], replace(samples[1], figures=None), replace(samples[2], figures=None)]
+    np.testing.assert_allclose(figures_of(mixed), known, atol=1e-6)

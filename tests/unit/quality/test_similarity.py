@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,14 +11,19 @@ from monai.metrics.regression import compute_ms_ssim
 from skimage.metrics import structural_similarity
 
 from medaug.core.geometry import Box
+from medaug.core.seeding import SeedTree
 from medaug.quality.similarity import (
+    fitted_scales,
+    fitted_size,
     fitted_window,
     lesion_box,
     ms_ssim,
     pairwise_ms_ssim,
     pairwise_ssim,
+    similarity_figure,
     ssim_parts,
 )
+from tests.unit.quality.textured import lesion
 
 
 def _pair(shape: tuple[int, ...], seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -90,3 +97,31 @@ def test_boxes_are_cut_to_the_lesion_and_pairs_are_of_different_patients():
         8,
         3,
     )
+
+
+@pytest.mark.parametrize(
+    ("shape", "scales"), [((200, 180), 5), ((64, 64), 4), ((32, 32), 3), ((9, 40), 1), ((32, 32, 8), 2)]
+)
+def test_scales_fit_the_size(shape, scales):
+    assert fitted_scales(shape) == scales
+
+
+@pytest.mark.parametrize("side", [3, 8, 16, 64])
+def test_images_of_any_size_are_compared(side):
+    first, second = _pair((2, 1, side, side))
+    found = ms_ssim(first, second, 2.0)
+    assert ((found > 0) & (found < 1)).all()
+
+
+def test_lesions_that_are_all_alike_score_higher_than_those_that_differ():
+    real = [lesion(n) for n in range(12)]
+    alike = [replace(real[0], patient_id=sample.patient_id) for sample in real]
+    size = fitted_size(real)
+    assert size == (16, 16)
+    varied, same = (similarity_figure(some, size, 2.0, SeedTree(0)) for some in (real, alike))
+    assert varied is not None
+    assert same is not None
+    assert same.value == pytest.approx(1.0, abs=1e-6)
+    assert varied.low < varied.value < varied.high < 0.9
+    one_patient = [replace(sample, patient_id="p") for sample in real]
+    assert similarity_figure(one_patient, size, 2.0, SeedTree(0)) is None
