@@ -1,33 +1,46 @@
-"""The training image that a query resembles most, part by part, whatever was done to it on the way."""
+"""The training case that a query resembles most, part by part, whatever was done to it on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
+from medaug.copying.calibration import Calibration
+from medaug.copying.channels import Layout
+from medaug.copying.finder import Found, TileFinder, TileSet
 from medaug.copying.imprint import Imprint
+from medaug.copying.planting import CHANGES, MOVES, Change, plant
+from medaug.copying.registration import read_moved
+from medaug.copying.tiles import QueryTile, layout_of, query_tiles, training_tiles
+from medaug.copying.words import in_words
 from medaug.core.assessment import Part
+from medaug.core.errors import DataError
 from medaug.core.runs import Progress
+
+PARTS: tuple[Part, ...] = ("lesion", "background")
+_PLANTED = 4  # of each change and part
+_KEPT_TO_PLANT = 200
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Match:
-    """The training image whose part a query's part resembles most.
+    """The training case whose tile one part of a query resembles most.
 
     Attributes:
         part: Of the query.
         case_id: The query.
         source_case_id: The training case.
         source_patient_id: Its patient.
-        evidence: How strongly the two agree, ahead of the runners-up of other patients.
+        evidence: How far the agreement is ahead of other patients', in deviations of what is usual.
         score: The evidence in units of the threshold: 1 and more is flagged; 0 without a threshold.
         transform: What was done to the source, in words.
-        query_picture: (P, P) the query's part, for a sheet.
+        query_picture: (P, P) the query's tile, for a sheet; its middle slice.
         source_picture: (P, P) the source, moved onto the query.
     """
 
@@ -43,32 +56,196 @@ class Match:
 
 
 @final
+@dataclass(frozen=True, slots=True, eq=False)
+class Planted:
+    """Planted copies of training tiles, and how many of them were found.
+
+    Attributes:
+        planted: Number of each change.
+        flagged: Share that would be flagged, by change.
+        named: Share of the flagged whose source case was named, over all changes.
+    """
+
+    planted: int
+    flagged: dict[Change, float]
+    named: float
+
+    @property
+    def recall(self) -> float:
+        """Share flagged over all changes."""
+        return float(np.mean(list(self.flagged.values())))
+
+
+@final
 class CopySearch:
-    """Training images to search, and held-out ones that say what chance gives.
+    """Training cases to search, and held-out ones that say what chance gives.
 
     Args:
-        training: Real cases of the fold's training patients; at least one. Read once, case by case.
+        training: Real cases of the fold's training patients; at least two. Read once, case by case.
         held_out: Real cases of its held-out patients.
-        seed: For what is drawn (windows that the whitening rests on, planted copies).
+        seed: For what is drawn (windows that the projections rest on, planted copies).
         progress: Told of every case.
 
     Raises:
-        DataError: If there is no training case, or an image is not finite.
+        DataError: If there are fewer than two training tiles, channels differ, or an image is not finite.
     """
 
     def __init__(
         self, training: Iterable[Imprint], held_out: Iterable[Imprint], seed: int, progress: Progress
     ) -> None:
-        raise NotImplementedError
+        self._rng = np.random.default_rng(seed)
+        self._cases: list[str] = []
+        self._owners: list[str] = []
+        self._patients: dict[str, int] = {}
+        self._to_plant: dict[Part, list[tuple[QueryTile, int]]] = {part: [] for part in PARTS}
+        self._offered: dict[Part, int] = dict.fromkeys(PARTS, 0)
+        self.layout, tiles = self._tiles(training, progress)
+        progress.start("learning what windows to trust", None)
+        self._finder = TileFinder(self.layout, tiles, self._rng)
+        self._calibrations = self._calibrated(held_out, progress)
 
-    def nearest(self, query: Imprint) -> tuple[Match, ...]:
-        """The most alike training image of each part that is large enough to be judged: none, one or two."""
-        raise NotImplementedError
+    @property
+    def n_training(self) -> int:
+        """Training cases searched."""
+        return len(self._cases)
+
+    def calibration(self, part: Part) -> Calibration | None:
+        """What chance gives for a part; None for fewer than 20 held-out patients."""
+        return self._calibrations[part][0]
 
     def n_held_out(self, part: Part) -> int:
-        """Held-out patients that the threshold of a part rests on."""
-        raise NotImplementedError
+        """Held-out patients who show a part."""
+        return self._calibrations[part][1]
 
-    def recall(self, part: Part) -> float | None:
-        """Share of planted copies of training samples that are flagged; None without a threshold."""
-        raise NotImplementedError
+    def _tiles(self, training: Iterable[Imprint], progress: Progress) -> tuple[Layout, TileSet]:
+        progress.start("training cases", None)
+        layout: Layout | None = None
+        images: list[np.ndarray] = []
+        cases: list[int] = []
+        for case in training:
+            require_finite(case)
+            layout = layout or layout_of(case)
+            if images and case.image.shape[0] != images[0].shape[0]:
+                raise DataError("case has other channels than the first", where=case.case_id)
+            found = training_tiles(case, layout)
+            images += [tile.astype(np.float16) for tile in found]
+            cases += [len(self._cases)] * len(found)
+            self._cases.append(case.case_id)
+            self._owners.append(case.patient_id)
+            self._patients.setdefault(case.patient_id, len(self._patients))
+            for tile in query_tiles(case, layout):
+                self._offer(tile, len(self._cases) - 1)
+            progress.advance()
+        if layout is None or len(images) < 2:
+            raise DataError("no training image to search", hint="split the dataset again")
+        owners = torch.as_tensor([self._patients[self._owners[case]] for case in cases])
+        stack = torch.as_tensor(np.stack(images))
+        return layout, TileSet(stack, torch.as_tensor(cases), owners)
+
+    def _offer(self, tile: QueryTile, case: int) -> None:
+        """Keep an even sample of what copies can be planted from."""
+        kept = self._to_plant[tile.part]
+        self._offered[tile.part] += 1
+        if len(kept) < _KEPT_TO_PLANT:
+            kept.append((tile, case))
+        else:
+            place = int(self._rng.integers(self._offered[tile.part]))
+            if place < _KEPT_TO_PLANT:
+                kept[place] = (tile, case)
+
+    def _calibrated(
+        self, held_out: Iterable[Imprint], progress: Progress
+    ) -> dict[Part, tuple[Calibration | None, int]]:
+        progress.start("held-out cases", None)
+        leads: dict[Part, dict[str, float]] = {part: {} for part in PARTS}
+        for case in held_out:
+            require_finite(case)
+            for part, (_, found) in self._best(query_tiles(case, self.layout)).items():
+                leads[part][case.patient_id] = max(found.surprise, leads[part].get(case.patient_id, 0.0))
+            progress.advance()
+        return {part: (Calibration.fitted_on(rows), len(rows)) for part, rows in leads.items()}
+
+    def _best(self, tiles: Sequence[QueryTile]) -> dict[Part, tuple[QueryTile, Found]]:
+        """The tile of each part that is furthest ahead."""
+        best: dict[Part, tuple[QueryTile, Found]] = {}
+        for tile in tiles:
+            found = self._finder.find(tile.image, tile.seen)
+            if tile.part not in best or found.surprise > best[tile.part][1].lead:
+                best[tile.part] = (tile, found)
+        return best
+
+    def nearest(self, query: Imprint) -> tuple[Match, ...]:
+        """The most alike training case of each part that is large enough to be judged: none, one or two.
+
+        Raises:
+            DataError: If the query has other channels than the training cases, or voxels that are not finite.
+        """
+        require_finite(query)
+        if query.image.shape[0] != self._finder.tiles.images.shape[1]:
+            raise DataError("case has other channels than the training cases", where=query.case_id)
+        best = self._best(query_tiles(query, self.layout))
+        return tuple(self._match(query.case_id, *best[part]) for part in PARTS if part in best)
+
+    def _match(self, case_id: str, tile: QueryTile, found: Found) -> Match:
+        number = int(self._finder.tiles.cases[found.number])
+        source = self._finder.tiles.images[found.number][None].float()
+        return Match(
+            part=tile.part,
+            case_id=case_id,
+            source_case_id=self._cases[number],
+            source_patient_id=self._owners[number],
+            evidence=found.surprise,
+            score=self._score(tile.part, found),
+            transform=in_words(found.move, found.box, inverted=found.inverted),
+            query_picture=_picture(tile.image),
+            source_picture=_picture(read_moved(source, found.move)[0]),
+        )
+
+    def _score(self, part: Part, found: Found) -> float:
+        calibration = self.calibration(part)
+        return calibration.score(found.surprise) if calibration is not None else 0.0
+
+    def plant(self, part: Part, progress: Progress) -> Planted | None:
+        """Plant copies of training tiles and search for them; None without a threshold or anything to copy."""
+        kept = self._to_plant[part]
+        if self.calibration(part) is None or not kept:
+            return None
+        progress.start("planted copies", _PLANTED * len(CHANGES))
+        flagged: dict[Change, float] = {}
+        named = []
+        for change in CHANGES:
+            hits = []
+            for _ in range(_PLANTED):
+                tile, case = kept[int(self._rng.integers(len(kept)))]
+                other, _ = kept[int(self._rng.integers(len(kept)))]
+                found = self._finder.find(*_changed(tile, other, change, self._rng))
+                hits.append(self._score(part, found) >= 1.0)
+                if hits[-1]:
+                    named.append(int(self._finder.tiles.cases[found.number]) == case)
+                progress.advance()
+            flagged[change] = float(np.mean(hits))
+        return Planted(_PLANTED, flagged, float(np.mean(named)) if named else 0.0)
+
+
+def _changed(
+    tile: QueryTile, other: QueryTile, change: Change, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A planted copy: what counts moves along with the image."""
+    image, seen = tile.image.numpy(), tile.seen.numpy()
+    if change not in MOVES:
+        return torch.as_tensor(plant(image, other.image.numpy(), change, rng)), tile.seen
+    both = plant(np.concatenate([image, seen[None]]), image, change, rng)
+    return torch.as_tensor(both[:-1]), torch.as_tensor(both[-1])
+
+
+def require_finite(case: Imprint) -> None:
+    """Raise unless every voxel is a number."""
+    count = int((~np.isfinite(case.image)).sum())
+    if count:
+        raise DataError(f"{count} voxels are not finite", where=case.case_id, hint="ingest the set again")
+
+
+def _picture(tile: torch.Tensor) -> Float[np.ndarray, "P P"]:
+    """The first channel, on the middle slice."""
+    channel = tile[0] if tile.ndim == 3 else tile[0, ..., tile.shape[-1] // 2]
+    return np.asarray(channel.numpy(), dtype=np.float32)

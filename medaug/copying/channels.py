@@ -1,0 +1,292 @@
+"""Candidates by matrix products: which training tiles hold windows that a query's windows resemble.
+
+Two channels see every tile. ``turned`` compares what no turn, mirror image or inversion changes, at five zooms;
+``upright`` compares the coefficients themselves, so that halves, quarters and blends are found, which are faint.
+Both are projected so that what planted changes alter counts little (linear discriminant analysis), and reduced at
+once to the best window of each training tile: nothing of the size of all pairs of windows is ever held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medaug.copying.balls import Balls
+from medaug.copying.planting import moved
+
+ZOOMS = (0.8, 0.9, 1.0, 1.12, 1.25)
+_BLOCK_TILES = 1000
+_DESCRIBED_TILES = 64
+_LEARN_FROM = 500
+_SHRINK = 0.02
+_LEAST_SEEN = 0.5
+_CHANCE_DEVIATIONS = 1.5
+_ALIKE_DEVIATIONS, _BIN = 0.5, 3
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where a channel's windows lie, in voxels of a tile.
+
+    Attributes:
+        radius: Of a window.
+        rings: Rings of a window.
+        degree: Highest degree of its harmonics.
+        inset: Of the first and last window.
+        stride: Between windows of training tiles.
+        query_stride: Between windows of a query: not a multiple, so that some of them fall near one of the source's.
+        width: Numbers kept of a window.
+    """
+
+    radius: float
+    rings: int
+    degree: int
+    inset: int
+    stride: int
+    query_stride: int
+    width: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Tiles of the training images and how they are compared.
+
+    Attributes:
+        dims: 2 for slices, 3 for volumes.
+        side: Voxels of a tile along each axis.
+    """
+
+    dims: int
+    side: int
+
+    @property
+    def turned(self) -> Grid:
+        """Windows of the invariant channel."""
+        if self.dims == 2:
+            return self._scaled(Grid(16.0, 5, 10, 14, 7, 7, 64), 64)
+        return self._scaled(Grid(9.0, 3, 5, 8, 5, 7, 48), 32)
+
+    @property
+    def upright(self) -> Grid:
+        """Windows of the linear channel."""
+        if self.dims == 2:
+            return self._scaled(Grid(10.0, 4, 8, 8, 6, 5, 48), 64)
+        return self._scaled(Grid(7.0, 3, 4, 6, 5, 4, 40), 32)
+
+    def _scaled(self, grid: Grid, side: int) -> Grid:
+        share = self.side / side
+        return Grid(
+            grid.radius * share,
+            grid.rings,
+            grid.degree,
+            max(2, round(grid.inset * share)),
+            max(2, round(grid.stride * share)),
+            max(2, round(grid.query_stride * share)),
+            grid.width,
+        )
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Votes:
+    """What a query tile's windows say of each training tile.
+
+    Attributes:
+        wide: (N,) over all windows.
+        few: (N,) where few windows that agree well count.
+        mean: (Q,) what each shown window of the query usually reaches.
+        spread: (Q,) its deviation.
+    """
+
+    wide: Tensor
+    few: Tensor
+    mean: Tensor
+    spread: Tensor
+
+
+@final
+class Channel:
+    """One way of comparing windows, with those of all training tiles.
+
+    Args:
+        layout: Of the tiles.
+        tiles: (N, C, *S) float16 training tiles.
+        rng: For the changes that the projection learns to overlook.
+        turned: Whether to compare invariants.
+    """
+
+    def __init__(self, layout: Layout, tiles: Tensor, rng: np.random.Generator, *, turned: bool) -> None:
+        grid = layout.turned if turned else layout.upright
+        zooms = ZOOMS if turned else (1.0,)
+        self._grid, self._turned, self._layout = grid, turned, layout
+        self.zoomed = [Balls.of(layout.dims, grid.radius * zoom, grid.rings, grid.degree) for zoom in zooms]
+        self.balls = self.zoomed[zooms.index(1.0)]
+        chosen = rng.permutation(len(tiles))[:_LEARN_FROM]
+        self._mean, self._matrix = self._learnt(tiles[torch.as_tensor(chosen)].float(), rng)
+        self._windows = self._described(tiles)
+
+    def _raw(self, coefficients: Tensor) -> Tensor:
+        """(N, W, C, B) to (N, W, F), free of the window's contrast."""
+        energy = (coefficients**2).sum(dim=-1, keepdim=True)
+        small = 0.05 * energy.mean() + 1e-9
+        if not self._turned:
+            return (coefficients / torch.sqrt(energy + small)).flatten(2)
+        products = self.balls.invariants(coefficients) / (energy + small)
+        return (torch.sign(products) * torch.sqrt(products.abs())).flatten(2)
+
+    def _learnt(self, tiles: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Mean and projection: directions in which windows differ more than planted changes move them."""
+        plain = self._raw(self.balls.coefficients(tiles, self._grid.inset, self._grid.stride))
+        changed = np.stack([_jittered(tile, rng, self._grid.stride / 4) for tile in tiles.numpy()])
+        other = self._raw(
+            self.balls.coefficients(torch.as_tensor(changed), self._grid.inset, self._grid.stride)
+        )
+        flat, drift = plain.flatten(0, 1), (other - plain).flatten(0, 1)
+        mean = flat.mean(dim=0) if self._turned else torch.zeros(flat.shape[1])
+        total = (flat - mean).T @ (flat - mean) / len(flat)
+        within = drift.T @ drift / len(drift) + 0.5 * total
+        within += torch.eye(len(within)) * within.diagonal().mean() * _SHRINK
+        inverse = torch.linalg.inv(torch.linalg.cholesky(within.double()))
+        _, vectors = torch.linalg.eigh(inverse @ total.double() @ inverse.T)
+        kept = vectors.flip(1)[:, : self._grid.width]
+        return mean, (inverse.T @ kept).float()
+
+    def describe(self, coefficients: Tensor) -> Tensor:
+        """(N, W, C, B) coefficients to (N, W, D) unit vectors."""
+        projected: Tensor = (self._raw(coefficients) - self._mean) @ self._matrix
+        return projected / projected.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+
+    def _described(self, tiles: Tensor) -> Tensor:
+        """(W, D, N) of all training tiles."""
+        blocks = []
+        for at in range(0, len(tiles), _DESCRIBED_TILES):
+            part = slice(at, at + _DESCRIBED_TILES)
+            found = self.describe(
+                self.balls.coefficients(tiles[part].float(), self._grid.inset, self._grid.stride)
+            )
+            blocks.append(found.permute(1, 2, 0))
+        return torch.cat(blocks, dim=2).contiguous()
+
+    def shifts(
+        self, tile: Tensor, seen: Tensor, candidates: Sequence[int], votes: Votes, count: int
+    ) -> tuple[Tensor, Tensor]:
+        """(T, count) how many pairs of windows speak for, and (T, count, d), the likeliest shifts of training tiles.
+
+        Pairs of windows that belong to one move have one shift (Hough), so that a pasted quarter stands out.
+        """
+        stride = self._grid.query_stride
+        here = self.describe(self.balls.coefficients(tile[None].float(), self._grid.inset, stride))[0]
+        shown = self._shown(seen[None].float(), stride)[0] >= _LEAST_SEEN
+        there = self._windows[:, :, torch.as_tensor(candidates)]
+        alike = torch.einsum("qd,wdt->tqw", here[shown], there)
+        deviations = (alike - votes.mean[:, None]) / votes.spread[:, None]
+        pairs = torch.relu(deviations - _ALIKE_DEVIATIONS) ** 2
+        apart = self.places(self._grid.stride)[None] - self.places(stride)[shown][:, None]
+        side, dims = self._layout.side, self._layout.dims
+        bins = 2 * side // _BIN + 1
+        cells = torch.round(apart / _BIN + side // _BIN).long().clamp(0, bins - 1)
+        index = torch.zeros(cells.shape[:2], dtype=torch.long)
+        for axis in range(dims):
+            index = index * bins + cells[..., axis]
+        table = torch.zeros(len(candidates), bins**dims)
+        table.index_add_(1, index.flatten(), pairs.flatten(1))
+        pool = torch.nn.functional.avg_pool2d if dims == 2 else torch.nn.functional.avg_pool3d
+        near = pool(table.reshape(-1, 1, *[bins] * dims), 3, 1, 1).flatten(1)
+        strength, best = near.topk(count, dim=1)
+        found = []
+        for _ in range(dims):
+            found.append((best % bins - side // _BIN) * float(_BIN))
+            best = torch.div(best, bins, rounding_mode="floor")
+        return strength, torch.stack(found[::-1], dim=-1)
+
+    def places(self, stride: int) -> Tensor:
+        """(W, d) middles of a grid's windows, from the middle of a tile."""
+        side, inset = self._layout.side, self._grid.inset
+        axis = torch.arange(inset, side - inset, stride, dtype=torch.float32) - (side - 1) / 2
+        return torch.stack(torch.meshgrid(*[axis] * self._layout.dims, indexing="ij"), dim=-1).flatten(0, -2)
+
+    def _shown(self, seen: Tensor, stride: int) -> Tensor:
+        """(N, W) mean of what is shown in each window."""
+        reach = int(self._grid.radius * 0.7)
+        pool = torch.nn.functional.avg_pool2d if self._layout.dims == 2 else torch.nn.functional.avg_pool3d
+        inset = self._grid.inset
+        flat = seen[:, None]
+        if reach > inset:
+            flat = torch.nn.functional.pad(flat, [reach - inset] * 2 * self._layout.dims, mode="replicate")
+        elif inset > reach:
+            cut = inset - reach
+            flat = flat[(slice(None), slice(None), *[slice(cut, -cut)] * self._layout.dims)]
+        return pool(flat, 2 * reach + 1, stride).flatten(1)
+
+    def votes(self, tile: Tensor, seen: Tensor) -> Votes:
+        """How strongly one query tile (C, *S) resembles each training tile.
+
+        Each window of the query is measured in deviations of what it reaches over all training tiles.
+        """
+        stride = self._grid.query_stride
+        views = [
+            self.describe(balls.coefficients(tile[None].float(), self._grid.inset, stride))[0]
+            for balls in self.zoomed
+        ]
+        shown = self._shown(seen[None].float(), stride)[0] >= _LEAST_SEEN
+        if not bool(shown.any()):
+            nothing, none = torch.zeros(self._windows.shape[2]), torch.zeros(0)
+            return Votes(nothing, nothing, none, none)
+        queries = torch.stack([view[shown] for view in views], dim=1)
+        best = best_windows(queries, self._windows)
+        mean, spread = best.mean(dim=1), best.std(dim=1).clamp_min(1e-6)
+        deviations = (best - mean[:, None]) / spread[:, None]
+        few = (torch.relu(deviations - _CHANCE_DEVIATIONS) ** 2).sum(dim=0)
+        return Votes(deviations.sum(dim=0), few, mean, spread)
+
+
+def best_windows(queries: Tensor, windows: Tensor) -> Tensor:
+    """(Q, Z, D) query windows at Z zooms against (W, D, N) training windows: (Q, N) largest products."""
+    count, zooms, _ = queries.shape
+    flat = queries.reshape(count * zooms, -1)
+    found = torch.empty(count, windows.shape[2])
+    for at in range(0, windows.shape[2], _BLOCK_TILES):
+        part = windows[:, :, at : at + _BLOCK_TILES]
+        best = flat @ part[0]
+        product = torch.empty_like(best)
+        for number in range(1, len(part)):
+            torch.mm(flat, part[number], out=product)
+            torch.maximum(best, product, out=best)
+        found[:, at : at + _BLOCK_TILES] = best.reshape(count, zooms, -1).amax(dim=1)
+    return found
+
+
+def _jittered(tile: np.ndarray, rng: np.random.Generator, reach: float) -> np.ndarray:
+    """A small move between the windows of a grid, gamma and noise."""
+    dims = tile.ndim - 1
+    changed = moved(
+        tile, np.eye(dims) * np.exp(rng.uniform(-0.06, 0.06, dims)).mean(), rng.uniform(-reach, reach, dims)
+    )
+    low = changed.min(axis=tuple(range(1, dims + 1)), keepdims=True)
+    span = np.maximum(changed.max(axis=tuple(range(1, dims + 1)), keepdims=True) - low, 1e-6)
+    graded = low + span * ((changed - low) / span) ** (2.0 ** rng.uniform(-0.8, 0.8))
+    noise = rng.uniform(0.0, 0.08) * span * rng.standard_normal(changed.shape)
+    return np.asarray(graded + noise, dtype=np.float32)
+
+
+def top(votes: Sequence[Tensor], counts: Sequence[int], left_out: Tensor | None) -> list[int]:
+    """Numbers of the tiles with the most votes, of each list so many, each once.
+
+    Args:
+        votes: (N,) each.
+        counts: How many of each.
+        left_out: (N,) True where a tile must not be found; None = nowhere.
+    """
+    chosen: dict[int, None] = {}
+    for vote, count in zip(votes, counts, strict=True):
+        ranked = vote if left_out is None else vote.masked_fill(left_out, -torch.inf)
+        allowed = len(vote) if left_out is None else int((~left_out).sum())
+        chosen.update(dict.fromkeys(ranked.topk(min(count, allowed)).indices.tolist()))
+    return list(chosen)

@@ -1,0 +1,222 @@
+"""The training tile that one query tile resembles most: candidates by votes, each moved onto the query and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medaug.copying.balls import turns_of
+from medaug.copying.channels import ZOOMS, Channel, Layout, top
+from medaug.copying.registration import (
+    BOXES,
+    Moves,
+    agreement,
+    box_sizes,
+    find_shift,
+    flattened,
+    leads,
+    read_moved,
+    refined,
+)
+
+_TURNED_WIDE, _TURNED_FEW = 15, 15
+_UPRIGHT_WIDE, _UPRIGHT_FEW, _UPRIGHT_KEPT, _ANYWHERE = 20, 200, 50, 10
+_PAIRS_TRIED, _PAIRS_A_TILE = 12, 2
+_WHITEN = 1.0
+_REFINED, _A_PATIENT = 10, 3
+_STEPS = 4
+_SHIFTS_A_TILE = 2
+_LEARN_FROM, _LEAST_DEVIATION = 30, 0.3
+_RUNNER_UP = 3
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class TileSet:
+    """Tiles with whose they are.
+
+    Attributes:
+        images: (N, C, *S) float16, the channels in normalised units.
+        cases: (N,) index of the case of each.
+        patients: (N,) index of the patient of each.
+    """
+
+    images: Tensor
+    cases: Tensor
+    patients: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What a query tile resembles most.
+
+    Attributes:
+        number: The training tile; -1 if none shows anything alike.
+        leads: (boxes,) largest lead over other patients' tiles in a box of each size.
+        surprise: The largest of them, in deviations of what is usual in boxes of its size.
+        move: What brings the tile onto the query; one.
+        box: Side of what agrees best, as a share of the tile's.
+        inverted: Whether grey values are inverted.
+    """
+
+    number: int
+    leads: Tensor
+    surprise: float
+    move: Moves
+    box: float
+    inverted: bool
+
+
+@final
+class TileFinder:
+    """Training tiles ready to be searched.
+
+    Args:
+        layout: Of the tiles.
+        tiles: Of the training images; at least two.
+        rng: For what the projections learn from.
+    """
+
+    def __init__(self, layout: Layout, tiles: TileSet, rng: np.random.Generator) -> None:
+        self._layout, self.tiles = layout, tiles
+        self._share = layout.side / 64 if layout.dims == 2 else layout.side / 48
+        self._turned = Channel(layout, tiles.images, rng, turned=True)
+        self._upright = Channel(layout, tiles.images, rng, turned=False)
+        self._turns = turns_of(layout.dims)
+        self._turn_rows = self._turned.balls.turn_rows(self._turns)
+        self._sizes = box_sizes(layout.dims, layout.side)
+        self._usual = (torch.zeros(len(BOXES)), torch.ones(len(BOXES)))
+        self._usual = self._learnt(rng)
+
+    def _learnt(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Mean and deviation, by size of box, of what training tiles reach with those of other patients."""
+        rows = []
+        for number in rng.permutation(len(self.tiles))[:_LEARN_FROM].tolist():
+            image = self.tiles.images[number].float()
+            found = self.find(
+                image, torch.ones(image.shape[1:]), without_patient=int(self.tiles.patients[number])
+            )
+            rows.append(found.leads)
+        table = torch.stack(rows)
+        return table.mean(dim=0), table.std(dim=0).clamp_min(_LEAST_DEVIATION)
+
+    def find(self, image: Tensor, seen: Tensor, *, without_patient: int | None = None) -> Found:
+        """Search for one query tile.
+
+        Args:
+            image: (C, *S) float32.
+            seen: (*S) 0 to 1: the part that counts.
+            without_patient: Index of a patient whose tiles must not be found.
+        """
+        left_out = None if without_patient is None else self.tiles.patients == without_patient
+        numbers, matrices, near = self._hypotheses(image, seen, left_out)
+        query = flattened(image[None], seen[None], self._share)[0]
+        unique, places = torch.unique(numbers, return_inverse=True)
+        ready = flattened(self.tiles.images[unique].float(), None, self._share)
+        moves = find_shift(query, ready[places], matrices, near)
+        patients = self.tiles.patients[numbers]
+        plain = agreement(query, seen, read_moved(ready[places], moves), self._share)
+        kept = self._best_of_each(numbers, self._surprise(leads(plain, patients, _RUNNER_UP)).amax(dim=1))
+        sources, chosen = ready[places[kept]], moves.at(kept)
+        better = refined(query, sources, chosen, _STEPS)
+        finer = agreement(query, seen, read_moved(sources, better), self._share)
+        ahead = leads(torch.cat([plain, finer]), torch.cat([patients, patients[kept]]), _RUNNER_UP)
+        both = Moves(torch.cat([chosen.matrix, better.matrix]), torch.cat([chosen.shift, better.shift]))
+        few = torch.cat([kept, len(plain) + torch.arange(len(kept))])
+        return self._chosen(numbers[kept].repeat(2), both, torch.cat([plain[kept], finer]), ahead[few])
+
+    def _surprise(self, ahead: Tensor) -> Tensor:
+        """Leads in deviations of what tiles of other patients reach in boxes of their size."""
+        return (ahead - self._usual[0][self._sizes]) / self._usual[1][self._sizes]
+
+    def _chosen(self, numbers: Tensor, moves: Moves, strength: Tensor, ahead: Tensor) -> Found:
+        """The tile with the most surprising box."""
+        surprise = self._surprise(ahead)
+        best, place = divmod(int(surprise.argmax()), surprise.shape[1])
+        largest = torch.stack([ahead[best][self._sizes == size].max() for size in range(len(BOXES))])
+        return Found(
+            number=int(numbers[best]),
+            leads=largest,
+            surprise=float(surprise[best, place]),
+            move=moves.at(torch.tensor([best])),
+            box=BOXES[int(self._sizes[place])],
+            inverted=bool(strength[best, place] < 0),
+        )
+
+    def _best_of_each(self, numbers: Tensor, strength: Tensor) -> Tensor:
+        """The strongest hypotheses, few of each patient."""
+        kept: list[int] = []
+        count: dict[int, int] = {}
+        for place in torch.argsort(strength, descending=True).tolist():
+            patient = int(self.tiles.patients[numbers[place]])
+            if count.get(patient, 0) < _A_PATIENT:
+                kept.append(place)
+                count[patient] = count.get(patient, 0) + 1
+            if len(kept) == _REFINED:
+                break
+        return torch.as_tensor(kept)
+
+    def _hypotheses(
+        self, image: Tensor, seen: Tensor, left_out: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(H,) tile numbers, (H, d, d) turns and zooms to try, and (H, d) where to look; NaN = anywhere."""
+        dims = self._layout.dims
+        votes = self._turned.votes(image, seen)
+        turned = top((votes.wide, votes.few), (_TURNED_WIDE, _TURNED_FEW), left_out)
+        numbers, matrices, near = self._turned_moves(image, turned)
+        votes = self._upright.votes(image, seen)
+        upright = torch.as_tensor(top((votes.wide, votes.few), (_UPRIGHT_WIDE, _UPRIGHT_FEW), left_out))
+        strength, shifts = self._upright.shifts(image, seen, upright.tolist(), votes, _SHIFTS_A_TILE)
+        kept = strength[:, 0].topk(min(_UPRIGHT_KEPT, len(upright))).indices
+        again = torch.cat([upright[:_ANYWHERE], upright[kept].repeat_interleave(_SHIFTS_A_TILE)])
+        anywhere = torch.full((len(upright[:_ANYWHERE]), dims), torch.nan)
+        same = torch.eye(dims).expand(len(again), -1, -1)
+        return (
+            torch.cat([again, numbers]),
+            torch.cat([same, matrices]),
+            torch.cat([anywhere, shifts[kept].flatten(0, 1), near]),
+        )
+
+    def _turned_moves(self, image: Tensor, candidates: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """For each candidate the turns and zooms that its best pairs of windows speak for."""
+        channel = self._turned
+        grid = self._layout.turned
+        there = channel.balls.coefficients(
+            self.tiles.images[torch.as_tensor(candidates)].float(), grid.inset, grid.stride
+        )
+        here = torch.stack(
+            [b.coefficients(image[None], grid.inset, grid.query_stride)[0] for b in channel.zoomed], dim=1
+        )
+        alike = channel.describe(here.flatten(0, 1)[None])[0] @ channel.describe(there).transpose(1, 2)
+        windows = there.shape[1]
+        pairs = alike.flatten(1).topk(_PAIRS_TRIED, dim=1).indices
+        first, second = torch.div(pairs, windows, rounding_mode="floor"), pairs % windows
+        weights = there.flatten(0, 2).std(dim=0).clamp_min(1e-6) ** -_WHITEN
+        left = here.flatten(0, 1)[first.flatten()] * weights
+        right = there[torch.arange(len(candidates))[:, None], second].flatten(0, 1) * weights
+        products = torch.stack(
+            [channel.balls.products(left[:, c], right[:, c]) for c in range(left.shape[1])]
+        ).sum(dim=0)
+        norms = left.flatten(1).norm(dim=1) * right.flatten(1).norm(dim=1)
+        agreements, turns = (products @ self._turn_rows.T).abs().max(dim=1)
+        # invariants choose the pairs, the coefficients themselves, which no longer overlook phases, the best of them
+        fit = (agreements / norms.clamp_min(1e-6)).reshape(len(candidates), -1)
+        chosen = fit.topk(_PAIRS_A_TILE, dim=1).indices
+        turn = turns.reshape(fit.shape).gather(1, chosen).flatten()
+        zoom = torch.as_tensor(ZOOMS)[first.gather(1, chosen).flatten() % len(ZOOMS)]
+        matrix = torch.as_tensor(self._turns, dtype=torch.float32)[turn] / zoom[:, None, None]
+        # what lies at p in the query lies at A p + b in the source, and A u = b is what the search for shifts finds
+        at_query = channel.places(grid.query_stride)[first.gather(1, chosen).flatten() // len(ZOOMS)]
+        at_source = channel.places(grid.stride)[second.gather(1, chosen).flatten()]
+        near = torch.linalg.solve(matrix, at_source[..., None])[..., 0] - at_query
+        numbers = torch.as_tensor(candidates).repeat_interleave(_PAIRS_A_TILE)
+        return numbers, matrix, near

@@ -1,0 +1,214 @@
+"""How well one tile can be moved onto another, and which part of it agrees.
+
+A turn and zoom come from the candidates; the shift from a cross-correlation (Fourier); then Gauss-Newton steps make
+the move exact (Lucas and Kanade, IJCAI 1981). What is compared is free of slow shades and of contrast, so that shared
+anatomy counts little and gamma less. Agreement is the correlation inside boxes of the whole, a half and a quarter,
+each in deviations of chance, so that a pasted quarter counts as much as it should.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import final
+
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional
+
+_FINE, _COARSE, _LOCAL = 1.2, 3.0, 5.0
+_FLAT_SHARE = 0.3
+BOXES = (1.0, 0.7, 0.5, 0.35)
+_FEWEST_FREE = 6.0
+_CELLS = 16
+_NEAR_SHARE = 0.12
+_DAMPING = 0.02
+
+
+def smoothed(images: Tensor, sigma: float) -> Tensor:
+    """(N, *S) images under a Gaussian, edges repeated."""
+    blur = _blur(images.shape[-1], sigma)
+    for axis in range(1, images.ndim):
+        images = (images.transpose(axis, -1) @ blur).transpose(axis, -1)
+    return images
+
+
+@cache
+def _blur(side: int, sigma: float) -> Tensor:
+    """(side, side): what each place gives to each; a product of matrices is faster than a convolution here."""
+    plain = torch.eye(side, dtype=torch.float64).numpy()
+    return torch.as_tensor(
+        ndimage.gaussian_filter1d(plain, sigma, axis=1, mode="nearest"), dtype=torch.float32
+    )
+
+
+def flattened(tiles: Tensor, seen: Tensor | None, share: float) -> Tensor:
+    """(N, C, *S) tiles without slow shades and with even contrast; 0 where nothing is seen.
+
+    Args:
+        tiles: The tiles.
+        seen: (N, *S) 0 to 1; None = all of them.
+        share: Scale of the filters, 1 for tiles of 64 voxels.
+    """
+    n, channels = tiles.shape[:2]
+    flat = tiles.reshape(n * channels, *tiles.shape[2:])
+    band = smoothed(flat, _FINE * share) - smoothed(flat, _COARSE * share)
+    spread = torch.sqrt(smoothed(band**2, _LOCAL * share).clamp_min(0.0))
+    usual = spread.flatten(1).mean(dim=1).reshape(-1, *[1] * (flat.ndim - 1))
+    even = band / (spread + _FLAT_SHARE * usual + 1e-6)
+    even = even.reshape(tiles.shape)
+    return even if seen is None else even * seen[:, None]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Moves:
+    """Affine moves: a query at x shows what a source shows at ``matrix @ x + shift``, x from the middle, in voxels.
+
+    Attributes:
+        matrix: (H, d, d).
+        shift: (H, d).
+    """
+
+    matrix: Tensor
+    shift: Tensor
+
+    def at(self, numbers: Tensor) -> Moves:
+        """Some of them."""
+        return Moves(self.matrix[numbers], self.shift[numbers])
+
+
+def read_moved(images: Tensor, moves: Moves) -> Tensor:
+    """(H, C, *S) images read at the moved places, linearly; 0 beyond their edges."""
+    dims, side = images.ndim - 2, images.shape[-1]
+    # grid_sample counts axes backwards and in half sides
+    order = list(range(dims - 1, -1, -1))
+    matrix = moves.matrix[:, order][:, :, order]
+    shift = moves.shift[:, order] * (2.0 / side)
+    theta = torch.cat([matrix, shift[..., None]], dim=2)
+    grid = functional.affine_grid(theta, [len(images), 1, *images.shape[2:]], align_corners=False)
+    return functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def find_shift(query: Tensor, sources: Tensor, matrix: Tensor, near: Tensor) -> Moves:
+    """The shift at which each turned and zoomed source agrees best with the query, or with its inverse.
+
+    Args:
+        query: (C, *S) flattened.
+        sources: (H, C, *S) flattened.
+        matrix: (H, d, d).
+        near: (H, d) where the turned source is expected, in voxels; NaN = anywhere.
+    """
+    dims, side = query.ndim - 1, query.shape[-1]
+    turned = read_moved(sources, Moves(matrix, torch.zeros(len(matrix), dims)))
+    axes = tuple(range(2, 2 + dims))
+    product = torch.fft.rfftn(query[None], dim=axes).conj() * torch.fft.rfftn(turned, dim=axes)
+    agreements = torch.fft.irfftn(product.sum(dim=1), s=query.shape[1:], dim=tuple(range(1, 1 + dims))).abs()
+    steps = torch.arange(side, dtype=torch.float32)
+    for axis in range(dims):
+        away = (steps - near[:, axis, None] + side / 2) % side - side / 2
+        allowed = torch.isnan(away) | (away.abs() <= _NEAR_SHARE * side)
+        shape = [len(matrix), *[1] * dims]
+        shape[1 + axis] = side
+        agreements = agreements * allowed.reshape(shape)
+    best = agreements.flatten(1).argmax(dim=1)
+    places = []
+    for _ in range(dims):
+        places.append(best % side)
+        best = torch.div(best, side, rounding_mode="floor")
+    move = torch.stack(places[::-1], dim=1).float()
+    move = torch.where(move >= side / 2, move - side, move)
+    return Moves(matrix, torch.einsum("hij,hj->hi", matrix, move))
+
+
+def refined(query: Tensor, sources: Tensor, moves: Moves, steps: int) -> Moves:
+    """Gauss-Newton steps of the whole affine move; the query's contrast is that of the source."""
+    dims, side = query.ndim - 1, query.shape[-1]
+    axis = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
+    places = torch.stack(torch.meshgrid(*[axis] * dims, indexing="ij")).reshape(dims, -1)
+    ones = torch.cat([places / (side / 2), torch.ones(1, places.shape[1])])
+    slopes = torch.stack(torch.gradient(sources, dim=tuple(range(2, 2 + dims))), dim=2)
+    matrix, shift = moves.matrix.clone(), moves.shift.clone()
+    for _ in range(steps):
+        now = Moves(matrix, shift)
+        read = read_moved(sources, now).flatten(2)
+        gradient = read_moved(slopes.flatten(1, 2), now).reshape(*slopes.shape[:3], -1)
+        scale = (read * query.flatten(1)).sum(dim=(1, 2)) / (read**2).sum(dim=(1, 2)).clamp_min(1e-6)
+        sign = torch.where(scale < 0, -1.0, 1.0)[:, None, None]
+        # only where both agree already: a pasted part must not be pulled away by the rest
+        weight = torch.exp(-((sign * query.flatten(1) - read) ** 2)) * (read != 0)
+        error = (sign * query.flatten(1) - read) * weight
+        jacobian = torch.einsum("hcdp,ep->hcpde", gradient, ones).flatten(3)
+        normal = torch.einsum("hcpa,hcp,hcpb->hab", jacobian, weight, jacobian)
+        right = torch.einsum("hcpa,hcp->ha", jacobian, error)
+        damping = _DAMPING * normal.diagonal(dim1=1, dim2=2).mean(dim=1).clamp_min(1e-6)
+        normal = normal + damping[:, None, None] * torch.eye(normal.shape[1])
+        change = torch.linalg.solve(normal, right[..., None])[..., 0].reshape(-1, dims, dims + 1)
+        change = change.clamp(-2.0, 2.0)
+        matrix = matrix + change[..., :dims] / (side / 2)
+        shift = shift + change[..., dims]
+    return Moves(matrix, shift)
+
+
+def agreement(query: Tensor, weight: Tensor, read: Tensor, share: float) -> Tensor:
+    """(H, P) how strongly the moved sources agree with the query inside boxes; below 0 where inverted.
+
+    It is ``atanh(r) sqrt(n - 3)``, where n is the number of independent values that both show in a box. Boxes of
+    each size of :data:`BOXES` follow one another, see :func:`box_sizes`.
+
+    Args:
+        query: (C, *S) flattened.
+        weight: (*S) 0 to 1: the part that counts.
+        read: (H, C, *S) flattened and moved.
+        share: Scale of the filters.
+    """
+    dims, side = query.ndim - 1, query.shape[-1]
+    known = (read != 0).any(dim=1).float() * weight
+    each = (4.0 * math.pi) ** (dims / 2) * (_FINE * share) ** dims / query.shape[0]
+    product = (query * read).sum(dim=1) * weight
+    first = (query**2).sum(dim=0) * known
+    second = (read**2).sum(dim=1) * weight
+    maps = torch.stack([product, first, second, known], dim=1)
+    pool = functional.avg_pool2d if dims == 2 else functional.avg_pool3d
+    cell = max(1, side // _CELLS)
+    cells = pool(maps, cell)
+    columns = []
+    for part in BOXES:
+        box = max(1, round(cells.shape[-1] * part))
+        means = pool(cells, box, 1)
+        r = (means[:, 0] / torch.sqrt(means[:, 1] * means[:, 2]).clamp_min(1e-6)).clamp(-0.995, 0.995)
+        free = means[:, 3] * (box * cell) ** dims / each - 3.0
+        strength = torch.atanh(r) * torch.sqrt(free.clamp_min(0.0))
+        columns.append(torch.where(free >= _FEWEST_FREE, strength, torch.zeros(())).flatten(1))
+    return torch.cat(columns, dim=1)
+
+
+def box_sizes(dims: int, side: int) -> Tensor:
+    """(P,) for each column of :func:`agreement` the place of its size in :data:`BOXES`."""
+    cells = side // max(1, side // _CELLS)
+    counts = [(cells - max(1, round(cells * part)) + 1) ** dims for part in BOXES]
+    return torch.repeat_interleave(torch.arange(len(BOXES)), torch.tensor(counts))
+
+
+def leads(strength: Tensor, patients: Tensor, place: int) -> Tensor:
+    """(H, P) how far each source is ahead, box by box, of what the third best other patient reaches there.
+
+    An edge that runs through a box agrees with many; what is copied agrees with one. A blend of two patients has two
+    sources, hence the third.
+
+    Args:
+        strength: (H, P) agreements.
+        patients: (H,) of each source.
+        place: Of the runner-up, from 1.
+    """
+    names, owner = torch.unique(patients, return_inverse=True)
+    best = torch.zeros(len(names), strength.shape[1])
+    best.scatter_reduce_(0, owner[:, None].expand_as(strength), strength.abs(), "amax")
+    if len(names) <= 1:
+        return strength.abs()
+    ranked = best.topk(min(place + 1, len(names)), dim=0).values
+    runner, after = ranked[min(place, len(ranked) - 1) - 1], ranked[-1]
+    # one's own patient is no runner-up
+    return strength.abs() - torch.where(best[owner] >= runner, after, runner)
