@@ -271,16 +271,23 @@ def read_list(path: Path, known: Sequence[str], before: Sequence[str]) -> tuple[
         raise DataError(f"{path.name} names no case", where="--reject", expected="a case id on each line")
     unknown = [case_id for case_id in reasons if case_id not in {*known, *before}]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], known, n=1)
         what = f"the set has no case {unknown[0]}" + (
             f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
         )
-        meant = f"did you mean {close[0]}?" if close else "`medaug inspect` lists the cases"
+        close = _nearest(unknown[0], known)
+        meant = f"did you mean {close}?" if close else "`medaug inspect` lists the cases"
         raise DataError(what, where="--reject", hint=meant)
     present = set(known)
     return tuple(
         Rejection(case_id=case_id, reason=why) for case_id, why in reasons.items() if case_id in present
     )
+
+
+def _nearest(case_id: str, known: Sequence[str]) -> str:
+    """The id most like it, the first one of several; empty where none is."""
+    close = set(difflib.get_close_matches(case_id, known, n=20))
+    likeness = {one: difflib.SequenceMatcher(None, one, case_id).ratio() for one in known if one in close}
+    return max(likeness, key=lambda one: likeness[one], default="")
 
 
 def _parse_list(text: str) -> dict[str, str]:

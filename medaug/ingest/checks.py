@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from medaug.core.case import CaseRecord
+from medaug.core.case import CaseRecord, Origin
 from medaug.core.errors import DataError, DependencyError, GeometryError, LabelError, UnreadableError
 from medaug.core.findings import Code, finding
 from medaug.core.geometry import Grid
@@ -206,7 +206,9 @@ def check_patient_sources(appearances: Iterable[tuple[str, int]]) -> tuple[Findi
 
 
 def check_single_lesions(records: Sequence[CaseRecord], classes: Sequence[str]) -> tuple[Finding, ...]:
-    """``single-lesion-class`` and ``class-without-lesion``: classes that no split can divide."""
+    """``single-lesion-class`` and ``class-without-lesion``: classes that no split can divide; made cases are never split."""
+    if all(record.origin is not Origin.REAL for record in records):
+        return ()
     counts: Counter[str] = Counter()
     for record in records:
         counts.update({lesion.class_name: lesion.count for lesion in record.lesions})

@@ -90,7 +90,7 @@ def _content(facts: SheetFacts) -> Iterator[str]:
             for lesion in record.lesions
             if lesion.class_name == name
         )
-        yield f"| {name} | {made[name]} | {labelled} |"
+        yield f"| {name} | {made[name] if certificate.generators else 'not known'} | {labelled} |"
 
 
 def _origin(facts: SheetFacts) -> Iterator[str]:
@@ -115,7 +115,8 @@ def _audit(certificate: ReleaseCertificate) -> Iterator[str]:
     if certificate.accepted_inconclusive:
         yield "- The verdict on lesions is inconclusive; a person accepted that for this release."
     epsilon = certificate.dp_epsilon
-    yield "- Differential privacy: " + ("none" if epsilon is None else f"epsilon {epsilon:g}")
+    private = "not known" if not certificate.generators else "none"
+    yield "- Differential privacy: " + (private if epsilon is None else f"epsilon {epsilon:g}")
 
 
 def _left_out(facts: SheetFacts) -> Iterator[str]:

@@ -183,6 +183,9 @@ def test_an_unknown_case_is_refused_with_the_nearest_one(tmp_path: Path) -> None
         DataError, match=r"^--reject: the set has no case SYN_0003 \(and 1 more\); did you mean SYN_00003\?"
     ):
         read_list(path, ("SYN_00001", "SYN_00003"), ())
+    path.write_text("gen_003\n")
+    with pytest.raises(DataError, match=r"did you mean gen_0003\?"):
+        read_list(path, [f"gen_{n:04d}" for n in range(60)], ())
     path.write_text("tumour\n")
     with pytest.raises(DataError, match="no case tumour; `medaug inspect` lists"):
         read_list(path, ("SYN_00001",), ())

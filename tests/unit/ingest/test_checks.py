@@ -141,6 +141,8 @@ def test_classes_with_one_lesion_or_none() -> None:
         ("single-lesion-class", None),
         ("class-without-lesion", None),
     ]
+    made = [record.model_copy(update={"origin": Origin.SYNTHETIC}) for record in (one, two)]
+    assert checks.check_single_lesions(made, ("a", "b", "c")) == ()
 
 
 def test_codes_are_used_by_one_function_each() -> None:

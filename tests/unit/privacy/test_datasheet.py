@@ -13,7 +13,14 @@ from medaug.privacy.datasheet import SheetFacts, write_datasheet
 from tests.unit.privacy.synthetic_set import QUALITY, make_set
 
 
-def sheet(folder: Path, tier: Tier, *, accepted: bool = False, **facts: object) -> str:
+def sheet(
+    folder: Path,
+    tier: Tier,
+    *,
+    accepted: bool = False,
+    generators: tuple[str, ...] = ("copy_paste abc",),
+    **facts: object,
+) -> str:
     material = make_set(folder)
     certificate = ReleaseCertificate(
         tier=tier,
@@ -21,7 +28,7 @@ def sheet(folder: Path, tier: Tier, *, accepted: bool = False, **facts: object) 
         medaug_version="0",
         files=(),
         n_cases=2,
-        generators=("copy_paste abc",),
+        generators=generators,
         lineage=(),
         source_hmac=(),
         audit_sha256="0" * 64,
@@ -86,7 +93,9 @@ def test_what_was_left_out_is_said_without_a_persons_words(tmp_path: Path) -> No
 
 
 def test_a_set_of_another_tool_and_cases_that_are_nobodys(tmp_path: Path) -> None:
-    text = sheet(tmp_path / "a", "synthetic-only", recipes=())
+    text = sheet(tmp_path / "a", "synthetic-only", generators=(), recipes=())
+    assert "| solid | not known | 1 |" in text
+    assert "Differential privacy: not known" in text
     assert "Made by another tool" in text
     assert "host patients" not in text
     row = Translation(
