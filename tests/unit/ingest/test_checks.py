@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+from medaug.core.case import Origin
 from medaug.core.errors import DataError, GeometryError, LabelError, UnreadableError
 from medaug.core.geometry import Grid
 from medaug.core.volume import Unit, Volume
