@@ -170,7 +170,7 @@ class CopySearch:
         best: dict[Part, tuple[QueryTile, Found]] = {}
         for tile in tiles:
             found = self._finder.find(tile.image, tile.seen)
-            if tile.part not in best or found.surprise > best[tile.part][1].lead:
+            if tile.part not in best or found.surprise > best[tile.part][1].surprise:
                 best[tile.part] = (tile, found)
         return best
 
