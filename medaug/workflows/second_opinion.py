@@ -24,7 +24,7 @@ from medaug.transforms.base import parse_transforms
 from medaug.workflows.train import STEP as TRAIN_STEP
 
 FOLDER = "segmenter"
-STEPS: Final = 400
+STEPS: Final = 750
 # slices, since these can be learnt in a minute; patches of about 64 x 64
 _TASK: Final = {"kind": "segmentation", "dims": 2, "voxel_budget": 12 * 64 * 64, "steps": STEPS}
 _TRANSFORMS: Final = {"kind": "classical"}
