@@ -9,6 +9,7 @@ from typing import Literal, final
 
 from pydantic import Field, field_validator
 
+from medaug.core.assessment import REJECTED
 from medaug.core.case import CaseRecord, Manifest, Origin
 from medaug.core.config import Frozen
 from medaug.core.plan import Recipe, Translation
@@ -103,6 +104,8 @@ class Job:
             "dataset": self.real.content_sha256,
             "fold": sha256_text(patients),
         }
+        if (self.options.synthetic / REJECTED).is_file():
+            found["rejected"] = sha256_file(self.options.synthetic / REJECTED)
         if self.options.extractor is not None:
             found["extractor"] = sha256_file(self.options.extractor)
         if self.options.segmenter is not None and (self.options.segmenter / WEIGHTS).is_file():
