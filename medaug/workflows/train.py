@@ -14,6 +14,7 @@ from medaug.core.case import AUGMENTATIONS, Case, CaseRecord, CaseSource, Manife
 from medaug.core.config import Frozen, load_yaml
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.intensity import IntensityScheme
+from medaug.core.keep import held_out_words
 from medaug.core.plan import Recipe
 from medaug.core.results import Summary
 from medaug.core.runs import Progress, finished, open_run
@@ -94,6 +95,7 @@ class TrainSummary(Summary):
     n_patients: int
     n_synthetic: int
     n_left_out: int = Field(default=0, description="synthetic cases that broke the rule")
+    keep: str | None = Field(default=None, description="that rule")
     report: FitReport
     skipped: bool = Field(description="the run folder held this training already")
 
@@ -108,7 +110,8 @@ class TrainSummary(Summary):
             f"fold {self.fold}: {self.n_cases} cases of {self.n_patients} patients{synthetic}, {done}",
             f"{self.report.steps} steps, patches of {patch}; {shares}",
             f"model and plan.json in {self.out}",
-            "the held-out patients are not scored yet: `medaug predict`, then `medaug evaluate`",
+            held_out_words(self.keep)
+            or "the held-out patients are not scored yet: `medaug predict`, then `medaug evaluate`",
         )
 
 
@@ -172,6 +175,7 @@ def _train(options: TrainOptions, progress: Progress, team: Team) -> Callable[[]
         n_patients=len({record.patient_id for record in records}),
         n_synthetic=0 if synthetic is None else len(_labelled(synthetic.manifest.cases)),
         n_left_out=left_out,
+        keep=config.synthetic.keep,
         report=FitReport.read(options.out / REPORT),
         skipped=skipped,
     )
