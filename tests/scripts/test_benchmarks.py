@@ -8,13 +8,15 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
-from scripts.benchmarks import augment
+from scripts.benchmarks import augment, synthesize
 from scripts.benchmarks.measure import BenchmarkResult, alternate, peak_mb
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +34,26 @@ def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "scripts" / "benchmarks" / name), *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+Printed = Callable[..., BenchmarkResult]
+
+
+@pytest.fixture
+def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Printed:
+    """Runs a benchmark in this process, which has torch already, and reads what it printed."""
+
+    def run_here(benchmark: ModuleType, *arguments: str) -> BenchmarkResult:
+        for name in ("OMP", "OPENBLAS", "MKL"):
+            monkeypatch.setenv(f"{name}_NUM_THREADS", "1")  # the benchmark sets them: they are put back
+        monkeypatch.setenv("VECLIB_MAXIMUM_THREADS", "1")
+        monkeypatch.setattr(
+            sys, "argv", ["benchmark", "--json", "--repeats", "1", "--threads", "1", *arguments]
+        )
+        assert benchmark.main() == 0
+        return BenchmarkResult.model_validate_json(capsys.readouterr().out)
+
+    return run_here
 
 
 def documented_fields() -> set[str]:
@@ -90,11 +112,12 @@ def test_json_is_one_object_of_the_documented_form(name: str) -> None:
         ("memory", {"2 lesions", "4 lesions"}, "4 lesions take"),
     ],
 )
-def test_the_other_figures_of_drawing_are_of_the_same_form(what: str, sides: set[str], note: str) -> None:
+def test_the_other_figures_of_drawing_are_of_the_same_form(
+    monkeypatch: pytest.MonkeyPatch, printed: Printed, what: str, sides: set[str], note: str
+) -> None:
+    monkeypatch.setattr(synthesize, "TRAINING_STEPS", 3)
     given = [*SYNTHESIZE, "--lesions", "2", "4"] if what == "memory" else SYNTHESIZE
-    done = run("synthesize.py", what, "--json", "--repeats", "1", *given)
-    assert done.returncode == 0, done.stderr
-    result = BenchmarkResult.model_validate_json(done.stdout)
+    result = printed(synthesize, what, *given)
     assert set(result.seconds) == set(result.peaks_mb) == sides
     assert all(spent > 0 for spent in result.seconds.values())
     assert result.notes[0].startswith(note)
