@@ -6,9 +6,11 @@ import os
 import shutil
 from collections import Counter
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import final
 
+import numpy as np
 from pydantic import Field
 
 from medaug.core.assessment import QUALITY, REJECTED, Rejection, RejectionsFile, read_rejections
@@ -22,10 +24,14 @@ from medaug.core.runs import RUN_FILE, Progress, RunDir, RunRecord, finished, op
 from medaug.core.storage import atomic_path, require_free_space, sha256_file, sha256_text
 from medaug.core.synthetic import SyntheticSet, open_synthetic
 from medaug.core.wording import counted
-from medaug.io.dataset import edit_mask_path, finish_dataset
+from medaug.io.dataset import edit_mask_path, finish_dataset, load_case, load_edit_mask
+from medaug.quality.samples import LesionSample, cut_lesions
+from medaug.quality.sheets import MOST_PAIRS, Pair, Panel, lesion_panel, write_pairs
 
 _LINEAGE = ("dataset", "training_scope", "bank", "generator", "translator")
 _NULL = "null pastes"
+_NONE_STAYS = Panel(np.zeros((2, 2)), None, "none stays")
+PICTURE = "rejected.png"
 _SHOWN = 10
 
 
@@ -69,9 +75,10 @@ class FilterSummary(Summary):
         rows = [f"{row.class_name}: {row.kept} of {row.of}" for row in self.classes]
         gone = [f"{one.case_id}: {one.reason or 'no reason given'}" for one in self.rejected[:_SHOWN]]
         more = len(self.rejected) - _SHOWN
-        gone += [f"and {more} more" + ("" if self.dry_run else f", see {REJECTED}")] if more > 0 else []
+        gone += [f"and {more} more"] if more > 0 else []
         words = dict.fromkeys(held_out_words(one.rule) for one in self.rejected)
-        after = () if self.dry_run else ("assess it before you release it: an assessment is of one very set",)
+        seen = f"see {REJECTED}; assess it before you release it: an assessment is of one very set"
+        after = () if self.dry_run else (seen,)
         lines = (f"{self.kept} of {counted(total, 'case')} {done}", *rows, self._who(), *gone)
         return (*lines, *filter(None, words), *after)
 
@@ -117,7 +124,8 @@ def filter_set(options: FilterOptions, progress: Progress) -> FilterSummary:
     """Write a synthetic set anew without the cases that break a rule or stand in a person's list.
 
     Files are linked, or copied where that cannot be, and checked by their hash. ``rejected.json`` says what was left out
-    and why, now and before. The same call again is skipped, an interrupted one goes on.
+    and why, now and before. The same call again is skipped, an interrupted one goes on. ``rejected.png``
+    shows what was left out now, beside what stays; it shows patients and goes into no release.
 
     Raises:
         ConfigError: If nothing is asked, the rule is none, or ``out`` holds something else.
@@ -213,6 +221,9 @@ def _write(job: _Job, run: RunDir, progress: Progress) -> None:
         progress.advance()
     gone = {one.case_id for one in job.rejected}
     RejectionsFile(rejections=(*job.before, *job.rejected)).write(run.path / REJECTED)
+    pairs = _pairs(job)
+    if pairs:
+        write_pairs(run.path / PICTURE, pairs)
     if (source / PLAN).is_file():
         plan = read_lines(source / PLAN, PlannedLesion)
         write_lines(run.path / PLAN, tuple(line for line in plan if line.case_id not in gone))
@@ -222,6 +233,36 @@ def _write(job: _Job, run: RunDir, progress: Progress) -> None:
     findings = FindingsFile.read(source / FINDINGS).findings
     finish_dataset(run.path, kept.manifest, tuple(f for f in findings if f.case_id not in gone))
     run.log("filtered", kept=len(kept.manifest.cases), rejected=len(gone))
+
+
+def _pairs(job: _Job) -> list[Pair]:
+    """Lesions that were left out, each beside one of its class that stays."""
+    stay = {
+        name: cycle([record for record in job.kept.manifest.cases if name in record.classes])
+        for name in {name for record in job.kept.manifest.cases for name in record.classes}
+    }
+    pairs: list[Pair] = []
+    for one in job.rejected[:MOST_PAIRS]:
+        gone = _lesion(job, job.whole.manifest.case(one.case_id), "")
+        if gone is None:
+            continue
+        other = next(stay.get(gone.class_name, iter(())), None)
+        kept = None if other is None else _lesion(job, other, gone.class_name)
+        beside = _NONE_STAYS if kept is None else lesion_panel(kept, f"{kept.case_id}\nkept")
+        pairs.append((lesion_panel(gone, f"{one.case_id}\n{one.reason}", is_flagged=True), beside))
+    return pairs
+
+
+def _lesion(job: _Job, record: CaseRecord, class_name: str) -> LesionSample | None:
+    """The first lesion of a case, of that class; None where it has none, or the case cannot be read."""
+    folder, classes = job.whole.folder, job.whole.manifest.classes
+    try:
+        case = load_case(folder, record, classes)
+        edit_mask = None if record.edit_mask is None else load_edit_mask(folder, record)
+        lesions = [] if case.label_map is None else cut_lesions(case, edit_mask)
+    except DataError:
+        return None  # it may have been left out for that
+    return next((lesion for lesion in lesions if class_name in ("", lesion.class_name)), None)
 
 
 def _place(source: Path, target: Path, file: StoredFile, case_id: str) -> None:

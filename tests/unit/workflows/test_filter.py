@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import matplotlib.image as plt
 import numpy as np
 import pytest
 
@@ -109,6 +110,16 @@ def test_reasons_add_up_over_several_filterings(material: Material, tmp_path: Pa
     assert [one.case_id for one in read_rejections(tmp_path / "second")] == ["syn_2", "syn_3", "syn_1"]
     record = RunRecord.read(tmp_path / "second" / RUN_FILE)
     assert record.inputs["synthetic"] == again.manifest.content_sha256
+
+
+def test_a_picture_shows_what_was_left_out(material: Material, tmp_path: Path) -> None:
+    image = material.dataset / "imagesTr" / "syn_3_0000.nii.gz"
+    image.write_bytes(image.read_bytes()[:100])  # left out because it is damaged
+    run(material, keep="score>0.4 or class=='ground_glass'", reject=rejecting(tmp_path, "syn_3 damaged"))
+    shown = plt.imread(tmp_path / "out" / "rejected.png")
+    assert shown[..., :3].std() > 0.1
+    run(material, reject=rejecting(tmp_path, "syn_3"), out=tmp_path / "second")
+    assert not (tmp_path / "second" / "rejected.png").exists()
 
 
 def test_what_else_lies_in_the_folder_comes_along(material: Material, tmp_path: Path) -> None:
