@@ -85,7 +85,9 @@ class ClassQuality(Frozen):
     label_dice: Figure | None = Field(
         default=None, description="Dice of a same-fold segmenter on the synthetic lesions"
     )
-    label_dice_real: Figure | None = Field(default=None, description="the same on held-out real lesions")
+    label_dice_real: Figure | None = Field(
+        default=None, description="the same on held-out real lesions, weighted to the synthetic ones' sizes"
+    )
     seam_auc: Figure | None = Field(
         default=None,
         description="of a detector that tells a lesion's rim from a real one's, or a null paste from untouched tissue "

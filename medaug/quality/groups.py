@@ -15,7 +15,10 @@ FEWEST: Final = 5  # lesions of a kind, for a figure of it
 
 
 def mean_figure(
-    values: Float[np.ndarray, " N"], patients: Sequence[str], rng: np.random.Generator
+    values: Float[np.ndarray, " N"],
+    patients: Sequence[str],
+    rng: np.random.Generator,
+    weights: Float[np.ndarray, " N"] | None = None,
 ) -> Figure | None:
     """Mean of what is finite with its interval by patient; None for fewer than 5 lesions or 2 patients.
 
@@ -23,13 +26,17 @@ def mean_figure(
         values: One a lesion; NaN where it was not measured.
         patients: Whose they are.
         rng: Of the draws.
+        weights: Of the lesions; None: all weigh the same.
     """
-    there = np.flatnonzero(np.isfinite(values))
+    counted = np.isfinite(values) if weights is None else np.isfinite(values) & (weights > 0)
+    there = np.flatnonzero(counted)
     owners = [patients[int(row)] for row in there]
     if len(there) < FEWEST or len(set(owners)) < 2:
         return None
     known = np.asarray(values[there], dtype=np.float64)
-    return as_figure(estimate(float(known.mean()), weighted_mean(known, patient_weights(owners, rng))))
+    each = np.ones(len(known)) if weights is None else weights[there]
+    draws = weighted_mean(known, patient_weights(owners, rng) * each)
+    return as_figure(estimate(float(np.average(known, weights=each)), draws))
 
 
 def as_figure(found: Estimate) -> Figure | None:

@@ -25,6 +25,7 @@ from medaug.quality.seams import PastePair, paste_auc
 
 Values = Float[np.ndarray, " _"]
 _FEWEST_OF_CLASS: Final = 10  # held-out lesions that a class's own distances are compared with
+_NEIGHBOURS: Final = 5
 _LIMIT: Final = 5.0  # deviations: beyond, a figure is odd, no matter how far
 
 
@@ -131,19 +132,42 @@ def score_samples(material: Material, classes: Sequence[str], seed: SeedTree) ->
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class _Real:
-    """What real lesions reach: ``right`` and ``recovered`` of training ones, ``dice`` of held-out ones."""
+    """What real lesions reach: ``right``, ``recovered`` and ``seam`` of training ones, ``dice`` of held-out ones.
+
+    ``alike`` weights held-out ones so that they have the sizes of the synthetic ones.
+    """
 
     right: Values
     recovered: Values
-    dice: Values
     seam: Values
+    dice: Values
+    alike: Values
 
 
 def _real_parts(material: Material, reader: ClassReader, told: RimOpinions | None) -> _Real:
     right, own = reader.recovered(material.training)
     none = np.full(len(material.held_out), np.nan)
     dice = none if material.dice_held_out is None else material.dice_held_out
-    return _Real(right, own, dice, np.full(len(right), np.nan) if told is None else 1.0 - told.real)
+    seam = np.full(len(right), np.nan) if told is None else 1.0 - told.real
+    asked = [n for n, value in enumerate(dice) if np.isfinite(value)]
+    alike = np.zeros(len(dice))
+    alike[asked] = alike_in_size(material.made, [material.held_out[n] for n in asked])
+    return _Real(right, own, seam, dice, alike)
+
+
+def alike_in_size(made: Sequence[LesionSample], real: Sequence[LesionSample]) -> Values:
+    """Weights that give real lesions the sizes of the synthetic ones of their class.
+
+    Small lesions are harder to outline than large ones, whoever made them. Each synthetic lesion counts the five real ones
+    that are nearest to it in size.
+    """
+    sizes = [np.log([s.mask.sum() * np.prod(s.spacing_mm) for s in side]) for side in (made, real)]
+    names = np.asarray([sample.class_name for sample in real], dtype=np.str_)
+    weights = np.zeros(len(real))
+    for sample, size in zip(made, sizes[0], strict=True):
+        same = np.flatnonzero(names == sample.class_name)
+        weights[same[np.argsort(np.abs(sizes[1][same] - size), kind="stable")[:_NEIGHBOURS]]] += 1.0
+    return weights
 
 
 def _of_class(
@@ -163,27 +187,28 @@ def _of_class(
         recovered=ours.mean(made.right, seed.child("recovered")),
         recovered_real=training.mean(real.right, seed.child("recovered")),
         label_dice=ours.mean(made.dice, seed.child("dice")),
-        label_dice_real=held_out.mean(real.dice, seed.child("dice")),
+        label_dice_real=held_out.mean(real.dice, seed.child("dice"), real.alike),
         seam_auc=seams[0],
         seam_auc_real=seams[1],
         score=ours.mean(made.score, seed.child("score")),
         score_real=_expected(
-            (made.recovered[ours.rows], real.recovered[training.rows]),
-            (made.dice[ours.rows], real.dice[held_out.rows]),
-            (made.seam[ours.rows], real.seam[training.rows]),
+            (made.recovered[ours.rows], real.recovered[training.rows], None),
+            (made.dice[ours.rows], real.dice[held_out.rows], real.alike[held_out.rows]),
+            (made.seam[ours.rows], real.seam[training.rows], None),
         ),
     )
 
 
-def _expected(*parts: tuple[Values, Values]) -> float | None:
+def _expected(*parts: tuple[Values, Values, Values | None]) -> float | None:
     """What real lesions score on average by the parts that were measured of synthetic ones; None where one is not known."""
     means = [0.5]  # half of the real lesions lie farther out
-    for made, real in parts:
+    for made, real, weights in parts:
         if not np.isfinite(made).any():
             continue
-        if not np.isfinite(real).any():
+        each = np.isfinite(real) * (1.0 if weights is None else weights)
+        if not each.any():
             return None
-        means.append(float(np.nanmean(real)))
+        means.append(float(np.average(np.nan_to_num(real), weights=each)))
     return round(float(np.mean(means)), 4)
 
 
@@ -200,8 +225,9 @@ class _Rows:
         chosen = [n for n, sample in enumerate(samples) if sample.class_name == name]
         return _Rows(np.asarray(chosen, dtype=np.int64), tuple(samples[n].patient_id for n in chosen))
 
-    def mean(self, values: Values, seed: SeedTree) -> Figure | None:
-        return mean_figure(values[self.rows], self.patients, seed.rng())
+    def mean(self, values: Values, seed: SeedTree, weights: Values | None = None) -> Figure | None:
+        each = None if weights is None else weights[self.rows]
+        return mean_figure(values[self.rows], self.patients, seed.rng(), each)
 
 
 @final

@@ -26,6 +26,10 @@ def test_too_few_make_no_figure_and_what_was_not_measured_is_left_out() -> None:
     found = mean_figure(np.array([1.0, 1, 1, 1, 1, np.nan]), owners, rng)
     assert found is not None
     assert found.value == 1.0
+    weighted = mean_figure(np.arange(6.0), owners, rng, np.array([1.0, 1, 1, 1, 4, 0]))
+    assert weighted is not None
+    assert weighted.value == pytest.approx(22 / 8)
+    assert mean_figure(np.arange(6.0), owners, rng, np.array([1.0, 1, 1, 1, 0, 0])) is None
     assert as_figure(Estimate(0.5, float("nan"), 1.0)) is None
 
 

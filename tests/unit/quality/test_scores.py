@@ -17,6 +17,7 @@ from medaug.quality.scores import (
     Scores,
     TypicalLaw,
     aligned,
+    alike_in_size,
     diameter_mm,
     nearest_real,
     numbers_in_case,
@@ -52,7 +53,9 @@ def test_real_lesions_score_as_real_ones() -> None:
         assert parts.score is not None
         assert parts.score_real is not None
         assert parts.recovered.value > 0.9
-        assert parts.label_dice == parts.label_dice_real
+        assert parts.label_dice is not None
+        assert parts.label_dice_real is not None
+        assert parts.label_dice.value == pytest.approx(parts.label_dice_real.value)
         assert parts.score.value == pytest.approx(parts.score_real, abs=0.15)
     quality = parts.added_to(ClassQuality(class_name="bright", n_synthetic=15, n_training=30, n_held_out=15))
     assert (quality.score, quality.seam_auc_real) == (parts.score, parts.seam_auc_real)
@@ -114,6 +117,24 @@ def test_the_nearest_real_lesion_is_of_the_same_class() -> None:
     scale = Standardiser.fitted_on(figures_of(TRAINING))
     assert nearest_real(TRAINING[4], TRAINING, scale) is TRAINING[4]
     assert nearest_real(replace(TRAINING[4], class_name="other"), TRAINING, scale) is None
+
+
+def test_real_lesions_are_weighted_to_the_sizes_of_the_synthetic_ones() -> None:
+    def sized(number: int, step: float, name: str = "dark") -> LesionSample:
+        return replace(disc(number, 0), spacing_mm=(step, step, step), class_name=name)
+
+    real = [sized(n, 1.0 if n < 10 else 4.0) for n in range(20)] + [sized(20, 1.0, "bright")]
+    small = alike_in_size([sized(50 + n, 1.0) for n in range(8)], real)
+    assert small[:10].sum() == 8 * 5
+    assert small[10:].sum() == 0
+    dice = np.where(np.arange(21) < 10, 0.4, 0.8)
+    found = score_samples(
+        Material([sized(50 + n, 1.0) for n in range(8)], TRAINING, real, np.full(8, 0.4), dice),
+        KINDS,
+        SeedTree(0),
+    ).classes["dark"]
+    assert found.label_dice_real is not None
+    assert found.label_dice_real.value == pytest.approx(0.4)
 
 
 def test_without_held_out_lesions_there_is_no_class_to_recover_and_no_floor() -> None:
