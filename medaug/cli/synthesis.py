@@ -258,16 +258,44 @@ def assess(
     against: Annotated[Path, typer.Option("--against", help="The real dataset folder it was made from.")],
     out: OutOption,
     fold: FoldOption = 0,
+    on_split: Annotated[
+        bool,
+        typer.Option(
+            "--on-split",
+            help="Training and held-out patients as `split` in cases.csv says, not as a fold does.",
+        ),
+    ] = False,
+    parts: Annotated[
+        str | None, typer.Option("--parts", help="Some of quality,fidelity,copying,membership; default: all.")
+    ] = None,
+    segmenter: Annotated[
+        Path | None,
+        typer.Option(
+            "--segmenter", metavar="RUN", help="Run of `medaug train` on the same fold; default: a short one."
+        ),
+    ] = None,
+    extractor: Annotated[
+        Path | None,
+        typer.Option(
+            "--extractor", metavar="FILE", help="TorchScript network that makes features of lesions."
+        ),
+    ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure realism, and search for copies of training lesions.
+    """Is a synthetic set a copy, does it tell who was trained on, is it realistic, diverse, unbiased?
+
+    Writes assessment.html, which shows patients, with quality.json, audit.json and sheets of the worst and the closest.
 
     Example: `medaug assess runs/syn --against dataset --fold 0 --out runs/assessment`
     """
     from medaug.workflows import assess as workflow
 
-    options = workflow.AssessOptions(synthetic=synthetic, against=against, fold=fold, seed=seed, out=out)
+    files = {"synthetic": synthetic, "against": against, "out": out}
+    networks = {"segmenter": segmenter, "extractor": extractor}
+    what = {"parts": [part.strip() for part in parts.split(",")]} if parts is not None else {}
+    who = {"fold": fold, "on_split": on_split, "seed": seed}
+    options = workflow.AssessOptions.model_validate({**files, **networks, **what, **who})
     call(workflow.assess, options, as_json=as_json)
 
 

@@ -155,7 +155,19 @@ def test_arms_are_compared_and_reported(medaug: Run, place: Path) -> None:
     assert result.arms == ARMS
     assert {cost.optimiser_steps for cost in result.costs} == {4}
     assert {c.arm for c in result.comparisons} == set(ARMS) - {"classical"}
-    medaug("assess", "@synthetic", "--against", "@dataset", "--fold", "0", "--out", "@assessment")
+    medaug(
+        "assess",
+        "@synthetic",
+        "--against",
+        "@dataset",
+        "--fold",
+        "0",
+        "--segmenter",
+        "@unet",
+        "--out",
+        "@assessment",
+    )
+    assert "Research use" in (place / "assessment/assessment.html").read_text()
     medaug("report", "@experiment", "--assessment", "@assessment", "--out", "@report.html")
     page = (place / "report.html").read_text()
     assert "not a medical device" in page

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
+from jaxtyping import Float
 
 from medaug.copying.imprint import Host, Imprint, same_share
 from medaug.core.case import Case, CaseRecord
@@ -19,16 +20,30 @@ from medaug.quality.samples import LesionSample, cut_lesions
 from medaug.quality.seams import PastePair, paste_pair
 from medaug.workflows._assess.job import Job
 
+_HOSTED_SHOWN, _WIDEST = 12, 160
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Hosted:
+    """A synthetic case beside the scan it was made in: the slice where most was edited, first channel."""
+
+    case_id: str
+    host: Host
+    made: Float[np.ndarray, "I J"]
+    scan: Float[np.ndarray, "I J"]
+
 
 @final
 @dataclass(slots=True, eq=False)
 class Kept:
-    """The lesions, and null pastes, cut out of what was read."""
+    """The lesions, null pastes and slices to look at, cut out of what was read."""
 
     training: list[LesionSample] = field(default_factory=list)
     held_out: list[LesionSample] = field(default_factory=list)
     made: list[LesionSample] = field(default_factory=list)
     pastes: list[PastePair] = field(default_factory=list)
+    hosted: list[Hosted] = field(default_factory=list)
 
 
 @final
@@ -98,7 +113,13 @@ class Reader:
                 self._job.options.against, self._job.real.case(name), self._job.real.classes
             )
         background = np.ones(case.volume.grid.shape, dtype=bool) if edit is None else ~edit
-        return Host(name, same_share(case.volume.image, self._host.volume.image, background))
+        host = Host(name, same_share(case.volume.image, self._host.volume.image, background))
+        if host.same_share > 0 and len(self.kept.hosted) < _HOSTED_SHOWN:
+            k = background.shape[2] // 2 if edit is None else int(np.argmax(edit.sum(axis=(0, 1))))
+            step = -(-max(background.shape[:2]) // _WIDEST)
+            made, scan = (one.volume.image[0, ::step, ::step, k].copy() for one in (case, self._host))
+            self.kept.hosted.append(Hosted(case.case_id, host, made, scan))
+        return host
 
     def _keep_paste(self, case: Case, edit: Mask | None) -> None:
         """Keep a null paste beside the same place of its host, which has just been read."""

@@ -15,7 +15,9 @@ from medaug.core.errors import ConfigError, GateRefusedError
 from medaug.core.results import Summary
 
 COMMANDS = [
-    command.callback.__name__ for command in cli.app.registered_commands if command.callback is not None
+    command.name or command.callback.__name__
+    for command in cli.app.registered_commands
+    if command.callback is not None
 ]
 
 
