@@ -77,17 +77,21 @@ class Layout:
     def upright(self) -> Grid:
         """Windows of the linear channel."""
         if self.dims == 2:
-            return self._scaled(Grid(10.0, 4, 8, 8, 6, 5, 48), 64)
+            return self._scaled(Grid(10.0, 5, 10, 8, 6, 5, 64), 64)
         return self._scaled(Grid(7.0, 3, 4, 6, 5, 4, 40), 32)
 
     def _scaled(self, grid: Grid, side: int) -> Grid:
         share = self.side / side
+        inset, stride = max(2, round(grid.inset * share)), max(2, round(grid.stride * share))
+        # the same places from both sides, so that a mirror image's windows fall on the source's
+        while (self.side - 1 - 2 * inset) % stride and stride % 2:
+            inset += 1
         return Grid(
             grid.radius * share,
             grid.rings,
             grid.degree,
-            max(2, round(grid.inset * share)),
-            max(2, round(grid.stride * share)),
+            inset,
+            stride,
             max(2, round(grid.query_stride * share)),
             grid.width,
         )
@@ -117,7 +121,7 @@ class Channel:
 
     Args:
         layout: Of the tiles.
-        tiles: (N, C, *S) float16 training tiles.
+        tiles: (N, C, *S) float16 training tiles; flattened ones for ``upright``.
         rng: For the changes that the projection learns to overlook.
         turned: Whether to compare invariants.
     """

@@ -30,6 +30,7 @@ _PAIRS_TRIED, _PAIRS_A_TILE = 12, 2
 _WHITEN = 1.0
 _REFINED, _A_PATIENT = 10, 3
 _STEPS = 4
+_BLOCK = 256
 _SHIFTS_A_TILE = 2
 _LEARN_FROM, _LEAST_DEVIATION = 30, 0.3
 _RUNNER_UP = 3
@@ -90,7 +91,9 @@ class TileFinder:
         self._layout, self.tiles = layout, tiles
         self._share = layout.side / 64 if layout.dims == 2 else layout.side / 48
         self._turned = Channel(layout, tiles.images, rng, turned=True)
-        self._upright = Channel(layout, tiles.images, rng, turned=False)
+        blocks = [tiles.images[at : at + _BLOCK].float() for at in range(0, len(tiles), _BLOCK)]
+        self._flat = torch.cat([flattened(block, None, self._share).half() for block in blocks])
+        self._upright = Channel(layout, self._flat, rng, turned=False)
         self._turns = turns_of(layout.dims)
         self._turn_rows = self._turned.balls.turn_rows(self._turns)
         self._sizes = box_sizes(layout.dims, layout.side)
@@ -118,15 +121,14 @@ class TileFinder:
             without_patient: Index of a patient whose tiles must not be found.
         """
         left_out = None if without_patient is None else self.tiles.patients == without_patient
-        numbers, matrices, near = self._hypotheses(image, seen, left_out)
         query = flattened(image[None], seen[None], self._share)[0]
-        unique, places = torch.unique(numbers, return_inverse=True)
-        ready = flattened(self.tiles.images[unique].float(), None, self._share)
-        moves = find_shift(query, ready[places], matrices, near)
+        numbers, matrices, near = self._hypotheses(image, query, seen, left_out)
+        sources = self._flat[numbers].float()
+        moves = find_shift(query, sources, matrices, near)
         patients = self.tiles.patients[numbers]
-        plain = agreement(query, seen, read_moved(ready[places], moves), self._share)
+        plain = agreement(query, seen, read_moved(sources, moves), self._share)
         kept = self._best_of_each(numbers, self._surprise(leads(plain, patients, _RUNNER_UP)).amax(dim=1))
-        sources, chosen = ready[places[kept]], moves.at(kept)
+        sources, chosen = sources[kept], moves.at(kept)
         better = refined(query, sources, chosen, _STEPS)
         finer = agreement(query, seen, read_moved(sources, better), self._share)
         ahead = leads(torch.cat([plain, finer]), torch.cat([patients, patients[kept]]), _RUNNER_UP)
@@ -166,16 +168,16 @@ class TileFinder:
         return torch.as_tensor(kept)
 
     def _hypotheses(
-        self, image: Tensor, seen: Tensor, left_out: Tensor | None
+        self, image: Tensor, flat: Tensor, seen: Tensor, left_out: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(H,) tile numbers, (H, d, d) turns and zooms to try, and (H, d) where to look; NaN = anywhere."""
         dims = self._layout.dims
         votes = self._turned.votes(image, seen)
         turned = top((votes.wide, votes.few), (_TURNED_WIDE, _TURNED_FEW), left_out)
         numbers, matrices, near = self._turned_moves(image, turned)
-        votes = self._upright.votes(image, seen)
+        votes = self._upright.votes(flat, seen)
         upright = torch.as_tensor(top((votes.wide, votes.few), (_UPRIGHT_WIDE, _UPRIGHT_FEW), left_out))
-        strength, shifts = self._upright.shifts(image, seen, upright.tolist(), votes, _SHIFTS_A_TILE)
+        strength, shifts = self._upright.shifts(flat, seen, upright.tolist(), votes, _SHIFTS_A_TILE)
         kept = strength[:, 0].topk(min(_UPRIGHT_KEPT, len(upright))).indices
         again = torch.cat([upright[:_ANYWHERE], upright[kept].repeat_interleave(_SHIFTS_A_TILE)])
         anywhere = torch.full((len(upright[:_ANYWHERE]), dims), torch.nan)

@@ -18,7 +18,7 @@ Change = Literal[
 CHANGES: tuple[Change, ...] = get_args(Change)
 MOVES = frozenset({"flip", "quarter_turn", "rotation", "shift", "zoom"})
 _GRADES = frozenset({"noise", "gamma", "affine", "inversion"})
-_MIXES = frozenset({"splice", "patch", "blend"})
+MIXES = frozenset({"splice", "patch", "blend"})
 
 Tile = Float[np.ndarray, "C *S"]
 
@@ -31,7 +31,7 @@ def plant(tile: Tile, other: Tile, change: Change, rng: np.random.Generator) -> 
     """
     if change in _GRADES:
         return np.stack([_regraded(channel, change, rng) for channel in tile]).astype(np.float32)
-    if change in _MIXES:
+    if change in MIXES:
         return _mixed(tile, other, change, rng)
     return _moved(tile, change, rng)
 

@@ -14,7 +14,7 @@ from medaug.copying.calibration import Calibration
 from medaug.copying.channels import Layout
 from medaug.copying.finder import Found, TileFinder, TileSet
 from medaug.copying.imprint import Imprint
-from medaug.copying.planting import CHANGES, MOVES, Change, plant
+from medaug.copying.planting import CHANGES, MIXES, MOVES, Change, plant
 from medaug.copying.registration import read_moved
 from medaug.copying.tiles import QueryTile, layout_of, query_tiles, training_tiles
 from medaug.copying.words import in_words
@@ -217,11 +217,13 @@ class CopySearch:
             hits = []
             for _ in range(_PLANTED):
                 tile, case = kept[int(self._rng.integers(len(kept)))]
-                other, _ = kept[int(self._rng.integers(len(kept)))]
+                other, theirs = kept[int(self._rng.integers(len(kept)))]
+                # what a splice or blend is filled up with is a training case too
+                sources = {case, theirs} if change in MIXES else {case}
                 found = self._finder.find(*_changed(tile, other, change, self._rng))
                 hits.append(self._score(part, found) >= 1.0)
                 if hits[-1]:
-                    named.append(int(self._finder.tiles.cases[found.number]) == case)
+                    named.append(int(self._finder.tiles.cases[found.number]) in sources)
                 progress.advance()
             flagged[change] = float(np.mean(hits))
         return Planted(_PLANTED, flagged, float(np.mean(named)) if named else 0.0)
@@ -234,7 +236,8 @@ def _changed(
     image, seen = tile.image.numpy(), tile.seen.numpy()
     if change not in MOVES:
         return torch.as_tensor(plant(image, other.image.numpy(), change, rng)), tile.seen
-    both = plant(np.concatenate([image, seen[None]]), image, change, rng)
+    stack = np.concatenate([image, seen[None]])
+    both = plant(stack, stack, change, rng)
     return torch.as_tensor(both[:-1]), torch.as_tensor(both[-1])
 
 

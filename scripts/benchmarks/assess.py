@@ -1,0 +1,254 @@
+"""The search for copies, with everything on, against a plain double loop over scikit-image's structural similarity.
+
+    .venv/bin/python scripts/benchmarks/assess.py 2d --threads 2
+    .venv/bin/python scripts/benchmarks/assess.py 3d --threads 2
+    .venv/bin/python scripts/benchmarks/assess.py 2d --dataset dataset    # patches of its fold 0, not of phantoms
+    .venv/bin/python scripts/benchmarks/assess.py recall --dataset dataset
+
+``2d`` and ``3d`` search 1,000 patches of 64 x 64 or 32 x 32 x 32 among 10,000: cutting, describing, learning and
+searching, all changes looked for. The peer ``ssim`` compares the same patches pair by pair as they are, no change
+looked for; its time is that of a sample of pairs, times their number. ``recall`` plants copies of each change in the
+same configuration and prints what share is flagged, whose source is named, and how many held-out patients are flagged
+that the threshold does not rest on.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from argparse import Namespace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from scripts.benchmarks.measure import (
+    BenchmarkResult,
+    at_least_one,
+    limit_threads,
+    parser,
+    peak_mb,
+    show,
+    versions,
+)
+
+if TYPE_CHECKING:
+    from medaug.copying.imprint import Imprint
+    from medaug.copying.search import CopySearch
+
+PATCHES: Final = "patches.npz"
+FOLD: Final = 0
+SIDES: Final = {2: 64, 3: 32}
+PHANTOMS: Final = 6
+FEWEST_VARIED: Final = 0.05
+
+
+def volumes(asked: Namespace, dims: int) -> list[tuple[str, np.ndarray, bool]]:
+    """(patient, (I, J, K) normalised, whether held out) of a dataset's cases, or of phantoms."""
+    if asked.dataset is not None:
+        return list(dataset_volumes(asked.dataset))
+    from medaug.phantom.cohort import PhantomSpec, draw_patient, list_patients
+
+    shape = (96, 96, 16) if dims == 2 else (64, 64, 48)
+    spec = PhantomSpec(solid=PHANTOMS, ground_glass=PHANTOMS, both=0, lesion_free=0, shape=shape)
+    drawn = [draw_patient(spec, patient).volume.image[0] for patient in list_patients(spec)]
+    return [
+        (f"p{n}", ((image + 400.0) / 500.0).astype(np.float32), n % 4 == 3) for n, image in enumerate(drawn)
+    ]
+
+
+def dataset_volumes(folder: Path) -> list[tuple[str, np.ndarray, bool]]:
+    """The cases of a dataset."""
+    from medaug.core.case import read_manifest
+    from medaug.core.intensity import IntensityScheme
+    from medaug.core.splits import read_splits
+    from medaug.io.dataset import load_case
+
+    manifest = read_manifest(folder)
+    fold = read_splits(folder, manifest).fold(FOLD)
+    found = []
+    for record in manifest.cases:
+        volume = load_case(folder, record, manifest.classes).volume
+        image = IntensityScheme.for_volume(volume).case_scale(volume).normalise(volume.image)[0]
+        found.append((record.patient_id, image, record.patient_id not in fold.train))
+    return found
+
+
+def cut(
+    sources: list[tuple[str, np.ndarray, bool]], count: int, dims: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """(count, *S) patches at random places, and the source of each; never two of the same place by design."""
+    side = SIDES[dims]
+    patches, numbers = [], []
+    while len(patches) < count:
+        number = int(rng.integers(len(sources)))
+        image = sources[number][1]
+        start = [int(rng.integers(max(1, n - side + 1))) for n in image.shape[:2]]
+        depth = int(rng.integers(image.shape[2] if dims == 2 else max(1, image.shape[2] - side + 1)))
+        spans = [slice(s, s + side) for s in start] + [slice(depth, depth + (1 if dims == 2 else side))]
+        patch = image[tuple(spans)]
+        if patch.shape == (side, side, 1 if dims == 2 else side) and patch.std() > FEWEST_VARIED:
+            patches.append(patch)
+            numbers.append(number)
+    return np.stack(patches).astype(np.float32), np.array(numbers)
+
+
+def prepare(folder: Path, asked: Namespace, dims: int) -> None:
+    """Cut the patches once; what is held out stands for the synthetic ones when speed is measured."""
+    sources, rng = volumes(asked, dims), np.random.default_rng(asked.seed)
+    training = [one for one in sources if not one[2]]
+    others = [one for one in sources if one[2]] or sources
+    known, owners = cut(training, asked.training, dims, rng)
+    new, theirs = cut(others, asked.synthetic, dims, rng)
+    np.savez(
+        folder / PATCHES, training=known, owners=[training[n][0] for n in owners], synthetic=new,
+        patients=[others[n][0] for n in theirs],
+    )  # fmt: skip
+
+
+def imprints(images: np.ndarray, owners: np.ndarray, prefix: str) -> list[Imprint]:
+    """Patches as cases without a lesion, so that each is one query."""
+    from medaug.copying.imprint import Imprint
+
+    return [
+        Imprint(f"{prefix}{n}", str(owner), image[None], np.zeros(image.shape, bool), (1.0, 1.0, 1.0))
+        for n, (image, owner) in enumerate(zip(images, owners, strict=True))
+    ]
+
+
+def search_once(threads: int, folder: Path) -> tuple[float, float]:
+    """Seconds to read the training patches in, and to search all synthetic ones; in a process of its own."""
+    import torch
+
+    from medaug.copying.search import CopySearch
+    from medaug.core.runs import NoProgress
+
+    torch.set_num_threads(threads)
+    with np.load(folder / PATCHES) as stored:
+        training = imprints(stored["training"], stored["owners"], "t")
+        synthetic = imprints(stored["synthetic"], stored["patients"], "s")
+    begun = time.perf_counter()
+    search = CopySearch(training, (), 0, NoProgress())
+    built = time.perf_counter()
+    for case in synthetic:
+        search.nearest(case)
+    return built - begun, time.perf_counter() - built
+
+
+def ssim_seconds(folder: Path, pairs: int) -> float:
+    """Mean time of one comparison."""
+    from skimage.metrics import structural_similarity
+
+    with np.load(folder / PATCHES) as stored:
+        training, synthetic = stored["training"], stored["synthetic"]
+    span = float(np.ptp(training))
+    begun = time.perf_counter()
+    for n in range(pairs):
+        first, second = training[n % len(training)], synthetic[n % len(synthetic)]
+        structural_similarity(np.squeeze(first), np.squeeze(second), data_range=span)
+    return (time.perf_counter() - begun) / pairs
+
+
+def compare(folder: Path, asked: Namespace, dims: int) -> BenchmarkResult:
+    """Time both sides and measure the search's memory."""
+    prepare(folder, asked, dims)
+    runs = [search_once(asked.threads, folder) for _ in range(asked.repeats)]
+    built, searched = (float(np.median(column)) for column in zip(*runs, strict=True))
+    pairs = asked.training * asked.synthetic
+    plain = ssim_seconds(folder, asked.pairs) * pairs
+    ours = built + searched
+    peak = peak_mb(partial(search_once, asked.threads), folder)
+    sizes = " x ".join([str(SIDES[dims])] * dims)
+    return BenchmarkResult(
+        name="assess",
+        setting=f"{asked.synthetic} patches of {sizes} searched among {asked.training} for copies of every kind",
+        ratios={"ssim": round(plain / ours, 3)},
+        seconds={"medaug": round(ours, 3), "ssim": round(plain, 3)},
+        peaks_mb={"medaug": peak, "ssim": peak},
+        threads=asked.threads,
+        repeats=asked.repeats,
+        versions=versions("torch", "scikit-image"),
+        notes=(
+            f"{built:.1f} s to learn from the training patches, {searched:.1f} s to search",
+            f"ssim: {asked.pairs} pairs timed on one core, times {pairs}; its memory is not measured",
+        ),
+    )
+
+
+def recall(folder: Path, asked: Namespace) -> dict[str, object]:
+    """Planted copies by change, and held-out patients flagged that the threshold does not rest on."""
+    import torch
+
+    from medaug.copying.search import CopySearch
+    from medaug.core.runs import NoProgress
+
+    torch.set_num_threads(asked.threads)
+    prepare(folder, asked, asked.dims)
+    with np.load(folder / PATCHES) as stored:
+        training = imprints(stored["training"], stored["owners"], "t")
+        held_out = imprints(stored["synthetic"], stored["patients"], "h")
+    names = sorted({case.patient_id for case in held_out})
+    rng = np.random.default_rng(asked.seed + 1)
+    judges = set(rng.permutation(names)[: len(names) // 2].tolist())
+    search = CopySearch(training, [case for case in held_out if case.patient_id in judges], 0, NoProgress())
+    fresh = [case for case in held_out if case.patient_id not in judges]
+    scores = {name: 0.0 for name in names if name not in judges}
+    for case in fresh:
+        for match in search.nearest(case):
+            scores[case.patient_id] = max(scores[case.patient_id], match.score)
+    return {
+        "false_positives": f"{sum(s >= 1.0 for s in scores.values())} of {len(scores)} held-out patients",
+        "changes": planted(search, training, fresh or held_out, asked),
+    }
+
+
+def planted(
+    search: CopySearch, training: list[Imprint], others: list[Imprint], asked: Namespace
+) -> dict[str, str]:
+    """Share flagged and source named, by change."""
+    from medaug.copying.imprint import Imprint
+    from medaug.copying.planting import CHANGES, plant
+
+    rng, rows = np.random.default_rng(asked.seed + 2), {}
+    for change in CHANGES:
+        flagged = named = 0
+        for _ in range(asked.copies):
+            source, other = training[rng.integers(len(training))], others[rng.integers(len(others))]
+            flat = source.image.shape[3] == 1
+            images = [case.image[..., 0] if flat else case.image for case in (source, other)]
+            copy = plant(images[0], images[1], change, rng)
+            copy = copy[..., None] if flat else copy
+            case = Imprint("copy", "nobody", copy, source.lesion, source.spacing_mm)
+            match = next((m for m in search.nearest(case) if m.part == "background"), None)
+            flagged += match is not None and match.score >= 1.0
+            named += match is not None and match.source_patient_id == source.patient_id
+        rows[change] = f"{flagged} of {asked.copies} flagged, source patient named in {named}"
+    return rows
+
+
+def main() -> int:
+    """Read the command line, cut the patches, and print."""
+    options = parser("Search synthetic patches for copies of training patches.", repeats=1)
+    options.add_argument("what", nargs="?", choices=("2d", "3d", "recall"), default="2d")
+    options.add_argument("--training", type=at_least_one, default=10_000, help="patches (default 10000)")
+    options.add_argument("--synthetic", type=at_least_one, default=1_000, help="patches (default 1000)")
+    options.add_argument("--pairs", type=at_least_one, default=500, help="timed with ssim (default 500)")
+    options.add_argument("--copies", type=at_least_one, default=20, help="of each change (default 20)")
+    options.add_argument("--dims", type=int, choices=(2, 3), default=2, help="of recall")
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--dataset", type=Path, help="dataset folder with folds, in place of phantoms")
+    asked = options.parse_args()
+    limit_threads(asked.threads)
+    with tempfile.TemporaryDirectory() as name:
+        if asked.what == "recall":
+            print(json.dumps(recall(Path(name), asked), indent=1))
+        else:
+            show(compare(Path(name), asked, int(asked.what[0])), as_json=asked.json)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
