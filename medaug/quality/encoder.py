@@ -23,6 +23,7 @@ from medaug.quality.networks import Dims, SmallNet, initialise, turned
 _WIDTH = 32
 _ALIKE, _SPREAD, _REDUNDANT = 25.0, 25.0, 1.0  # the paper's weights
 _NEAR = 3  # in-plane voxels
+_GRAIN = 4.0  # times
 _CONTRAST, _LEVEL = 0.1, 0.1  # of a view, normalised units: small, since density tells lesions apart
 
 
@@ -35,7 +36,6 @@ class SelfTraining:
     batch: int = 48
     learning_rate: float = 2e-3
     shift: int = 2
-    noise: float = 0.1
 
 
 @final
@@ -80,14 +80,18 @@ def train_encoder(looks: Looks, seed: SeedTree, training: SelfTraining | None = 
 
 
 def near_inputs(looks: Looks) -> Float[Tensor, "N C *S"]:
-    """What the encoder sees: image and mask, the image no further than 3 voxels off the lesion.
+    """What the encoder sees: image, its grain, mask and nearness; image and grain no further than 3 voxels off the lesion.
 
-    What lies beyond is the host's; it would tell where lesions were put, not what they look like.
+    What lies beyond is the host's; it would tell where lesions were put, not what they look like. The grain, which is
+    what a mean over 3 x 3 voxels of a slice takes away, is what generators lose most easily.
     """
     flat = np.ones((1, 3, 3, *(1,) * (looks.masks.ndim - 3)), dtype=bool)
     near = torch.from_numpy(ndimage.binary_dilation(looks.masks, flat, _NEAR).astype(np.float32))[:, None]
     masks = torch.from_numpy(looks.masks.astype(np.float32))[:, None]
-    return torch.cat([torch.from_numpy(looks.images) * near, masks, near], dim=1)
+    images = torch.from_numpy(looks.images)
+    smooth = ndimage.uniform_filter(looks.images, (1, 1, 3, 3, *(1,) * (looks.images.ndim - 4)))
+    grain = _GRAIN * (images - torch.from_numpy(smooth))
+    return torch.cat([images * near, grain * near, masks, near], dim=1)
 
 
 def vicreg(first: Float[Tensor, "N F"], second: Float[Tensor, "N F"]) -> Float[Tensor, ""]:
@@ -103,13 +107,14 @@ def vicreg(first: Float[Tensor, "N F"], second: Float[Tensor, "N F"]) -> Float[T
 
 
 def _view(batch: Tensor, channels: int, how: SelfTraining, rng: np.random.Generator) -> Tensor:
-    """Turned, moved, a little brighter and more contrasted, with noise; all inside what the encoder may see."""
+    """Turned, moved, a little brighter and more contrasted, inside what the encoder may see.
+
+    Nothing is added to the grain: features that bear noise are blind to the lack of it.
+    """
     shape = (len(batch), *(1,) * (batch.ndim - 1))
     gain, level = (
         torch.from_numpy(rng.normal(0.0, spread, shape).astype(np.float32)) for spread in (_CONTRAST, _LEVEL)
     )
     views = turned(batch, rng, shift=how.shift, noise=0.0)
-    image, rest = views[:, :channels], views[:, channels:]
-    grain = torch.from_numpy(rng.standard_normal(tuple(image.shape), dtype=np.float32))
-    changed = image * (1 + gain) + level + how.noise * float(rng.random()) * grain
-    return torch.cat([changed * rest[:, -1:], rest], dim=1)
+    image, grain, rest = views[:, :channels], views[:, channels : 2 * channels], views[:, 2 * channels :]
+    return torch.cat([image * (1 + gain) + level * rest[:, -1:], grain * (1 + gain), rest], dim=1)

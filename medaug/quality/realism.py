@@ -26,11 +26,10 @@ FEWEST, ENOUGH = 5, 12  # lesions of a side: for kernel distance, spreads and MS
 _MOST = 1000  # lesions of a side and class; more tell nothing new and cost their square
 _MOST_FEATURES = 64
 _SEEN = (32, 32)  # what the encoder sees
-_STEPS = (30, 300)  # of its training, one for each lesion between
+_STEPS = (30, 200)  # of its training, one for each lesion between
 
 SpaceName = Literal["figures", "encoder", "extractor"]
 Sides = tuple[tuple[LesionSample, ...], tuple[LesionSample, ...], tuple[LesionSample, ...]]
-Describe = Callable[[Sequence[LesionSample]], Features]
 
 
 @final
@@ -90,8 +89,8 @@ def describe_classes(
 ) -> Description:
     """Quality of every class of a synthetic set.
 
-    Features are standardised on the training lesions of all classes, so that classes can be compared; the encoder is
-    trained on these lesions too.
+    Features are standardised on the training lesions of all classes, so that classes can be compared. The encoder is
+    trained on half of the training patients, and its floor is that of the other half, new to it as held-out ones are.
 
     Args:
         lesions: Synthetic and real ones; at least one of the training patients.
@@ -103,13 +102,13 @@ def describe_classes(
     shown = lesions.thinned(classes, seed.child("thin").rng())
     notes = [note for name in classes for note in _notes(lesions.of_class(name), name)]
     spaces: dict[str, list[SpaceQuality]] = {name: [] for name in classes}
-    describers = list(_describers(shown, classes, seed, extractor))
-    progress.start("quality", (len(describers) + 1) * len(classes))
-    for space, describe in describers:
-        clouds = _clouds(shown, describe)
+    described = list(_spaces(shown, classes, seed, extractor))
+    progress.start("quality", (len(described) + 1) * len(classes))
+    for space in described:
+        clouds = _clouds(shown, space)
         for name in classes:
-            of_class = [_of_class(*pair, name) for pair in zip(clouds, shown.sides, strict=True)]
-            spaces[name].append(_space(space, of_class, seed.child(space, name)))
+            of_class = [side.of_class(name) for side in clouds]
+            spaces[name].append(_figures(space.name, of_class, seed.child(space.name, name)))
             progress.advance()
     data_range = _data_range(shown.training)
     rows = []
@@ -138,38 +137,66 @@ def _notes(lesions: Lesions, class_name: str) -> Iterator[str]:
             yield f"{found}; {ENOUGH} are needed for Frechet distance, precision, recall, density and coverage"
 
 
-def _describers(
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Space:
+    """A way to describe lesions, and the patients that it was learnt from."""
+
+    name: SpaceName
+    describe: Callable[[Sequence[LesionSample]], Features]
+    learnt_from: frozenset[str] = frozenset()
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Side:
+    """Lesions of all classes, described."""
+
+    features: Features
+    lesions: Sequence[LesionSample]
+
+    def of_class(self, class_name: str) -> Cloud:
+        rows = [n for n, sample in enumerate(self.lesions) if sample.class_name == class_name]
+        return Cloud(self.features[rows], tuple(self.lesions[n].patient_id for n in rows))
+
+    def without(self, patients: frozenset[str]) -> _Side:
+        rows = [n for n, sample in enumerate(self.lesions) if sample.patient_id not in patients]
+        return _Side(self.features[rows], [self.lesions[n] for n in rows])
+
+
+def _spaces(
     lesions: Lesions, classes: Sequence[str], seed: SeedTree, extractor: Extractor | None
-) -> Iterator[tuple[SpaceName, Describe]]:
-    yield "figures", figures_of
-    if len(lesions.training) >= ENOUGH:
-        seen = look_at(lesions.training, _SEEN, classes)
-        steps = int(np.clip(len(seen), *_STEPS))
-        encoder = train_encoder(seen, seed.child("encoder"), SelfTraining(steps=steps))
-        yield "encoder", lambda side: encoder.features(look_at(side, _SEEN, classes))
+) -> Iterator[_Space]:
+    yield _Space("figures", figures_of)
+    patients = sorted({sample.patient_id for sample in lesions.training})
+    half = frozenset(seed.child("half").rng().permutation(patients)[: -(-len(patients) // 2)].tolist())
+    seen = [sample for sample in lesions.training if sample.patient_id in half]
+    if enough([sample.patient_id for sample in seen], ENOUGH):
+        how = SelfTraining(steps=int(np.clip(len(seen), *_STEPS)))
+        encoder = train_encoder(look_at(seen, _SEEN, classes), seed.child("encoder"), how)
+        yield _Space("encoder", lambda side: encoder.features(look_at(side, _SEEN, classes)), half)
     if extractor is not None:
-        yield "extractor", lambda side: extractor.features(look_at(side, extractor.size, classes).images)
+        size = extractor.size
+        yield _Space("extractor", lambda side: extractor.features(look_at(side, size, classes).images))
 
 
-def _clouds(lesions: Lesions, describe: Describe) -> list[Features]:
+def _clouds(lesions: Lesions, space: _Space) -> list[_Side]:
     """Standardised features of the three sides, brought down to the leading components of the training lesions."""
-    training = describe(lesions.training)
+    training = space.describe(lesions.training)
+    wide = training.shape[1]
     scale = Standardiser.fitted_on(training)
-    done = [
-        scale.apply(describe(side)) if side else np.zeros((0, training.shape[1])) for side in lesions.sides
-    ]
-    if training.shape[1] <= _MOST_FEATURES:
-        return done
-    axes = np.linalg.svd(done[1], full_matrices=False)[2][:_MOST_FEATURES]
-    return [side @ axes.T * np.sqrt(len(axes) / training.shape[1]) for side in done]
+    made, held_out = (
+        space.describe(side) if side else np.zeros((0, wide)) for side in (lesions.made, lesions.held_out)
+    )
+    done = [scale.apply(features) for features in (made, training, held_out)]
+    if wide > _MOST_FEATURES:
+        axes = np.linalg.svd(done[1], full_matrices=False)[2][:_MOST_FEATURES]
+        done = [features @ axes.T * np.sqrt(len(axes) / wide) for features in done]
+    sides = [_Side(*pair) for pair in zip(done, lesions.sides, strict=True)]
+    return [sides[0], sides[1].without(space.learnt_from), sides[2]]
 
 
-def _of_class(features: Features, side: Sequence[LesionSample], class_name: str) -> Cloud:
-    rows = [n for n, sample in enumerate(side) if sample.class_name == class_name]
-    return Cloud(features[rows], tuple(side[n].patient_id for n in rows))
-
-
-def _space(space: SpaceName, clouds: Sequence[Cloud], seed: SeedTree) -> SpaceQuality:
+def _figures(space: SpaceName, clouds: Sequence[Cloud], seed: SeedTree) -> SpaceQuality:
     made, training, held_out = clouds
     size = min(len(side) for side in clouds if len(side) >= ENOUGH or side is held_out)
     found: dict[str, object] = {"space": space}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from medaug.core.seeding import SeedTree
+from medaug.quality.distances import kernel_distance
 from medaug.quality.encoder import SelfTraining, train_encoder, vicreg
+from medaug.quality.features import Standardiser
 from tests.unit.quality.seen import discs
 
 QUICK = SelfTraining(steps=25, batch=12)
@@ -40,3 +45,12 @@ def test_the_loss_wants_views_alike_features_spread_and_not_redundant():
     assert collapsed > 20
     assert float(vicreg(redundant, redundant)) > 2
     assert float(vicreg(spread, spread.roll(1, 0))) > 20
+
+
+def test_lesions_without_grain_are_told_from_those_with_it():
+    encoder = train_encoder(discs(0, 24), SeedTree(0), QUICK)
+    fresh, other = discs(100, 20), discs(200, 20)
+    smooth = replace(other, images=ndimage.gaussian_filter(other.images, (0, 0, 1, 1)))
+    scale = Standardiser.fitted_on(encoder.features(discs(0, 24)))
+    sharp, plain, soft = (scale.apply(encoder.features(looks)) for looks in (fresh, other, smooth))
+    assert kernel_distance(soft, sharp) > 3 * abs(kernel_distance(plain, sharp))
