@@ -1,0 +1,252 @@
+"""Every element of a header at every depth gets its action; what the table does not name is judged by its representation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Final, final
+
+from pydicom.charset import python_encoding
+
+from medaug.privacy._deidentify.dates import DUMMY_DATE, cap_age, is_time, shift_date, shift_datetime
+from medaug.privacy._deidentify.harvest import CHARSET, PATIENT_ID, PATIENT_NAME, charset_of
+from medaug.privacy._deidentify.private import safe_private
+from medaug.privacy._deidentify.secret import Pseudonyms
+from medaug.privacy._deidentify.stream import PIXEL_DATA, Element, dictionary_vr
+from medaug.privacy._deidentify.table import TIMEZONE, Action, Option, Profile
+from medaug.privacy._deidentify.text import Scrubber
+from medaug.privacy._deidentify.values import (
+    BYTES,
+    DUMMY_CODE,
+    DUMMY_TEXT,
+    LONG_TEXTS,
+    NUMBERS,
+    SIZES,
+    TEXTS,
+    code_string,
+    decode,
+    dummy,
+    encode,
+    is_number,
+    is_standard_uid,
+    is_uid,
+    keyword_of,
+    may_be_standard,
+    names_a_class,
+)
+
+_CONTENT: Final = frozenset({0x0040A730, 0x00700001, 0x0040B020})
+# Code sequences (PS3.3 8.8): what stands here is looked up in a coding scheme, and digits are no telephone number
+_CODES: Final = frozenset(
+    {
+        0x00080100,
+        0x00080102,
+        0x00080103,
+        0x00080104,
+        0x00080119,
+        0x00080120,
+        0x0008010C,
+        0x00080112,
+        0x00080115,
+    }
+)
+_DATES: Final = frozenset({"DA", "DT", "TM"})
+_TEXT_LIKE: Final = TEXTS | NUMBERS | _DATES | {"AE", "AS", "CS", "PN", "UI", "UR"}
+_PIXELS: Final = frozenset({0x7FE00008, 0x7FE00009, PIXEL_DATA})
+
+
+@final
+class Depth(IntEnum):
+    """Where an element stands: anywhere, in content that is replaced, or in what names a person or place."""
+
+    PLAIN = 0
+    REPLACED = 1
+    NAMING = 2
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What holds for the elements of one data set or item.
+
+    Attributes:
+        depth: How much of its text may stay.
+        charset: Character sets of its text.
+        written: Character sets of the text that is written.
+    """
+
+    depth: Depth
+    charset: Sequence[str]
+    written: Sequence[str]
+
+
+@final
+class Cleaner:
+    """Cleans the headers of one patient.
+
+    Args:
+        profile: Which action each attribute gets.
+        pseudonyms: Replacements.
+        scrubber: Knows the identifiers of the patient.
+        patient: What tells the patient from others.
+    """
+
+    def __init__(self, profile: Profile, pseudonyms: Pseudonyms, scrubber: Scrubber, patient: str) -> None:
+        self._profile, self._pseudonyms, self._scrubber = profile, pseudonyms, scrubber
+        self._patient_id = pseudonyms.patient_id(patient).encode("ascii")
+        self._days = 0 if Option.FULL_DATES in profile.options else pseudonyms.shift_days(patient)
+        self._keeps_dates = bool({Option.FULL_DATES, Option.MODIFIED_DATES} & profile.options)
+
+    @property
+    def patient_id(self) -> str:
+        """The pseudonym."""
+        return self._patient_id.decode("ascii")
+
+    def clean(self, elements: list[Element]) -> list[Element]:
+        """The elements of a data set that may stay, as they may stay; the given ones are left as they are."""
+        return self._cleaned(elements, _Place(Depth.PLAIN, (), ()), Depth.PLAIN)
+
+    def uid(self, text: str) -> str:
+        """A UID as it is written: the standard's own stay."""
+        stays = not text or is_standard_uid(text) or (Option.UIDS in self._profile.options and is_uid(text))
+        return text if stays else self._pseudonyms.uid(text)
+
+    def _cleaned(self, elements: list[Element], outer: _Place, depth: Depth) -> list[Element]:
+        charset = charset_of(elements) or outer.charset
+        known = all(part in python_encoding for part in charset)
+        place = _Place(depth, charset, charset if known else ("ISO_IR 192",))
+        kept = [made for element in elements if (made := self._element(element, place)) is not None]
+        if Option.SAFE_PRIVATE in self._profile.options:
+            kept += safe_private(elements)
+        return kept
+
+    def _element(self, element: Element, place: _Place) -> Element | None:
+        tag, known = element.tag, dictionary_vr(element.tag)
+        action = self._profile.action(tag)
+        if not known or action is Action.REMOVE or _is_structure(tag):
+            return None
+        if known == "SQ":
+            return None if element.items is None else self._sequence(element, element.items, action, place)
+        vr = _agreed(element, known)
+        replaced = self._replaced(tag, vr or known, action)
+        if replaced is not None or vr == "":
+            return replaced
+        if tag == CHARSET:
+            return Element(tag, vr, "\\".join(place.written).encode("ascii"))
+        return self._value(replace(element, vr=vr), action, place)
+
+    def _replaced(self, tag: int, vr: str, action: Action | None) -> Element | None:
+        """What stands for an element whose own value does not matter; nothing where it does."""
+        if tag in (PATIENT_ID, PATIENT_NAME):
+            return Element(tag, vr, self._patient_id)
+        if action is Action.EMPTY:
+            return Element(tag, vr)
+        if action is Action.DUMMY and vr != "UI":
+            return Element(tag, vr, dummy(tag, vr))
+        return None
+
+    def _sequence(
+        self, element: Element, items: list[list[Element]], action: Action | None, place: _Place
+    ) -> Element:
+        depth = place.depth
+        if action is Action.EMPTY:
+            items = []
+        elif action is Action.DUMMY:
+            depth = max(depth, Depth.REPLACED if element.tag in _CONTENT else Depth.NAMING)
+        return Element(element.tag, "SQ", items=[self._cleaned(item, place, depth) for item in items])
+
+    def _value(self, element: Element, action: Action | None, place: _Place) -> Element | None:
+        """An element that stays in some form."""
+        vr = element.vr
+        if vr in BYTES or len(vr) > 2:
+            is_telling = element.tag not in _PIXELS and self._scrubber.is_in_bytes(element.value)
+            return None if is_telling or place.depth is Depth.NAMING else element
+        if vr in SIZES:
+            return element if len(element.value) % SIZES[vr] == 0 else replace(element, value=b"")
+        text = decode(element.value, place.charset)
+        if text is None:
+            return replace(element, value=b"")
+        if vr in TEXTS:
+            cleaned: str | None = self._text(element, text, action, place)
+        else:
+            cleaned = self._coded(element, text, action)
+        if cleaned is None or (action is Action.CLEAN and not cleaned.strip("\\ ")):
+            return None if cleaned is None else self._emptied(element)
+        if cleaned == text and place.charset == place.written:
+            return element
+        return replace(element, value=encode(cleaned, place.written))
+
+    def _emptied(self, element: Element) -> Element | None:
+        """An element of which cleaning left nothing, as valid for its type as the profile alone makes it."""
+        fallback = self._profile.fallback(element.tag)
+        if fallback is Action.REMOVE:
+            return None
+        return replace(element, value=dummy(element.tag, element.vr) if fallback is Action.DUMMY else b"")
+
+    def _text(self, element: Element, text: str, action: Action | None, place: _Place) -> str:
+        if element.tag == TIMEZONE:
+            return text if text.strip()[1:].isdigit() and len(text.strip()) == 5 else ""
+        is_code = element.tag in _CODES
+        if place.depth is Depth.NAMING or (place.depth is Depth.REPLACED and not is_code):
+            return DUMMY_TEXT if text.strip(" \0") else ""
+        scrub: Callable[[str], str] = self._scrubber.label
+        if is_code or action is Action.KEEP:
+            scrub = self._scrubber.code
+        elif action is Action.CLEAN or element.vr in LONG_TEXTS or element.vr == "UC":
+            scrub = self._scrubber.description
+        if element.vr in LONG_TEXTS:
+            return scrub(text)
+        return "\\".join(scrub(part) for part in text.split("\\"))
+
+    def _coded(self, element: Element, text: str, action: Action | None) -> str | None:
+        """A value of a representation with a form of its own; nothing where it has not that form."""
+        vr = element.vr
+        if vr == "PN" or (vr == "UR" and action is not Action.KEEP):
+            return None
+        if vr == "AE":
+            kept = action is Action.KEEP and not self._scrubber.holds_identifier(text)
+            return text if kept else DUMMY_CODE
+        parts = [part.strip(" \0") for part in text.split("\\")]
+        cleaned = [self._part(element, part, action) if part else "" for part in parts]
+        return text if cleaned == parts else "\\".join(cleaned)
+
+    def _part(self, element: Element, part: str, action: Action | None) -> str:
+        """One value of several."""
+        vr = element.vr
+        if vr == "UI":
+            is_class = names_a_class(keyword_of(element.tag)) and may_be_standard(part)
+            is_kept = is_class or (action is Action.KEEP and is_uid(part))
+            return part if is_kept else self.uid(part)
+        if vr in _DATES:
+            return self._date(vr, part)
+        if vr in NUMBERS:
+            return part if is_number(vr, part) else ""
+        if vr == "AS":
+            return cap_age(part) or ""
+        is_unknown = action is Action.CLEAN and self._scrubber.description(part) != part
+        return "" if is_unknown or self._scrubber.holds_identifier(part) else code_string(part) or ""
+
+    def _date(self, vr: str, part: str) -> str:
+        if vr == "TM":
+            return part if self._keeps_dates and is_time(part) else "000000"
+        shift = shift_date if vr == "DA" else shift_datetime
+        moved = shift(part, self._days) if self._keeps_dates else None
+        return moved or DUMMY_DATE
+
+
+def _is_structure(tag: int) -> bool:
+    """Private elements, group lengths, and groups that belong to commands, file meta and directories."""
+    return bool(tag >> 16 & 1) or not tag & 0xFFFF or tag >> 16 in (0, 2, 4)
+
+
+def _agreed(element: Element, known: str) -> str:
+    """The representation of an element: the file's where the dictionary allows it, else the dictionary's; none at odds."""
+    allowed = known.split(" or ")
+    if element.items is not None or element.vr == "UN":
+        return ""
+    if element.vr in allowed or element.vr == known:
+        return element.vr
+    both_text = element.vr in _TEXT_LIKE and allowed[0] in _TEXT_LIKE
+    both_bytes = element.vr in BYTES and known in BYTES
+    return allowed[0] if both_text or both_bytes else ""
