@@ -16,7 +16,7 @@ from tests.unit.report.sample import CONTEXT, RECORD, TILES, result
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=WHY_SKIPPED)
 # pairs of intervals, bars of shares, the plot of scores
-FIGURES = 3 * (12 + 4 + 2) + 4 + 1
+FIGURES = 3 * (12 + 5 + 2) + 4 + 1
 PICTURES = "[...document.querySelectorAll('img')].filter(i => i.complete && i.naturalWidth > 20).length"
 
 

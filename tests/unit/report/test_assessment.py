@@ -38,7 +38,7 @@ def test_the_page_says_what_has_to_be_said():
         "the interval holds the control",
         "hosts are training scans",
         "No synthetic lesion of: calcified.",
-        "half as frequent as among real lesions",
+        "half as frequent as among real lesions<small>as asked</small>",
         "&lt;A &amp; B&gt;",
         "gone_0, gone_1, gone_2",
         "label Dice was not measured: no --segmenter",
@@ -49,8 +49,8 @@ def test_the_page_says_what_has_to_be_said():
         "14 November 2023",
     ):
         assert said in text, said
-    # 2 spaces of 6 figures (one without floor), 4 of labels and 2 of spreads, in 3 classes
-    assert text.count('class="pair"') == 3 * (12 + 4 + 2)
+    # 2 spaces of 6 figures (one without floor), 5 of labels and 2 of spreads, in 3 classes
+    assert text.count('class="pair"') == 3 * (12 + 5 + 2)
     assert text.count('class="shares"') == 4
     assert text.count("<circle") == 180
 
