@@ -16,6 +16,7 @@ from medaug.core.errors import DataError, UnreadableError
 from medaug.core.findings import Code
 from medaug.core.geometry import Grid
 from medaug.core.wording import counted
+from medaug.ingest.characteristics import of_columns
 from medaug.ingest.checks import same_grid
 from medaug.ingest.sources import (
     Attribute,
@@ -244,6 +245,7 @@ def _case(group: Sequence[_File], number: int, groups: Sequence[object], top: _S
             origin=made[0] if made else None,
         ),
         attributes=top.participants.get(subject, ()),
+        characteristics=of_columns({one.name: one.value for one in top.participants.get(subject, ())}),
     )
 
 

@@ -7,6 +7,7 @@ list, 45 CFR 164.514), and what is not understood is left out. No release holds 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from medaug.core.case import Attributes
@@ -36,6 +37,12 @@ def characteristics(*, site: str = "", scanner: str = "", sex: str = "", age: st
         ("age", age_band(age)),
     )
     return tuple((name, value) for name, value in found if value)
+
+
+def of_columns(told: Mapping[str, str]) -> Attributes:
+    """The same of a table's row, whose columns are called ``site``, ``scanner``, ``sex`` and ``age``."""
+    site, scanner, sex, age = (told.get(name, "") for name in ("site", "scanner", "sex", "age"))
+    return characteristics(site=site, scanner=scanner, sex=sex, age=age)
 
 
 def age_band(text: str) -> str:

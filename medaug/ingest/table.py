@@ -11,7 +11,7 @@ from typing import Literal, final
 
 from medaug.core.errors import DataError, LabelError, UnreadableError
 from medaug.core.findings import Code
-from medaug.ingest.characteristics import characteristics
+from medaug.ingest.characteristics import of_columns
 from medaug.ingest.sources import Attribute, ClassId, Discovery, ImageSource, LabelSource, SourceCase, Stated
 from medaug.ingest.walk import walk
 from medaug.io.drawings import read_drawing
@@ -131,9 +131,7 @@ def _case(row: _Row, source: int, places: _Places) -> SourceCase:
             for name, value in zip(row.columns, row.cells, strict=True)
             if name not in _KNOWN and not _is_channel(name) and value
         ),
-        characteristics=characteristics(
-            site=row["site"], scanner=row["scanner"], sex=row["sex"], age=row["age"]
-        ),
+        characteristics=of_columns(dict(zip(row.columns, row.cells, strict=True))),
     )
     try:
         images, label = _images(row, places), _label(row, places)

@@ -93,6 +93,7 @@ def test_participants_are_pseudonyms_and_their_columns_private(tmp_path: Path) -
     found = _read(tmp_path, "sub-01/anat/sub-01_T1w", "sub-02/anat/sub-02_T1w")
     assert [case.ids_are_pseudonyms for case in found.cases] == [True, False]
     assert found.cases[0].attributes == (Attribute("age", "51"),)
+    assert [case.characteristics for case in found.cases] == [(("age", "50-59"),), ()]
     (stray,) = found.strays
     assert (stray.code, stray.severity) == ("description-differs", "flagged")
     assert stray.message == "participants.tsv lists 1 participant without an image, and lacks 1"
