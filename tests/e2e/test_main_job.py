@@ -174,6 +174,18 @@ def test_arms_are_compared_and_reported(medaug: Run, place: Path) -> None:
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
+def test_what_a_person_or_a_rule_rejects_is_left_out(medaug: Run, place: Path) -> None:
+    made = [record.case_id for record in read_manifest(place / "synthetic").cases]
+    (place / "list.txt").write_text(f"{made[0]}, too smooth\n")
+    rule = ("--keep", "score>=0", "--assessment", "@assessment", "--reject", "@list.txt")
+    done = medaug("filter", "@synthetic", *rule, "--out", "@kept")
+    kept = [record.case_id for record in read_manifest(place / "kept").cases]
+    assert kept == made[1:]
+    assert done["rejected"] == [{"case_id": made[0], "reason": "too smooth", "rule": None}]
+    refusal = str(medaug("filter", "@kept", *rule[:4], "--out", "@again", code=3)["error"])
+    assert "assessment is of another set than kept" in refusal
+
+
 def test_a_release_is_gated_signed_and_verified(medaug: Run, place: Path) -> None:
     secret = ("--passphrase-file", "@passphrase")
     keys = medaug("keygen", "--out", "@keys", *secret)
