@@ -103,6 +103,10 @@ def describe_classes(
     notes = [note for name in classes for note in _notes(lesions.of_class(name), name)]
     spaces: dict[str, list[SpaceQuality]] = {name: [] for name in classes}
     described = list(_spaces(shown, classes, seed, extractor))
+    if all(space.name != "encoder" for space in described):
+        notes.append(
+            f"no encoder: half of the training patients have fewer than {ENOUGH} lesions to learn from"
+        )
     progress.start("quality", (len(described) + 1) * len(classes))
     for space in described:
         clouds = _clouds(shown, space)
@@ -132,9 +136,9 @@ def _notes(lesions: Lesions, class_name: str) -> Iterator[str]:
         owners = [sample.patient_id for sample in side]
         found = f"{class_name}: {len(side)} {words} lesions of {len(set(owners))} patients"
         if not enough(owners, FEWEST):
-            yield f"{found}; {FEWEST} of {FEWEST_PATIENTS} are needed for distances"
+            yield f"{found}; distances take at least {FEWEST} of {FEWEST_PATIENTS} patients"
         elif not enough(owners, ENOUGH):
-            yield f"{found}; {ENOUGH} are needed for Frechet distance, precision, recall, density and coverage"
+            yield f"{found}; Frechet distance, precision, recall, density and coverage take at least {ENOUGH}"
 
 
 @final

@@ -124,13 +124,15 @@ def test_too_few_lesions_have_no_figures_and_it_is_said(real):
     assert few.ms_ssim is None
     assert few.ms_ssim_real is not None
     assert (none.n_synthetic, none.spaces[0].kernel_floor) == (0, None)
-    assert found.notes == ("solid: 4 synthetic lesions of 4 patients; 5 of 4 are needed for distances",)
+    assert found.notes == (
+        "solid: 4 synthetic lesions of 4 patients; distances take at least 5 of 4 patients",
+    )
     some = described(real[:8], real)
     assert shown(some.classes[0].spaces[0].kernel).value < 1.0
     assert some.classes[0].spaces[0].frechet is None
     assert some.classes[0].spaces[0].recall is None
     assert some.classes[0].spaces[0].recall_floor is not None
-    wanted = "solid: 8 synthetic lesions of 8 patients; 12 are needed for Frechet distance, precision"
+    wanted = "solid: 8 synthetic lesions of 8 patients; Frechet distance, precision, recall, density"
     assert some.notes[0].startswith(wanted)
 
 
@@ -161,3 +163,11 @@ def test_many_features_are_brought_down_to_their_leading_components(real, tmp_pa
     brighter = [changed(lesion(n), lambda image: image + 1.0) for n in range(100, 100 + SIDE)]
     space = spaces(brighter, real, Extractor(tmp_path / "net.pt"))[2]
     assert shown(space.kernel).low > shown(space.kernel_floor).high
+
+
+def test_too_few_training_lesions_teach_no_encoder(real):
+    lesions = Lesions(tuple(real[:5]), tuple(real[5:15]), tuple(real[15:]))
+    found = describe_classes(lesions, CLASSES, SeedTree(0), NoProgress())
+    assert [space.space for space in found.classes[0].spaces] == ["figures"]
+    assert found.classes[0].spaces[0].kernel is not None
+    assert any(note.startswith("no encoder: half of the training patients") for note in found.notes)
