@@ -18,6 +18,7 @@ from medaug.core.storage import sha256_file
 SIZE = (64, 64)
 _SIZE_FILE = "size"
 _AT_ONCE = 64
+_MOST = 1 << 14  # features
 
 
 @final
@@ -58,7 +59,7 @@ class Extractor:
             images: Windows of :attr:`size` in normalised units; at least one.
 
         Raises:
-            DataError: If the network fails on them, or does not return (N, F) finite values.
+            DataError: If the network fails on them, or does not return (N, F) finite values, F at most 16,384.
         """
         rows = [self._some(some) for some in torch.from_numpy(images).split(_AT_ONCE)]
         return torch.cat(rows).numpy()
@@ -72,9 +73,14 @@ class Extractor:
             what = f"fails on {shape} float32: {str(error).strip().splitlines()[-1]}"
             hint = "it is given (N, C, *S): channels and size must suit it"
             raise DataError(what, where="extractor", hint=hint) from error
-        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(images):
+        if (
+            not isinstance(found, Tensor)
+            or found.ndim != 2
+            or len(found) != len(images)
+            or not 0 < found.shape[1] <= _MOST
+        ):
             what = "x".join(map(str, found.shape)) if isinstance(found, Tensor) else type(found).__name__
-            expected = f"{len(images)} rows of features"
+            expected = f"{len(images)} rows of 1 to {_MOST} features"
             raise DataError(f"returns {what} for {shape}", where="extractor", expected=expected)
         if not bool(torch.isfinite(found).all()):
             raise DataError("returns values that are not finite", where="extractor")

@@ -31,6 +31,13 @@ class Whole(nn.Module):
         return image.mean()[None, None]
 
 
+class Empty(nn.Module):
+    """No feature."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image.flatten(1)[:, :0]
+
+
 class Broken(nn.Module):
     """Not finite."""
 
@@ -83,5 +90,7 @@ def test_a_network_that_does_not_fit_is_refused(tmp_path):
         Extractor(saved(nn.Conv2d(2, 2, 3), tmp_path / "maps.pt")).features(IMAGES)
     with pytest.raises(DataError, match="extractor: returns 1x1 for 64x2x64x64; expected 64 rows"):
         Extractor(saved(Whole(), tmp_path / "whole.pt")).features(IMAGES)
+    with pytest.raises(DataError, match=r"returns 64x0 .* expected 64 rows of 1 to 16384 features"):
+        Extractor(saved(Empty(), tmp_path / "empty.pt")).features(IMAGES)
     with pytest.raises(DataError, match="extractor: returns values that are not finite"):
         Extractor(saved(Broken(), tmp_path / "broken.pt")).features(IMAGES)
