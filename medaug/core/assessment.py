@@ -32,11 +32,12 @@ class SpaceQuality(Frozen):
 
     space: Literal["figures", "encoder", "extractor"]
     frechet: Figure | None = Field(
-        default=None, description="squared Frechet distance of two normal laws; null = too few"
+        default=None,
+        description="squared Frechet distance of two normal laws, followed to endless sets; may fall below 0; null = too few",
     )
     frechet_floor: Figure | None = None
     kernel: Figure | None = Field(
-        default=None, description="squared maximum mean discrepancy, cubic kernel, unbiased"
+        default=None, description="squared maximum mean discrepancy, cubic kernel, unbiased; may fall below 0"
     )
     kernel_floor: Figure | None = None
     precision: Figure | None = Field(
