@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-_REFERENCE_POINTS = 4000
+_REFERENCE_POINTS, _TURNED_POINTS = 4000, 160
 _GAUSS_SHARE = 0.55
 _RING_OFFSET, _RING_WIDTH = 0.3, 0.6
 _EDGE = 0.35
@@ -51,9 +51,9 @@ def _orthonormal(dims: int, degree: int) -> Pieces:
     """For each degree: what monomials hold of lower degrees, and what makes the rest orthonormal."""
     reference = _sphere(dims)
     pieces: list[tuple[Float[np.ndarray, "l k"], Float[np.ndarray, "k m"]]] = []
-    below: list[Float[np.ndarray, "r m"]] = []
+    below: list[np.ndarray] = []
     for order in range(degree + 1):
-        found = _monomials(reference, order)
+        found: np.ndarray = _monomials(reference, order)
         lower = below[order - 2] if order >= 2 else found[:, :0]
         # on the sphere r = 1, so a polynomial of degree l holds those of l - 2, l - 4, ... too
         weights = lower.T @ found / len(reference)
@@ -73,14 +73,18 @@ def _sphere(dims: int) -> Float[np.ndarray, "r d"]:
         angles = 2.0 * np.pi * steps / _REFERENCE_POINTS
         return np.stack([np.cos(angles), np.sin(angles)], axis=1)
     heights = 1.0 - 2.0 * steps / _REFERENCE_POINTS
-    angles = np.pi * (1.0 + math.sqrt(5.0)) * steps
+    angles = np.asarray(np.pi * (1.0 + math.sqrt(5.0)) * steps, dtype=np.float64)
     radii = np.sqrt(1.0 - heights**2)
     return np.stack([radii * np.cos(angles), radii * np.sin(angles), heights], axis=1)
 
 
 def _monomials(points: Float[np.ndarray, "n d"], order: int) -> Float[np.ndarray, "n m"]:
-    powers = [p for p in itertools.product(range(order + 1), repeat=points.shape[1]) if sum(p) == order]
-    return np.stack([np.prod(points ** np.array(power), axis=1) for power in powers], axis=1)
+    dims = points.shape[1]
+    powers = [np.ones_like(points)]
+    for _ in range(order):
+        powers.append(powers[-1] * points)
+    chosen = [p for p in itertools.product(range(order + 1), repeat=dims) if sum(p) == order]
+    return np.stack([math.prod(powers[p][:, axis] for axis, p in enumerate(each)) for each in chosen], axis=1)
 
 
 @final
@@ -119,8 +123,8 @@ class Balls:
                 if order:
                     shell = shell * distance / (distance + order * _EDGE)
                 kernel = functions * shell[:, None]
-                if order == 0:
-                    kernel = kernel - window[:, None] * (kernel.sum(axis=0) / window.sum())
+                # on a grid, even functions of high degree hold a little of the mean too
+                kernel = kernel - window[:, None] * (kernel.sum(axis=0) / window.sum())
                 kernels.append((kernel / math.sqrt(float((kernel**2).sum(axis=0).mean()) + 1e-12)).T)
         stack = np.concatenate(kernels).reshape(-1, 1, *[2 * reach + 1] * dims)
         counts = tuple(functions.shape[1] for functions in angular)
@@ -135,7 +139,7 @@ class Balls:
         if margin > 0:
             flat = functional.pad(flat, [margin] * 2 * self.dims, mode="replicate")
         elif margin < 0:
-            flat = flat[(..., *[slice(-margin, margin)] * self.dims)]
+            flat = flat[(slice(None), slice(None), *[slice(-margin, margin)] * self.dims)]
         matrix = self.kernels.reshape(len(self.kernels), -1).T.contiguous()
         for axis in range(2, 2 + self.dims):
             flat = flat.unfold(axis, size, stride)
@@ -169,16 +173,15 @@ class Balls:
 
     def turn_rows(self, turns: Float[np.ndarray, "T d d"]) -> Tensor:
         """(T, sum of counts^2): how the angular functions of a query read those of a source turned by each turn."""
-        points = _sphere(self.dims)[:: _REFERENCE_POINTS // 400]
+        points = _sphere(self.dims)[:: _REFERENCE_POINTS // _TURNED_POINTS]
         degree = len(self.counts) - 1
-        plain = angular_functions(points, degree)
-        inverse = [np.linalg.pinv(block) for block in plain]
+        turned = angular_functions((points @ turns.transpose(0, 2, 1)).reshape(-1, self.dims), degree)
         rows = []
-        for turn in turns:
-            turned = angular_functions(points @ turn.T, degree)
+        for plain, found in zip(angular_functions(points, degree), turned, strict=True):
             # f(Gy) = sum_m t_m Y_m(Gy), and Y_m(Gy) = sum_n D_nm Y_n(y)
-            rows.append(np.concatenate([(i @ t).ravel() for i, t in zip(inverse, turned, strict=True)]))
-        return torch.as_tensor(np.stack(rows), dtype=torch.float32)
+            weights = np.linalg.pinv(plain) @ found.reshape(len(turns), len(points), -1)
+            rows.append(weights.reshape(len(turns), -1))
+        return torch.as_tensor(np.concatenate(rows, axis=1), dtype=torch.float32)
 
 
 def turns_of(dims: int) -> Float[np.ndarray, "T d d"]:

@@ -20,7 +20,7 @@ from medaug.copying.balls import Balls
 from medaug.copying.planting import moved
 
 ZOOMS = (0.8, 0.9, 1.0, 1.12, 1.25)
-_BLOCK_TILES = 1000
+_BLOCK_TILES = 500
 _DESCRIBED_TILES = 64
 _LEARN_FROM = 500
 _SHRINK = 0.02
@@ -70,14 +70,14 @@ class Layout:
     def turned(self) -> Grid:
         """Windows of the invariant channel."""
         if self.dims == 2:
-            return self._scaled(Grid(16.0, 5, 10, 14, 7, 7, 64), 64)
+            return self._scaled(Grid(16.0, 5, 10, 14, 7, 7, 48), 64)
         return self._scaled(Grid(9.0, 3, 5, 8, 5, 7, 48), 32)
 
     @property
     def upright(self) -> Grid:
         """Windows of the linear channel."""
         if self.dims == 2:
-            return self._scaled(Grid(10.0, 5, 10, 8, 6, 5, 64), 64)
+            return self._scaled(Grid(10.0, 5, 10, 8, 6, 5, 56), 64)
         return self._scaled(Grid(7.0, 3, 4, 6, 5, 4, 40), 32)
 
     def _scaled(self, grid: Grid, side: int) -> Grid:
@@ -134,6 +134,7 @@ class Channel:
         self.balls = self.zoomed[zooms.index(1.0)]
         chosen = rng.permutation(len(tiles))[:_LEARN_FROM]
         self._mean, self._matrix = self._learnt(tiles[torch.as_tensor(chosen)].float(), rng)
+        self._count, self._block = len(tiles), min(_BLOCK_TILES, len(tiles))
         self._windows = self._described(tiles)
 
     def _raw(self, coefficients: Tensor) -> Tensor:
@@ -141,7 +142,8 @@ class Channel:
         energy = (coefficients**2).sum(dim=-1, keepdim=True)
         small = 0.05 * energy.mean() + 1e-9
         if not self._turned:
-            return (coefficients / torch.sqrt(energy + small)).flatten(2)
+            plain: Tensor = coefficients / torch.sqrt(energy + small)
+            return plain.flatten(2)
         products = self.balls.invariants(coefficients) / (energy + small)
         return (torch.sign(products) * torch.sqrt(products.abs())).flatten(2)
 
@@ -165,10 +167,11 @@ class Channel:
     def describe(self, coefficients: Tensor) -> Tensor:
         """(N, W, C, B) coefficients to (N, W, D) unit vectors."""
         projected: Tensor = (self._raw(coefficients) - self._mean) @ self._matrix
-        return projected / projected.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+        unit: Tensor = projected / projected.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+        return unit
 
     def _described(self, tiles: Tensor) -> Tensor:
-        """(W, D, N) of all training tiles."""
+        """(blocks, W, D, tiles of a block) of all training tiles; the last block is filled up with zeros."""
         blocks = []
         for at in range(0, len(tiles), _DESCRIBED_TILES):
             part = slice(at, at + _DESCRIBED_TILES)
@@ -176,7 +179,9 @@ class Channel:
                 self.balls.coefficients(tiles[part].float(), self._grid.inset, self._grid.stride)
             )
             blocks.append(found.permute(1, 2, 0))
-        return torch.cat(blocks, dim=2).contiguous()
+        known = torch.cat(blocks, dim=2)
+        padded: Tensor = torch.nn.functional.pad(known, [0, -known.shape[2] % self._block])
+        return padded.unflatten(2, (-1, self._block)).permute(2, 0, 1, 3).contiguous()
 
     def shifts(
         self, tile: Tensor, seen: Tensor, candidates: Sequence[int], votes: Votes, count: int
@@ -188,8 +193,9 @@ class Channel:
         stride = self._grid.query_stride
         here = self.describe(self.balls.coefficients(tile[None].float(), self._grid.inset, stride))[0]
         shown = self._shown(seen[None].float(), stride)[0] >= _LEAST_SEEN
-        there = self._windows[:, :, torch.as_tensor(candidates)]
-        alike = torch.einsum("qd,wdt->tqw", here[shown], there)
+        wanted = torch.as_tensor(candidates)
+        there = self._windows[wanted // self._block, :, :, wanted % self._block]
+        alike = here[shown] @ there.transpose(1, 2)
         deviations = (alike - votes.mean[:, None]) / votes.spread[:, None]
         pairs = torch.relu(deviations - _ALIKE_DEVIATIONS) ** 2
         apart = self.places(self._grid.stride)[None] - self.places(stride)[shown][:, None]
@@ -241,10 +247,10 @@ class Channel:
         ]
         shown = self._shown(seen[None].float(), stride)[0] >= _LEAST_SEEN
         if not bool(shown.any()):
-            nothing, none = torch.zeros(self._windows.shape[2]), torch.zeros(0)
+            nothing, none = torch.zeros(self._count), torch.zeros(0)
             return Votes(nothing, nothing, none, none)
         queries = torch.stack([view[shown] for view in views], dim=1)
-        best = best_windows(queries, self._windows)
+        best = best_windows(queries, self._windows)[:, : self._count]
         mean, spread = best.mean(dim=1), best.std(dim=1).clamp_min(1e-6)
         deviations = (best - mean[:, None]) / spread[:, None]
         few = (torch.relu(deviations - _CHANCE_DEVIATIONS) ** 2).sum(dim=0)
@@ -252,19 +258,18 @@ class Channel:
 
 
 def best_windows(queries: Tensor, windows: Tensor) -> Tensor:
-    """(Q, Z, D) query windows at Z zooms against (W, D, N) training windows: (Q, N) largest products."""
+    """(Q, Z, D) query windows at Z zooms against (B, W, D, n) training windows: (Q, B * n) largest products."""
     count, zooms, _ = queries.shape
     flat = queries.reshape(count * zooms, -1)
-    found = torch.empty(count, windows.shape[2])
-    for at in range(0, windows.shape[2], _BLOCK_TILES):
-        part = windows[:, :, at : at + _BLOCK_TILES]
-        best = flat @ part[0]
+    found = []
+    for block in windows:
+        best = flat @ block[0]
         product = torch.empty_like(best)
-        for number in range(1, len(part)):
-            torch.mm(flat, part[number], out=product)
+        for window in block[1:]:
+            torch.mm(flat, window, out=product)
             torch.maximum(best, product, out=best)
-        found[:, at : at + _BLOCK_TILES] = best.reshape(count, zooms, -1).amax(dim=1)
-    return found
+        found.append(best.reshape(count, zooms, -1).amax(dim=1))
+    return torch.cat(found, dim=1)
 
 
 def _jittered(tile: np.ndarray, rng: np.random.Generator, reach: float) -> np.ndarray:

@@ -14,6 +14,7 @@ from medaug.copying.balls import turns_of
 from medaug.copying.channels import ZOOMS, Channel, Layout, top
 from medaug.copying.registration import (
     BOXES,
+    TEXTURE,
     Moves,
     agreement,
     box_sizes,
@@ -28,7 +29,7 @@ _TURNED_WIDE, _TURNED_FEW = 15, 15
 _UPRIGHT_WIDE, _UPRIGHT_FEW, _UPRIGHT_KEPT, _ANYWHERE = 20, 200, 50, 10
 _PAIRS_TRIED, _PAIRS_A_TILE = 12, 2
 _WHITEN = 1.0
-_REFINED, _A_PATIENT = 10, 3
+_REFINED, _A_PATIENT = 12, 3
 _STEPS = 4
 _BLOCK = 256
 _SHIFTS_A_TILE = 2
@@ -62,7 +63,7 @@ class Found:
 
     Attributes:
         number: The training tile; -1 if none shows anything alike.
-        leads: (boxes,) largest lead over other patients' tiles in a box of each size.
+        leads: (2 * boxes,) largest lead over other patients' tiles in a box of each size: structure, then texture.
         surprise: The largest of them, in deviations of what is usual in boxes of its size.
         move: What brings the tile onto the query; one.
         box: Side of what agrees best, as a share of the tile's.
@@ -96,8 +97,9 @@ class TileFinder:
         self._upright = Channel(layout, self._flat, rng, turned=False)
         self._turns = turns_of(layout.dims)
         self._turn_rows = self._turned.balls.turn_rows(self._turns)
-        self._sizes = box_sizes(layout.dims, layout.side)
-        self._usual = (torch.zeros(len(BOXES)), torch.ones(len(BOXES)))
+        sizes = box_sizes(layout.dims, layout.side)
+        self._sizes = torch.cat([sizes, sizes + len(BOXES)])
+        self._usual = (torch.zeros(2 * len(BOXES)), torch.ones(2 * len(BOXES)))
         self._usual = self._learnt(rng)
 
     def _learnt(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -132,25 +134,35 @@ class TileFinder:
         better = refined(query, sources, chosen, _STEPS)
         finer = agreement(query, seen, read_moved(sources, better), self._share)
         ahead = leads(torch.cat([plain, finer]), torch.cat([patients, patients[kept]]), _RUNNER_UP)
-        both = Moves(torch.cat([chosen.matrix, better.matrix]), torch.cat([chosen.shift, better.shift]))
         few = torch.cat([kept, len(plain) + torch.arange(len(kept))])
-        return self._chosen(numbers[kept].repeat(2), both, torch.cat([plain[kept], finer]), ahead[few])
+        both = Moves(torch.cat([chosen.matrix, better.matrix]), torch.cat([chosen.shift, better.shift]))
+        again = numbers[kept].repeat(2)
+        texture = self._texture(image, seen, again, both)
+        ahead = torch.cat([ahead[few], leads(texture, self.tiles.patients[again], _RUNNER_UP)], dim=1)
+        return self._chosen(again, both, torch.cat([torch.cat([plain[kept], finer]), texture], dim=1), ahead)
+
+    def _texture(self, image: Tensor, seen: Tensor, numbers: Tensor, moves: Moves) -> Tensor:
+        """Agreement of the finest grain, which says most where nothing was turned, zoomed or blurred."""
+        query = flattened(image[None], seen[None], self._share, TEXTURE)[0]
+        sources = flattened(self.tiles.images[numbers].float(), None, self._share, TEXTURE)
+        return agreement(query, seen, read_moved(sources, moves), self._share, TEXTURE)
 
     def _surprise(self, ahead: Tensor) -> Tensor:
         """Leads in deviations of what tiles of other patients reach in boxes of their size."""
-        return (ahead - self._usual[0][self._sizes]) / self._usual[1][self._sizes]
+        sizes = self._sizes[: ahead.shape[1]]
+        return (ahead - self._usual[0][sizes]) / self._usual[1][sizes]
 
     def _chosen(self, numbers: Tensor, moves: Moves, strength: Tensor, ahead: Tensor) -> Found:
         """The tile with the most surprising box."""
         surprise = self._surprise(ahead)
         best, place = divmod(int(surprise.argmax()), surprise.shape[1])
-        largest = torch.stack([ahead[best][self._sizes == size].max() for size in range(len(BOXES))])
+        largest = torch.stack([ahead[best][self._sizes == size].max() for size in range(2 * len(BOXES))])
         return Found(
             number=int(numbers[best]),
             leads=largest,
             surprise=float(surprise[best, place]),
             move=moves.at(torch.tensor([best])),
-            box=BOXES[int(self._sizes[place])],
+            box=BOXES[int(self._sizes[place]) % len(BOXES)],
             inverted=bool(strength[best, place] < 0),
         )
 

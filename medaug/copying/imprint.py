@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+from jaxtyping import Float
 from scipy import ndimage
 
 from medaug.core.volume import Image, Mask
@@ -61,7 +62,7 @@ class Imprint:
         return np.asarray(~rim)
 
 
-def same_share(first: Image, second: Image, background: Mask) -> float:
+def same_share(first: Image, second: Float[np.ndarray, "D P Q R"], background: Mask) -> float:
     """Share of background voxels that are equal in both images, in native units; 0 where their shapes differ."""
     if first.shape != second.shape or not background.any():
         return 0.0

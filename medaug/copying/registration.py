@@ -18,12 +18,15 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-_FINE, _COARSE, _LOCAL = 1.2, 3.0, 5.0
+# finest and coarsest scale that count, and that of the contrast, in voxels of a tile of 64
+STRUCTURE, TEXTURE = (1.2, 3.0, 5.0), (0.5, 1.2, 3.0)
 _FLAT_SHARE = 0.3
 BOXES = (1.0, 0.7, 0.5, 0.35)
 _FEWEST_FREE = 6.0
 _CELLS = 16
 _NEAR_SHARE = 0.12
+
+Band = tuple[float, float, float]
 _DAMPING = 0.02
 
 
@@ -44,20 +47,21 @@ def _blur(side: int, sigma: float) -> Tensor:
     )
 
 
-def flattened(tiles: Tensor, seen: Tensor | None, share: float) -> Tensor:
+def flattened(tiles: Tensor, seen: Tensor | None, share: float, band: Band = STRUCTURE) -> Tensor:
     """(N, C, *S) tiles without slow shades and with even contrast; 0 where nothing is seen.
 
     Args:
         tiles: The tiles.
         seen: (N, *S) 0 to 1; None = all of them.
         share: Scale of the filters, 1 for tiles of 64 voxels.
+        band: The scales that count.
     """
     n, channels = tiles.shape[:2]
     flat = tiles.reshape(n * channels, *tiles.shape[2:])
-    band = smoothed(flat, _FINE * share) - smoothed(flat, _COARSE * share)
-    spread = torch.sqrt(smoothed(band**2, _LOCAL * share).clamp_min(0.0))
+    shades = smoothed(flat, band[0] * share) - smoothed(flat, band[1] * share)
+    spread = torch.sqrt(smoothed(shades**2, band[2] * share).clamp_min(0.0))
     usual = spread.flatten(1).mean(dim=1).reshape(-1, *[1] * (flat.ndim - 1))
-    even = band / (spread + _FLAT_SHARE * usual + 1e-6)
+    even = shades / (spread + _FLAT_SHARE * usual + 1e-6)
     even = even.reshape(tiles.shape)
     return even if seen is None else even * seen[:, None]
 
@@ -152,7 +156,7 @@ def refined(query: Tensor, sources: Tensor, moves: Moves, steps: int) -> Moves:
     return Moves(matrix, shift)
 
 
-def agreement(query: Tensor, weight: Tensor, read: Tensor, share: float) -> Tensor:
+def agreement(query: Tensor, weight: Tensor, read: Tensor, share: float, band: Band = STRUCTURE) -> Tensor:
     """(H, P) how strongly the moved sources agree with the query inside boxes; below 0 where inverted.
 
     It is ``atanh(r) sqrt(n - 3)``, where n is the number of independent values that both show in a box. Boxes of
@@ -163,10 +167,11 @@ def agreement(query: Tensor, weight: Tensor, read: Tensor, share: float) -> Tens
         weight: (*S) 0 to 1: the part that counts.
         read: (H, C, *S) flattened and moved.
         share: Scale of the filters.
+        band: The scales that count.
     """
     dims, side = query.ndim - 1, query.shape[-1]
     known = (read != 0).any(dim=1).float() * weight
-    each = (4.0 * math.pi) ** (dims / 2) * (_FINE * share) ** dims / query.shape[0]
+    each = (4.0 * math.pi) ** (dims / 2) * (band[0] * share) ** dims / query.shape[0]
     product = (query * read).sum(dim=1) * weight
     first = (query**2).sum(dim=0) * known
     second = (read**2).sum(dim=1) * weight

@@ -82,7 +82,8 @@ def cut(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(count, *S) patches at random places, and the source of each; never two of the same place by design."""
     side = SIDES[dims]
-    patches, numbers = [], []
+    patches: list[np.ndarray] = []
+    numbers: list[int] = []
     while len(patches) < count:
         number = int(rng.integers(len(sources)))
         image = sources[number][1]
@@ -212,7 +213,8 @@ def planted(
     from medaug.copying.imprint import Imprint
     from medaug.copying.planting import CHANGES, plant
 
-    rng, rows = np.random.default_rng(asked.seed + 2), {}
+    rng = np.random.default_rng(asked.seed + 2)
+    rows: dict[str, str] = {}
     for change in CHANGES:
         flagged = named = 0
         for _ in range(asked.copies):

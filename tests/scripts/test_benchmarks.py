@@ -16,13 +16,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scripts.benchmarks import augment, synthesize
+from scripts.benchmarks import assess, augment, synthesize
 from scripts.benchmarks.measure import BenchmarkResult, alternate, peak_mb
 
 ROOT = Path(__file__).resolve().parents[2]
 AUGMENT = ["--shape", "24", "20", "--batch", "2", "--dims", "2"]
 SYNTHESIZE = ["--size", "96", "--lesions", "2", "--base", "4", "--sampling-steps", "2"]
+ASSESS = ["--training", "60", "--synthetic", "3", "--pairs", "20"]
 TOY = {
+    "assess.py": ASSESS,
     "augment.py": AUGMENT,
     "ingest.py": ["--shape", "48", "48", "8", "--patients", "1"],
     "synthesize.py": SYNTHESIZE,
@@ -87,12 +89,12 @@ def test_json_is_one_object_of_the_documented_form(name: str) -> None:
     readers = {"simpleitk": "SimpleITK", "dicom2nifti": "dicom2nifti"}
     there = {peer for peer, package in readers.items() if importlib.util.find_spec(package) is not None}
     v2 = {"batchgenerators"} if importlib.util.find_spec("batchgeneratorsv2") is not None else set[str]()
-    alone = {"train.py": {"bare"}, "synthesize.py": {"procedural"}}
+    alone = {"train.py": {"bare"}, "synthesize.py": {"procedural"}, "assess.py": {"ssim"}}
     peers = (alone | {"ingest.py": there, "augment.py": {"monai"} | v2})[name]
     assert set(result.ratios) == peers
     # augment.py: what a peer lacks or that it is missing, and the memory of a batch
     left_out = len(readers.keys() - there)
-    notes = {"train.py": 3, "ingest.py": left_out, "augment.py": 2, "synthesize.py": 1}[name]
+    notes = {"train.py": 3, "ingest.py": left_out, "augment.py": 2, "synthesize.py": 1, "assess.py": 2}[name]
     assert len(result.notes) == notes
     ours = {peer: f"medaug for {peer}" if peer in v2 else "medaug" for peer in peers}
     assert set(result.seconds) == set(result.peaks_mb) == {"medaug", *peers, *ours.values()}
@@ -215,3 +217,16 @@ def test_peak_is_that_of_the_work_and_not_of_this_process() -> None:
     assert 55 < large - small < 80
     assert here.nbytes / 2**20 == 128
     assert small < 128
+
+
+@pytest.mark.slow
+def test_recall_says_what_was_found_and_who_was_flagged(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(assess, "limit_threads", lambda threads: None)
+    monkeypatch.setattr(sys, "argv", ["assess", "recall", *ASSESS, "--copies", "1", "--synthetic", "8"])
+    assert assess.main() == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert set(printed) == {"false_positives", "changes"}
+    assert len(printed["changes"]) == 13
+    assert all("of 1 flagged" in words for words in printed["changes"].values())

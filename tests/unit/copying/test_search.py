@@ -78,7 +78,8 @@ def test_few_held_out_patients_give_no_threshold() -> None:
     assert {m.score for m in few.nearest(imprint(1, "t"))} == {0.0}
 
 
-def test_planted_copies_are_counted(search: CopySearch) -> None:
+def test_planted_copies_are_counted(search: CopySearch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medaug.copying.search._PLANTED", 1)
     planted = search.plant("background", NoProgress())
     assert planted is not None
     assert set(planted.flagged) == set(CHANGES)
@@ -93,7 +94,7 @@ def test_planted_copies_are_counted(search: CopySearch) -> None:
         (lambda c: replace(c, image=np.concatenate([c.image, c.image])), "other channels"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(search: CopySearch, change, words: str) -> None:
+def test_what_cannot_be_compared_is_refused(search, change, words):
     with pytest.raises(DataError, match=words):
         search.nearest(change(imprint(1, "s")))
 
