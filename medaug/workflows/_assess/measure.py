@@ -150,6 +150,8 @@ class _Course:
             f"{piece} was not measured: --parts leaves it out" for piece in PIECES if not job.asks(piece)
         ]
         notes += [] if made else [_NO_LESION]
+        if job.asks("membership") and copies.audit.membership is None:
+            notes.append("membership was not measured: this version holds no attack")
         parts = {} if scores is None else scores.classes
         return QualityReport(
             synthetic_sha256=job.made.content_sha256,
