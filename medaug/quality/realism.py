@@ -24,7 +24,7 @@ from medaug.quality.spreads import spread_figures
 
 FEWEST, ENOUGH = 5, 12  # lesions of a side: for kernel distance, spreads and MS-SSIM, and for all else
 _MOST = 1000  # lesions of a side and class; more tell nothing new and cost their square
-_MOST_FEATURES = 64
+_MOST_FEATURES = 32  # more than there are lesions of a class leave a Frechet distance nothing to rest on
 _SEEN = (32, 32)  # what the encoder sees
 _STEPS = (30, 200)  # of its training, one for each lesion between
 
