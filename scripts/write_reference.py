@@ -60,6 +60,16 @@ DOCUMENTS: Final = (
     ("audit.json", "medaug.core.assessment:AuditReport", "`medaug assess`"),
     ("rejected.json", "medaug.core.assessment:RejectionsFile", "`medaug filter`"),
     ("the release certificate", "medaug.core.results:ReleaseCertificate", "`medaug release`"),
+    (
+        "deidentification.json",
+        "medaug.workflows.deidentify:DeidentificationRecord",
+        "`medaug deidentify`",
+    ),
+    (
+        "the report of a de-identification, one line",
+        "medaug.workflows.deidentify:ReportLine",
+        "`medaug deidentify --report`",
+    ),
     ("run.json", "medaug.core.runs:RunRecord", "every step"),
     (
         "what a benchmark prints",

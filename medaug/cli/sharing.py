@@ -1,4 +1,4 @@
-"""Commands that let data out of the house: keygen, release, verify."""
+"""Commands that let data out of the house: deidentify, keygen, release, verify."""
 
 from __future__ import annotations
 
@@ -22,12 +22,45 @@ PassphraseOption = Annotated[
 
 def add_commands(app: typer.Typer) -> None:
     """Register this file's commands."""
-    for command in (keygen, release, verify):
+    for command in (deidentify, keygen, release, verify):
         app.command()(command)
 
 
 def _passphrase(file: Path | None, *, confirm: bool) -> str:
     return read_secret(file, "passphrase", "--passphrase-file", confirm=confirm)
+
+
+def deidentify(
+    *,
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder with DICOM files, or one file.")],
+    out: Annotated[Path, typer.Option("--out", help="New folder; an interrupted run goes on in it.")],
+    key_file: Annotated[
+        Path,
+        typer.Option("--key-file", help="Secret behind all pseudonyms, mode 600; made where there is none."),
+    ],
+    profile: Annotated[
+        str,
+        typer.Option(
+            "--profile",
+            help="basic, and after commas: clean-descriptors, clean-structured-content, modified-dates or full-dates, "
+            "retain-device, retain-institution, retain-patient-characteristics, retain-safe-private, retain-uids.",
+        ),
+    ] = "basic,clean-descriptors,clean-structured-content,modified-dates",
+    report: Annotated[
+        Path | None, typer.Option("--report", help="One JSON line an input file, mode 600; outside --out.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take out of DICOM files what tells whose they are (PS3.15 Annex E); what cannot be made safe is left out.
+
+    Example: `medaug deidentify scans --out runs/clean --key-file keys/pseudonyms --report runs/clean.jsonl`
+    """
+    from medaug.workflows import deidentify as workflow
+
+    options = workflow.DeidentifyOptions(
+        source=source, out=out, key_file=key_file, profile=profile, report=report
+    )
+    call(workflow.deidentify, options, as_json=as_json)
 
 
 def keygen(

@@ -10,6 +10,7 @@ from medaug.core.errors import IdentifierError
 from medaug.io.headers import quiet_pydicom
 from medaug.privacy._deidentify.harvest import Identifiers, charset_of, harvest, patient_of, walk
 from medaug.privacy._deidentify.marks import closed, is_own, marks, meta_elements, without_marks
+from medaug.privacy._deidentify.pixels import trimmed
 from medaug.privacy._deidentify.risks import burned_in, refusals
 from medaug.privacy._deidentify.secret import Pseudonyms, Secret, load_secret, write_secret
 from medaug.privacy._deidentify.stream import (
@@ -106,6 +107,12 @@ class Deidentifier:
         self._pseudonyms, self._profile, self._trusts_pixels = Pseudonyms(secret), profile, pixels_are_clean
         self._cleaner = lru_cache(maxsize=32)(self._new_cleaner)
 
+    @property
+    def key_check(self) -> str:
+        """Tells whether two runs have the same key and options, and nothing else."""
+        options = ",".join(sorted(option.value for option in self._profile.options))
+        return self._pseudonyms.seal(b"key check", options.encode("ascii"))
+
     def look(self, content: bytes) -> Finding:
         """Whose file this is, and the identifiers in its header; those of all files of a patient belong together.
 
@@ -148,7 +155,9 @@ class Deidentifier:
             raise _refused("no-instance")
         _require_clean(elements, scrubber)
         meta = write_meta(meta_elements(kind, instance, stream.syntax.uid))
-        pixels = [element for element in elements if element.tag >= _PIXEL_GROUP]
+        pixels = trimmed(
+            [element for element in elements if element.tag >= _PIXEL_GROUP], elements, stream.syntax
+        )
         header = [element for element in elements if element.tag < _PIXEL_GROUP] + marks(self._profile)
         body = write_elements(header, stream.syntax) + write_elements(pixels, stream.syntax)
         content = meta + packed(closed(meta, body, self._pseudonyms), stream.syntax)

@@ -15,6 +15,7 @@ from medaug.privacy._deidentify.values import decode, keyword_of
 
 CHARSET: Final = 0x00080005
 PATIENT_NAME, PATIENT_ID, STUDY_UID = 0x00100010, 0x00100020, 0x0020000D
+_TELLING: Final = (PATIENT_ID, PATIENT_NAME, STUDY_UID)
 _PLACES = re.compile(r"Address|Institution|Residence|Location|Organization|Department")
 _IDENTIFYING = re.compile(
     r"Name$|Names$|IDs?$|Identifier|Identification|Address|Telephone|Phone|Number|Accession|Institution|Station"
@@ -64,12 +65,13 @@ def harvest(elements: list[Element], profile: Profile) -> Identifiers:
 
 def patient_of(elements: list[Element]) -> str:
     """What tells one patient from others: the patient's id, else the name, else the study's UID."""
-    for tag in (PATIENT_ID, PATIENT_NAME, STUDY_UID):
-        for element in elements:
-            if element.tag == tag:
-                text = (decode(element.value, charset_of(elements)) or element.value.hex()).strip(" \0^=")
-                if text:
-                    return f"{tag:08x} {text}"
+    charset = charset_of(elements)
+    found = {element.tag: element.value for element in elements if element.tag in _TELLING}
+    for tag in _TELLING:
+        value = found.get(tag, b"")
+        text = (decode(value, charset) or value.hex()).strip(" \0^=")
+        if text:
+            return f"{tag:08x} {text}"
     return ""
 
 

@@ -40,7 +40,6 @@ _MODALITIES: Final = frozenset(
 )
 _SCREEN_WORDS: Final = ("SCREEN", "SAVE", "CAPTURE", "PRINT")
 _CONVERTED: Final = frozenset({"DV", "DI", "DF", "WSD", "SD", "SI", "SYN", "DRW"})
-_ENCAPSULATED_DOCUMENT = 0x00420011
 
 
 def refusals(stream: Stream) -> tuple[str, ...]:
@@ -50,7 +49,7 @@ def refusals(stream: Stream) -> tuple[str, ...]:
     reasons = []
     if _DIRECTORY in (kind, _text({element.tag: element for element in stream.meta}, 0x00020002)):
         reasons.append("media-directory")
-    if kind.startswith(_DOCUMENTS) or _ENCAPSULATED_DOCUMENT in words:
+    if kind.startswith(_DOCUMENTS):
         reasons.append("encapsulated-document")
     if kind == _RAW:
         reasons.append("raw-data")

@@ -52,8 +52,8 @@ _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 PIXEL_DATA: Final = 0x7FE00010
 _DEEPEST, _MOST_ELEMENTS = 64, 500_000
 _MOST_INFLATED = 1 << 30
-# Of a data set without preamble and file meta
-_FIRST_GROUP = 8
+# Of a file without preamble: file meta, or group 0008 in either byte order
+_BARE_STARTS = (b"\x02\0", b"\x08\0", b"\0\x08")
 _PREAMBLE = bytes(128) + b"DICM"
 
 
@@ -127,6 +127,8 @@ def read_stream(content: bytes) -> Stream:
         UnreadableError: If it is cut short, damaged, or no DICOM.
     """
     begins = 132 if content[128:132] == b"DICM" else 0
+    if not begins and content[:2] not in _BARE_STARTS:
+        raise UnreadableError("file is no DICOM", code="not-dicom")
     meta, at = _Reader(content, Syntax(_EXPLICIT, is_implicit=False, is_big=False)).group_two(begins)
     uid = _text(meta, 0x00020010)
     body, rest = content[at:], b""
@@ -137,7 +139,7 @@ def read_stream(content: bytes) -> Stream:
     elements, end = reader.elements(0, len(body), depth=0)
     if end != len(body):
         raise _damaged("ends in the middle of something")
-    if not elements or (not begins and not meta and elements[0].tag >> 16 != _FIRST_GROUP):
+    if not elements:
         raise _damaged("holds no elements")
     return Stream(meta, syntax, elements, content[:at], body, rest)
 

@@ -106,7 +106,7 @@ def table_file(depth: int, syntax: str = ExplicitVRLittleEndian) -> Canaries:
     for index, row in enumerate(KNOWN):
         number = index + 1000 * (depth + 1)
         tag = int(row.tag, 16)
-        if row.keyword == "SOPInstanceUID" or (depth == 0 and row.keyword == "EncapsulatedDocument"):
+        if row.keyword == "SOPInstanceUID":
             continue
         if vr_of(row) == "SQ":
             item = Dataset()

@@ -437,7 +437,7 @@ def test_sequences_of_unknown_representation_are_cleaned_inside() -> None:
 
 
 def _document(dataset: FileDataset) -> None:
-    dataset.EncapsulatedDocument = b"%PDF-1.4"
+    dataset.SOPClassUID, dataset.EncapsulatedDocument = "1.2.840.10008.5.1.4.1.1.104.1", b"%PDF-1.4"
 
 
 def _directory(dataset: FileDataset) -> None:
@@ -528,3 +528,17 @@ def test_values_of_the_generator_are_what_they_claim() -> None:
     assert len(made.values) > 400
     assert all(canary in content for canary in made.values.values())
     assert len({str(value_of(row, 5)) for row in KNOWN if vr_of(row) == "LO"}) == 1
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_bytes_after_the_pixels_do_not_come_out(syntax: str) -> None:
+    dataset = base(syntax)
+    dataset.PixelData = bytes(range(32)) + b"Kowalczyk!"
+    result = clean(content_of(dataset))
+    assert parse(result.content).PixelData == bytes(range(32))
+
+
+def test_a_document_in_an_image_becomes_a_dummy() -> None:
+    dataset = base()
+    dataset.EncapsulatedDocument = b"%PDF Kowalczyk"
+    assert cleaned(dataset).EncapsulatedDocument == bytes(8)
