@@ -25,16 +25,39 @@ from medaug.copying.registration import (
     refined,
 )
 
-_TURNED_WIDE, _TURNED_FEW = 15, 15
-_UPRIGHT_WIDE, _UPRIGHT_FEW, _UPRIGHT_KEPT, _ANYWHERE = 20, 200, 50, 10
-_PAIRS_TRIED, _PAIRS_A_TILE = 12, 2
-_WHITEN = 1.0
-_REFINED, _A_PATIENT = 12, 3
+_PAIRS_TRIED = 12
+_A_PATIENT = 3
 _STEPS = 4
 _BLOCK = 256
-_SHIFTS_A_TILE = 2
 _LEARN_FROM, _LEAST_DEVIATION = 30, 0.3
 _RUNNER_UP = 3
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How many tiles and moves are tried for a query: fewer in space, where each costs as much as eight in the plane.
+
+    Attributes:
+        turned: Candidates of the invariant channel, by all windows and by few, each.
+        upright_wide: Of the linear channel, by all windows.
+        upright_few: Of the linear channel, by few windows.
+        upright_kept: Of these, those whose windows agree best on a shift.
+        anywhere: Of these, the first ones whose shift is looked for everywhere.
+        moves: Tried of each.
+        refined: Made exact.
+    """
+
+    turned: int
+    upright_wide: int
+    upright_few: int
+    upright_kept: int
+    anywhere: int
+    moves: int
+    refined: int
+
+
+_EFFORT = {2: Effort(15, 20, 200, 50, 10, 2, 12), 3: Effort(6, 8, 80, 14, 3, 1, 8)}
 
 
 @final
@@ -89,7 +112,7 @@ class TileFinder:
     """
 
     def __init__(self, layout: Layout, tiles: TileSet, rng: np.random.Generator) -> None:
-        self._layout, self.tiles = layout, tiles
+        self._layout, self.tiles, self._effort = layout, tiles, _EFFORT[layout.dims]
         self._share = layout.side / 64 if layout.dims == 2 else layout.side / 48
         self._turned = Channel(layout, tiles.images, rng, turned=True)
         blocks = [tiles.images[at : at + _BLOCK].float() for at in range(0, len(tiles), _BLOCK)]
@@ -175,7 +198,7 @@ class TileFinder:
             if count.get(patient, 0) < _A_PATIENT:
                 kept.append(place)
                 count[patient] = count.get(patient, 0) + 1
-            if len(kept) == _REFINED:
+            if len(kept) == self._effort.refined:
                 break
         return torch.as_tensor(kept)
 
@@ -183,16 +206,18 @@ class TileFinder:
         self, image: Tensor, flat: Tensor, seen: Tensor, left_out: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(H,) tile numbers, (H, d, d) turns and zooms to try, and (H, d) where to look; NaN = anywhere."""
-        dims = self._layout.dims
+        dims, effort = self._layout.dims, self._effort
         votes = self._turned.votes(image, seen)
-        turned = top((votes.wide, votes.few), (_TURNED_WIDE, _TURNED_FEW), left_out)
+        turned = top((votes.wide, votes.few), (effort.turned, effort.turned), left_out)
         numbers, matrices, near = self._turned_moves(image, turned)
         votes = self._upright.votes(flat, seen)
-        upright = torch.as_tensor(top((votes.wide, votes.few), (_UPRIGHT_WIDE, _UPRIGHT_FEW), left_out))
-        strength, shifts = self._upright.shifts(flat, seen, upright.tolist(), votes, _SHIFTS_A_TILE)
-        kept = strength[:, 0].topk(min(_UPRIGHT_KEPT, len(upright))).indices
-        again = torch.cat([upright[:_ANYWHERE], upright[kept].repeat_interleave(_SHIFTS_A_TILE)])
-        anywhere = torch.full((len(upright[:_ANYWHERE]), dims), torch.nan)
+        upright = torch.as_tensor(
+            top((votes.wide, votes.few), (effort.upright_wide, effort.upright_few), left_out)
+        )
+        strength, shifts = self._upright.shifts(flat, seen, upright.tolist(), votes, effort.moves)
+        kept = strength[:, 0].topk(min(effort.upright_kept, len(upright))).indices
+        again = torch.cat([upright[: effort.anywhere], upright[kept].repeat_interleave(effort.moves)])
+        anywhere = torch.full((len(upright[: effort.anywhere]), dims), torch.nan)
         same = torch.eye(dims).expand(len(again), -1, -1)
         return (
             torch.cat([again, numbers]),
@@ -202,7 +227,7 @@ class TileFinder:
 
     def _turned_moves(self, image: Tensor, candidates: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """For each candidate the turns and zooms that its best pairs of windows speak for."""
-        channel = self._turned
+        channel, effort = self._turned, self._effort
         grid = self._layout.turned
         there = channel.balls.coefficients(
             self.tiles.images[torch.as_tensor(candidates)].float(), grid.inset, grid.stride
@@ -214,7 +239,7 @@ class TileFinder:
         windows = there.shape[1]
         pairs = alike.flatten(1).topk(_PAIRS_TRIED, dim=1).indices
         first, second = torch.div(pairs, windows, rounding_mode="floor"), pairs % windows
-        weights = there.flatten(0, 2).std(dim=0).clamp_min(1e-6) ** -_WHITEN
+        weights = 1.0 / there.flatten(0, 2).std(dim=0).clamp_min(1e-6)
         left = here.flatten(0, 1)[first.flatten()] * weights
         right = there[torch.arange(len(candidates))[:, None], second].flatten(0, 1) * weights
         products = torch.stack(
@@ -224,7 +249,7 @@ class TileFinder:
         agreements, turns = (products @ self._turn_rows.T).abs().max(dim=1)
         # invariants choose the pairs, the coefficients themselves, which no longer overlook phases, the best of them
         fit = (agreements / norms.clamp_min(1e-6)).reshape(len(candidates), -1)
-        chosen = fit.topk(_PAIRS_A_TILE, dim=1).indices
+        chosen = fit.topk(effort.moves, dim=1).indices
         turn = turns.reshape(fit.shape).gather(1, chosen).flatten()
         zoom = torch.as_tensor(ZOOMS)[first.gather(1, chosen).flatten() % len(ZOOMS)]
         matrix = torch.as_tensor(self._turns, dtype=torch.float32)[turn] / zoom[:, None, None]
@@ -232,5 +257,5 @@ class TileFinder:
         at_query = channel.places(grid.query_stride)[first.gather(1, chosen).flatten() // len(ZOOMS)]
         at_source = channel.places(grid.stride)[second.gather(1, chosen).flatten()]
         near = torch.linalg.solve(matrix, at_source[..., None])[..., 0] - at_query
-        numbers = torch.as_tensor(candidates).repeat_interleave(_PAIRS_A_TILE)
+        numbers = torch.as_tensor(candidates).repeat_interleave(effort.moves)
         return numbers, matrix, near
