@@ -12,9 +12,10 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.charset import convert_encodings, decode_bytes, encode_string
 from pydicom.valuerep import TEXT_VR_DELIMS
 
-from medaug.io._dicom.border import PYDICOM_ERRORS
 from medaug.privacy._deidentify.dates import DUMMY_DATE, DUMMY_DATETIME, DUMMY_TIME
 
+# What pydicom raises on character sets that it does not know, or that do not fit the bytes
+_CHARSET_ERRORS = (AttributeError, LookupError, TypeError, ValueError)
 DUMMY_TEXT: Final = "ANONYMIZED"
 DUMMY_CODE: Final = "ANON"
 # Free text, in which anything can be written; the longest kinds hold one value, backslashes and all
@@ -86,7 +87,7 @@ def decode(value: bytes, charset: Sequence[str]) -> str | None:
         return value.decode("ascii")
     try:
         return decode_bytes(value, convert_encodings([*charset]), TEXT_VR_DELIMS)
-    except PYDICOM_ERRORS:
+    except _CHARSET_ERRORS:
         return None
 
 
@@ -96,7 +97,7 @@ def encode(text: str, charset: Sequence[str]) -> bytes:
         return text.encode("ascii")
     try:
         encoded: bytes = encode_string(text, convert_encodings([*charset]))
-    except PYDICOM_ERRORS:
+    except _CHARSET_ERRORS:
         return text.encode("ascii", "ignore")
     return encoded
 
