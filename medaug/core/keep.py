@@ -23,12 +23,9 @@ CLASS: Final = "class"
 FIGURES: Final = tuple(
     name for name, field in SampleScore.model_fields.items() if field.annotation in (float, float | None)
 )
-# figures that held-out real lesions are asked for: whoever chooses by them may not test on these patients
-ON_HELD_OUT: Final = ("score", "typical", "recovered")
 _LONGEST = 500
 _CLASS_NAME = "class_name"  # `class` is a word of Python's own
 _WORDS = re.compile(rf"""'[^']*'|"[^"]*"|\b{CLASS}\b""")
-_QUOTED = re.compile(r"""'[^']*'|"[^"]*["]""")
 _EXAMPLE = "score>0.4 and label_dice>=0.5"
 _COMPARE: Final[dict[type[ast.cmpop], Callable[..., bool]]] = {
     ast.Gt: operator.gt,
@@ -82,17 +79,6 @@ class KeepRule:
         """
         truth, facts = _judge(self._tree, sample)
         return "" if truth is True else ", ".join(dict.fromkeys(facts))
-
-
-def held_out_words(rule: str | None) -> str:
-    """What a rule owes to held-out patients, as a line for people; empty where it owes nothing."""
-    bare = "" if rule is None else _QUOTED.sub("", rule)
-    fields = [name for name in ON_HELD_OUT if re.search(rf"\b{name}\b", bare)]
-    if not fields:
-        return ""
-    return (
-        f"held-out patients were asked for {', '.join(fields)}: test what learns from this on other patients"
-    )
 
 
 def _renamed(word: re.Match[str]) -> str:

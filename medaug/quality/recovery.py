@@ -71,7 +71,7 @@ class ClassReader:
     """Tells the classes of lesions by their radiological features.
 
     Args:
-        learnt: Real lesions that no generator saw. A class with fewer than 4 of them, or of one patient, is not known.
+        learnt: Real lesions. A class with fewer than 4 of them, or of one patient, is not known.
     """
 
     def __init__(self, learnt: Sequence[LesionSample]) -> None:

@@ -2,6 +2,9 @@
 
 The parts are on one scale, 0 to 1, and the score is the mean of those that were measured. Real lesions do not score 1:
 half of them are less typical than the other half. So each class tells what real ones would score.
+
+Samples are judged by training patients alone: whoever keeps the best of them, and trains on those, has asked nothing of
+the patients who test the training. Held-out patients say what a class as a whole is worth, never a sample.
 """
 
 from __future__ import annotations
@@ -17,14 +20,15 @@ from jaxtyping import Float
 from medaug.core.assessment import ClassQuality, Figure, SampleScore
 from medaug.core.seeding import SeedTree
 from medaug.quality.features import Features, Standardiser
-from medaug.quality.groups import FEWEST, mean_figure
+from medaug.quality.groups import FEWEST, mean_figure, parts_by_patient
 from medaug.quality.recovery import ClassReader
 from medaug.quality.rims import RimOpinions, Rims, detect_rims, rim_auc
 from medaug.quality.samples import LesionSample, figures_of
 from medaug.quality.seams import PastePair, paste_auc
 
 Values = Float[np.ndarray, " _"]
-_FEWEST_OF_CLASS: Final = 10  # held-out lesions that a class's own distances are compared with
+_FEWEST_OF_CLASS: Final = 10  # training lesions that a class's own distances are compared with
+_PARTS: Final = 5
 _NEIGHBOURS: Final = 5
 _LIMIT: Final = 5.0  # deviations: beyond, a figure is odd, no matter how far
 
@@ -104,17 +108,18 @@ def score_samples(material: Material, classes: Sequence[str], seed: SeedTree) ->
         classes: The class table.
         seed: Of dealing and of draws.
     """
-    reader = ClassReader(material.held_out)
-    law = TypicalLaw(material.training, material.held_out)
+    law = TypicalLaw(material.training, seed.child("typical"))
     made_rims, real_rims = Rims.of(material.made), Rims.of(material.training)
     kept_rims = Rims.of(material.held_out or material.training)
     told = detect_rims(made_rims, real_rims, seed.child("rims"))
     floor = detect_rims(kept_rims, real_rims, seed.child("rims-real")) if material.held_out else None
-    right, own = reader.recovered(material.made)
+    strict, judge = ClassReader(material.held_out), ClassReader(material.training)
+    right, _ = strict.recovered(material.made)
+    _, own = judge.recovered(material.made)
     seam = np.full(len(material.made), np.nan) if told is None else 1.0 - told.made
     dice = np.full(len(material.made), np.nan) if material.dice is None else material.dice
     made = _Parts(law.shares(material.made), right, own, dice, seam)
-    real = _real_parts(material, reader, told)
+    real = _real_parts(material, (strict, judge), told)
     found = {}
     for name in classes:
         root = seed.child(name)
@@ -132,7 +137,7 @@ def score_samples(material: Material, classes: Sequence[str], seed: SeedTree) ->
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class _Real:
-    """What real lesions reach: ``right``, ``recovered`` and ``seam`` of training ones, ``dice`` of held-out ones.
+    """What real lesions reach: ``right`` and ``seam`` of training ones, ``recovered`` and ``dice`` of held-out ones.
 
     ``alike`` weights held-out ones so that they have the sizes of the synthetic ones.
     """
@@ -144,8 +149,10 @@ class _Real:
     alike: Values
 
 
-def _real_parts(material: Material, reader: ClassReader, told: RimOpinions | None) -> _Real:
-    right, own = reader.recovered(material.training)
+def _real_parts(
+    material: Material, readers: tuple[ClassReader, ClassReader], told: RimOpinions | None
+) -> _Real:
+    right, own = readers[0].recovered(material.training)[0], readers[1].recovered(material.held_out)[1]
     none = np.full(len(material.held_out), np.nan)
     dice = none if material.dice_held_out is None else material.dice_held_out
     seam = np.full(len(right), np.nan) if told is None else 1.0 - told.real
@@ -192,7 +199,7 @@ def _of_class(
         seam_auc_real=seams[1],
         score=ours.mean(made.score, seed.child("score")),
         score_real=_expected(
-            (made.recovered[ours.rows], real.recovered[training.rows], None),
+            (made.recovered[ours.rows], real.recovered[held_out.rows], None),
             (made.dice[ours.rows], real.dice[held_out.rows], real.alike[held_out.rows]),
             (made.seam[ours.rows], real.seam[training.rows], None),
         ),
@@ -231,23 +238,18 @@ class _Rows:
 
 
 @final
-class TypicalLaw:
-    """How far out a lesion lies of its class: Mahalanobis distance on radiological features.
-
-    The middle is the median of the class's training lesions; the covariance is that within all classes, shrunk (oracle
-    approximating, Chen et al., IEEE Trans Signal Process 2010), since a rare class has fewer lesions than there are
-    features. What a distance means is said by held-out real lesions of the class, or of all where it has fewer than ten.
+class _Middles:
+    """Where classes lie among radiological features, and how far a lesion lies from the middle of its own.
 
     Args:
-        training: Real lesions that say where a class lies.
-        held_out: Real lesions of other patients that say how far out real ones lie.
+        samples: Real lesions; at least one.
     """
 
-    def __init__(self, training: Sequence[LesionSample], held_out: Sequence[LesionSample]) -> None:
-        figures = figures_of(training)
+    def __init__(self, samples: Sequence[LesionSample]) -> None:
+        figures = figures_of(samples)
         self._scale = Standardiser.fitted_on(figures)
         rows = self._rows(figures)
-        names = np.asarray([sample.class_name for sample in training])
+        names = np.asarray([sample.class_name for sample in samples])
         counts = Counter(names.tolist())
         self._middle = {
             name: np.median(rows[names == name], axis=0) for name, n in counts.items() if n >= FEWEST
@@ -255,15 +257,6 @@ class TypicalLaw:
         self._any = np.median(rows, axis=0)
         off = rows - np.stack([self._middle.get(name, self._any) for name in names.tolist()])
         self._whiten = np.linalg.inv(np.linalg.cholesky(shrunk(off)))
-        real = held_out or training
-        far = self.distances(real)
-        of = np.asarray([sample.class_name for sample in real])
-        self._usual = {
-            name: np.sort(far[of == name])
-            for name, n in Counter(of.tolist()).items()
-            if n >= _FEWEST_OF_CLASS
-        }
-        self._usual_any = np.sort(far)
 
     def _rows(self, figures: Features) -> Features:
         return np.asarray(np.clip(self._scale.apply(figures), -_LIMIT, _LIMIT))
@@ -276,10 +269,48 @@ class TypicalLaw:
         off = self._rows(figures_of(samples)) - middles
         return np.asarray(np.linalg.norm(off @ self._whiten.T, axis=1))
 
+
+@final
+class TypicalLaw:
+    """How far out a lesion lies of its class: Mahalanobis distance on radiological features.
+
+    The middle is the median of the class's training lesions; the covariance is that within all classes, shrunk (oracle
+    approximating, Chen et al., IEEE Trans Signal Process 2010), since a rare class has fewer lesions than there are
+    features. What a distance means is said by the training lesions of the class, or of all where it has fewer than ten,
+    each measured by a law that was fitted without its patient's part.
+
+    Args:
+        training: Real lesions of the training patients; at least one.
+        seed: Of the dealing to parts.
+    """
+
+    def __init__(self, training: Sequence[LesionSample], seed: SeedTree) -> None:
+        self._law = _Middles(training)
+        far = self._left_out(training, seed)
+        of = np.asarray([sample.class_name for sample in training])
+        self._usual = {
+            name: np.sort(far[of == name])
+            for name, n in Counter(of.tolist()).items()
+            if n >= _FEWEST_OF_CLASS
+        }
+        self._usual_any = np.sort(far)
+
+    def _left_out(self, training: Sequence[LesionSample], seed: SeedTree) -> Values:
+        """Distances of the training lesions to laws that do not know their patients; one patient knows no other law."""
+        parts = parts_by_patient([sample.patient_id for sample in training], _PARTS, seed.rng())
+        if len(np.unique(parts)) == 1:
+            return self._law.distances(training)
+        far = np.zeros(len(training))
+        for part in np.unique(parts):
+            rows = np.flatnonzero(parts == part)
+            others = [training[int(row)] for row in np.flatnonzero(parts != part)]
+            far[rows] = _Middles(others).distances([training[int(row)] for row in rows])
+        return far
+
     def shares(self, samples: Sequence[LesionSample]) -> Values:
         """Share of real lesions that lie at least as far out, the lesion itself counted, so that it is never 0."""
         found = []
-        for sample, distance in zip(samples, self.distances(samples), strict=True):
+        for sample, distance in zip(samples, self._law.distances(samples), strict=True):
             usual = self._usual.get(sample.class_name, self._usual_any)
             farther = len(usual) - int(np.searchsorted(usual, distance))
             found.append((farther + 1) / (len(usual) + 1))

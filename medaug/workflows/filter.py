@@ -17,7 +17,7 @@ from medaug.core.assessment import QUALITY, REJECTED, Rejection, RejectionsFile,
 from medaug.core.case import FINDINGS, RECIPES, TRANSLATIONS, CaseRecord, FindingsFile, StoredFile
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError, UnreadableError
-from medaug.core.keep import held_out_words, read_list
+from medaug.core.keep import read_list
 from medaug.core.plan import PLAN, PlannedLesion, read_lines, write_lines
 from medaug.core.results import Summary
 from medaug.core.runs import RUN_FILE, Progress, RunDir, RunRecord, finished, open_run
@@ -76,11 +76,10 @@ class FilterSummary(Summary):
         gone = [f"{one.case_id}: {one.reason or 'no reason given'}" for one in self.rejected[:_SHOWN]]
         more = len(self.rejected) - _SHOWN
         gone += [f"and {more} more"] if more > 0 else []
-        words = dict.fromkeys(held_out_words(one.rule) for one in self.rejected)
         seen = f"see {REJECTED}; assess it before you release it: an assessment is of one very set"
         after = () if self.dry_run else (seen,)
         lines = (f"{self.kept} of {counted(total, 'case')} {done}", *rows, self._who(), *gone)
-        return (*lines, *filter(None, words), *after)
+        return (*lines, *after)
 
     def _who(self) -> str:
         person = sum(one.rule is None for one in self.rejected)

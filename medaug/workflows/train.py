@@ -14,7 +14,6 @@ from medaug.core.case import AUGMENTATIONS, Case, CaseRecord, CaseSource, Manife
 from medaug.core.config import Frozen, load_yaml
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.intensity import IntensityScheme
-from medaug.core.keep import held_out_words
 from medaug.core.plan import Recipe
 from medaug.core.results import Summary
 from medaug.core.runs import Progress, finished, open_run
@@ -110,8 +109,7 @@ class TrainSummary(Summary):
             f"fold {self.fold}: {self.n_cases} cases of {self.n_patients} patients{synthetic}, {done}",
             f"{self.report.steps} steps, patches of {patch}; {shares}",
             f"model and plan.json in {self.out}",
-            held_out_words(self.keep)
-            or "the held-out patients are not scored yet: `medaug predict`, then `medaug evaluate`",
+            "the held-out patients are not scored yet: `medaug predict`, then `medaug evaluate`",
         )
 
 

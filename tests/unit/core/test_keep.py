@@ -9,7 +9,7 @@ import pytest
 from medaug.core.assessment import Rejection, SampleScore
 from medaug.core.case import CaseRecord, LesionCount, Origin, StoredFile
 from medaug.core.errors import ConfigError, DataError, UnreadableError
-from medaug.core.keep import FIGURES, ON_HELD_OUT, KeepRule, broken, held_out_words, read_list
+from medaug.core.keep import FIGURES, KeepRule, broken, read_list
 from medaug.core.volume import Unit
 
 CLASSES = ("solid", "ground_glass")
@@ -127,13 +127,6 @@ def test_what_is_no_rule_is_refused_in_one_line_that_names_the_fields(text: str,
     assert words in line
     assert "\n" not in line
     assert "label_dice" in line or "did you mean" in line or "classes:" in line
-
-
-def test_who_chooses_by_held_out_patients_is_told() -> None:
-    assert held_out_words(None) == held_out_words("seam>0.5 and class!='score'") == ""
-    words = "held-out patients were asked for score, typical: test what learns from this on other patients"
-    assert held_out_words("typical>0.2 or score>0.4") == words
-    assert set(ON_HELD_OUT) < set(FIGURES)
 
 
 def test_a_case_is_kept_if_all_its_lesions_are() -> None:

@@ -151,9 +151,18 @@ def test_shares_are_even_for_real_lesions_of_other_patients() -> None:
     def drawn(count: int, shift: float = 0.0) -> list[LesionSample]:
         return [replace(disc(n, 0), figures=rng.normal(shift, 1.0, 36)) for n in range(count)]
 
-    law = TypicalLaw(drawn(150), drawn(200))
+    law = TypicalLaw(drawn(300), SeedTree(1))
     assert np.mean(law.shares(drawn(400))) == pytest.approx(0.5, abs=0.05)
     assert np.mean(law.shares(drawn(50, 1.5))) < 0.05
+
+
+def test_held_out_patients_move_no_sample() -> None:
+    made, dice = _discs(900, 12), np.linspace(0.2, 0.9, 12)
+    found, other, none = (
+        score_samples(Material(made, TRAINING, kept, dice), KINDS, SeedTree(3)).samples
+        for kept in (HELD_OUT, _swapped(_discs(700, 20)), ())
+    )
+    assert found == other == none
 
 
 def test_a_covariance_of_few_lesions_can_be_inverted() -> None:
