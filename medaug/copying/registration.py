@@ -23,7 +23,7 @@ STRUCTURE, TEXTURE = (1.2, 3.0, 5.0), (0.5, 1.2, 3.0)
 _FLAT_SHARE = 0.3
 BOXES = (1.0, 0.7, 0.5, 0.35)
 _FEWEST_FREE = 6.0
-_CELLS = 16
+_CELLS = {2: 16, 3: 8}
 _NEAR_SHARE = 0.12
 
 Band = tuple[float, float, float]
@@ -177,7 +177,7 @@ def agreement(query: Tensor, weight: Tensor, read: Tensor, share: float, band: B
     second = (read**2).sum(dim=1) * weight
     maps = torch.stack([product, first, second, known], dim=1)
     pool = functional.avg_pool2d if dims == 2 else functional.avg_pool3d
-    cell = max(1, side // _CELLS)
+    cell = max(1, side // _CELLS[dims])
     cells = pool(maps, cell)
     columns = []
     for part in BOXES:
@@ -192,7 +192,7 @@ def agreement(query: Tensor, weight: Tensor, read: Tensor, share: float, band: B
 
 def box_sizes(dims: int, side: int) -> Tensor:
     """(P,) for each column of :func:`agreement` the place of its size in :data:`BOXES`."""
-    cells = side // max(1, side // _CELLS)
+    cells = side // max(1, side // _CELLS[dims])
     counts = [(cells - max(1, round(cells * part)) + 1) ** dims for part in BOXES]
     return torch.repeat_interleave(torch.arange(len(BOXES)), torch.tensor(counts))
 
