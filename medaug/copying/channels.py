@@ -181,7 +181,8 @@ class Channel:
             blocks.append(found.permute(1, 2, 0))
         known = torch.cat(blocks, dim=2)
         padded: Tensor = torch.nn.functional.pad(known, [0, -known.shape[2] % self._block])
-        return padded.unflatten(2, (-1, self._block)).permute(2, 0, 1, 3).contiguous()
+        laid: Tensor = padded.reshape(*padded.shape[:2], -1, self._block).permute(2, 0, 1, 3).contiguous()
+        return laid
 
     def shifts(
         self, tile: Tensor, seen: Tensor, candidates: Sequence[int], votes: Votes, count: int
