@@ -47,6 +47,11 @@ def clean(content: bytes, options: frozenset[Option] = frozenset(), secret: Secr
     return deidentifier.clean(content, deidentifier.look(content).identifiers)
 
 
+@cache
+def cleaned_table(profile: str, depth: int) -> bytes:
+    return clean(table_file(depth).content(), PROFILES[profile]).content
+
+
 def content_of(dataset: FileDataset) -> bytes:
     return Canaries(dataset).content()
 
@@ -82,7 +87,7 @@ def stands_in(canary: bytes, content: bytes) -> bool:
 @pytest.mark.parametrize("profile", PROFILES)
 def test_no_value_of_any_row_comes_out_and_each_gets_its_action(profile: str, depth: int) -> None:
     made, rules = table_file(depth), Profile(PROFILES[profile])
-    content = clean(made.content(), PROFILES[profile]).content
+    content = cleaned_table(profile, depth)
     before, after = deepest(made.dataset, depth), deepest(parse(content), depth)
     leaks = [
         tag
@@ -133,7 +138,7 @@ def test_nothing_comes_out_in_any_transfer_syntax(make: Callable[[str], Canaries
 def test_every_value_that_is_written_is_valid(
     profile: str, depth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = clean(table_file(depth).content(), PROFILES[profile]).content
+    content = cleaned_table(profile, depth)
     monkeypatch.setattr(config.settings, "reading_validation_mode", config.RAISE)
     dataset = parse(content)
     seen = {element.VR for element in dataset.iterall() if not element.is_empty}
