@@ -8,12 +8,13 @@ from typing import final
 
 from scipy import stats
 
-from medaug.copying.calibration import FALSE_POSITIVE_SHARE, FEWEST_HELD_OUT
+from medaug.copying.calibration import FALSE_POSITIVE_SHARE, FEWEST_HELD_OUT, Calibration
 from medaug.copying.imprint import Imprint
 from medaug.copying.search import PARTS, CopySearch, Match, Planted
 from medaug.core.assessment import CopyFlag, CopyShare, Part, PartVerdict, Verdict
 from medaug.core.runs import Progress
 
+_FAMILY = 0.05  # how often chance alone may fail a set
 _SAME_SHARE = 0.25
 _WEAKEST_RECALL = 0.5
 
@@ -58,6 +59,8 @@ class Evidence:
         of_hosts: Flagged backgrounds that are their host's, bit for bit.
         held_out: Patients the threshold rests on.
         recall: Of planted copies; None without a threshold.
+        chance: Largest share that chance may flag.
+        certain: Flagged ones that chance would not give once in 20 sets of this size.
     """
 
     samples: int
@@ -66,6 +69,8 @@ class Evidence:
     of_hosts: int
     held_out: int
     recall: float | None
+    chance: float = FALSE_POSITIVE_SHARE
+    certain: int = 0
 
 
 def audit(synthetic: Iterable[Imprint], search: CopySearch, progress: Progress) -> CopyAudit:
@@ -98,13 +103,17 @@ def audit(synthetic: Iterable[Imprint], search: CopySearch, progress: Progress) 
     for part in PARTS:
         mine = [flag for flag in flags if flag.part == part]
         of_hosts = len(hosted) if part == "background" else 0
+        scores = [match.score for match in matches if match.part == part]
+        law = search.calibration(part)
         rows[part] = Evidence(
             samples=samples,
-            judged=of_hosts + sum(match.part == part for match in matches),
+            judged=of_hosts + len(scores),
             flagged=len(mine),
             of_hosts=of_hosts,
             held_out=search.n_held_out(part),
             recall=one.recall if (one := planted[part]) is not None else None,
+            chance=FALSE_POSITIVE_SHARE if law is None else law.chance,
+            certain=0 if law is None else count_certain(scores, law),
         )
     lesion, why = judge("lesion", rows["lesion"])
     background, too = judge("background", rows["background"])
@@ -139,6 +148,12 @@ def _flag(match: Match) -> CopyFlag:
     )  # fmt: skip
 
 
+def count_certain(scores: Sequence[float], law: Calibration) -> int:
+    """How many scores lie where chance gives not one in 20 sets of this size (Bonferroni)."""
+    least = law.score(law.beyond_chance(_FAMILY / max(1, len(scores))))
+    return sum(score >= least for score in scores)
+
+
 def copy_share(part: Part, evidence: Evidence) -> CopyShare:
     """The share of copies with its exact interval (Clopper and Pearson, Biometrika 26:404, 1934)."""
     n, k = evidence.judged, evidence.flagged
@@ -154,8 +169,8 @@ def copy_share(part: Part, evidence: Evidence) -> CopyShare:
 def judge(part: Part, evidence: Evidence) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict on one part of a set, and why.
 
-    Copies fail the set when the lower 95% limit of their share lies above the 1% that chance gives. Nothing but
-    evidence passes it.
+    One sample fails it whose lead chance does not give in 20 sets of this size, and so do many flags: when the lower 95%
+    limit of their share lies above what chance may give. Nothing but evidence passes it.
     """
     what = f"{part}: {evidence.flagged} of {evidence.judged} synthetic samples look like copies"
     if evidence.of_hosts:
@@ -166,8 +181,10 @@ def judge(part: Part, evidence: Evidence) -> tuple[Verdict, tuple[str, ...]]:
         return "fail", (f"{shown} {where}",)
     k, n = evidence.flagged, evidence.judged
     lowest = float(stats.beta.ppf(0.05, k, n - k + 1)) if k else 0.0
-    if lowest > FALSE_POSITIVE_SHARE:
-        return "fail", (f"{what}: at least {lowest:.1%} where chance gives {FALSE_POSITIVE_SHARE:.0%}",)
+    if evidence.certain:
+        return "fail", (f"{what}, {evidence.certain} of them beyond all chance",)
+    if lowest > evidence.chance:
+        return "fail", (f"{what}: at least {lowest:.1%} where chance gives {evidence.chance:.1%} at most",)
     doubts = _doubts(part, evidence)
     if doubts:
         return "inconclusive", (what, *doubts)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from medaug.copying.audit import Evidence, audit, copy_share, judge
+from medaug.copying.audit import Evidence, audit, copy_share, count_certain, judge
 from medaug.copying.calibration import Calibration
 from medaug.copying.imprint import Host, same_share
 from medaug.copying.search import CopySearch
@@ -23,7 +24,9 @@ SOUND = Evidence(samples=100, judged=100, flagged=0, of_hosts=0, held_out=40, re
     [
         ({}, "pass", "found 90% of planted copies"),
         ({"flagged": 1}, "pass", "1 of 100"),
-        ({"flagged": 10}, "fail", "where chance gives 1%"),
+        ({"flagged": 10}, "fail", "where chance gives 1.0% at most"),
+        ({"flagged": 10, "chance": 0.08}, "pass", "10 of 100"),
+        ({"flagged": 1, "certain": 1}, "fail", "1 of them beyond all chance"),
         ({"held_out": 19, "recall": None}, "inconclusive", "19 held-out patients"),
         ({"recall": 0.4}, "inconclusive", "40% of planted copies"),
         ({"recall": None}, "inconclusive", "no training sample is large enough"),
@@ -31,7 +34,7 @@ SOUND = Evidence(samples=100, judged=100, flagged=0, of_hosts=0, held_out=40, re
         ({"judged": 40}, "inconclusive", "60 of 100 synthetic cases show too little"),
     ],
 )
-def test_verdicts(change: dict[str, int], verdict: str, words: str) -> None:
+def test_verdicts(change: dict[str, Any], verdict: str, words: str) -> None:
     found, reasons = judge("lesion", replace(SOUND, **change))
     assert found == verdict
     assert words in " ".join(reasons)
@@ -52,24 +55,37 @@ def test_shares_have_the_exact_interval_and_a_detection_limit() -> None:
     assert copy_share("lesion", replace(SOUND, recall=None)).detection_limit == 1.0
 
 
-def test_the_threshold_is_passed_by_one_in_a_hundred_at_most() -> None:
+def _law(values: np.ndarray) -> Calibration:
+    law = Calibration.fitted_on({str(n): float(v) for n, v in enumerate(values)})
+    assert law is not None
+    return law
+
+
+def test_the_threshold_is_passed_by_about_one_in_a_hundred_and_by_no_more_than_chance_says() -> None:
     rng = np.random.default_rng(0)
-    shares = []
-    for _ in range(100):
-        law = Calibration.fitted_on({str(n): float(v) for n, v in enumerate(rng.gumbel(1.0, 0.5, 30))})
-        assert law is not None
-        shares.append(np.mean([law.score(v) >= 1.0 for v in rng.gumbel(1.0, 0.5, 500)]))
-    assert np.mean(shares) < 0.01
+    laws = [_law(rng.gumbel(1.0, 0.5, 30)) for _ in range(300)]
+    shares = [-np.expm1(-np.exp(-(law.threshold - 1.0) / 0.5)) for law in laws]
+    assert 0.008 < np.mean(shares) < 0.02
+    assert np.mean([share <= law.chance for share, law in zip(shares, laws, strict=True)]) > 0.9
     assert Calibration.fitted_on({str(n): 1.0 for n in range(19)}) is None
 
 
-def test_fewer_patients_make_it_stricter() -> None:
+def test_chance_alone_fails_one_set_in_twenty_at_most() -> None:
+    rng = np.random.default_rng(1)
+    failed = 0
+    for _ in range(300):
+        law = _law(rng.gumbel(1.0, 0.5, 30))
+        failed += count_certain([law.score(v) for v in rng.gumbel(1.0, 0.5, 200)], law) > 0
+    assert failed <= 0.05 * 300
+    assert count_certain([law.score(12.0)], law) == 1
+
+
+def test_fewer_patients_leave_more_to_chance() -> None:
     values = np.random.default_rng(1).gumbel(1.0, 0.5, 20)
-    few = Calibration.fitted_on({str(n): float(v) for n, v in enumerate(values)})
-    many = Calibration.fitted_on({str(n): float(v) for n, v in enumerate(np.tile(values, 10))})
-    assert few is not None
-    assert many is not None
-    assert few.threshold > many.threshold
+    few, many = _law(values), _law(np.tile(values, 10))
+    assert few.threshold == pytest.approx(many.threshold, rel=0.03)
+    assert few.chance > many.chance > 0.01
+    assert few.beyond_chance(0.001) > many.beyond_chance(0.001) > many.threshold
 
 
 def test_copies_fail_a_set_and_hosts_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
