@@ -75,6 +75,9 @@ def _copied(audit: AuditReport, part: Part) -> Sentence:
     share = share_of(audit, part)
     if share is None or not share.judged:
         return Sentence(title, _TONES[verdict], f"No {part} was searched for copies.")
+    if verdict == "inconclusive" and share.recall is None and not share.flagged:
+        words = f"{share.judged} synthetic {part}s were compared, but nothing says how alike chance makes them: any may be a copy."
+        return Sentence(title, _TONES[verdict], words)
     limit = f"up to {percent(share.detection_limit)} could be copies that went unseen (95%)"
     if share.flagged:
         words = (
@@ -119,7 +122,13 @@ def _realism(quality: QualityReport) -> Sentence:
         return Sentence("Realism", "none", "No class has lesions enough, synthetic and real, to be compared.")
     far = [name for name, said in judged if said == "worse"]
     if not far:
-        words = "In no class are synthetic lesions told to lie farther from unseen real ones than real lesions do."
+        open_ones = [name for name, said in judged if said == "unclear"]
+        rest = (
+            f"; it is unclear in {len(open_ones)} of {len(judged)} ({', '.join(open_ones)})"
+            if open_ones
+            else ""
+        )
+        words = f"In no class are synthetic lesions sure to lie farther from unseen real ones than real lesions do{rest}."
         return Sentence("Realism", "none", words)
     of = f"{len(far)} of {len(judged)} classes" if len(judged) > 1 else "the one class"
     words = f"In {of} ({', '.join(far)}) synthetic lesions lie farther from unseen real ones than real lesions do."

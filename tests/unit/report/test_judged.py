@@ -79,3 +79,21 @@ def test_what_was_not_searched_is_not_passed():
     assert said[0].words == "No lesion was searched for copies."
     assert said[2].words.startswith("No class has lesions enough")
     assert said[3].words == "It was not measured."
+
+
+def test_nothing_flagged_without_a_threshold_is_no_good_news():
+    found = audit("inconclusive", "fail")
+    shares = tuple(share.model_copy(update={"recall": None}) for share in found.shares)
+    said = verdicts(quality(), found.model_copy(update={"shares": shares}))
+    assert said[0].words.startswith(
+        "170 synthetic lesions were compared, but nothing says how alike chance makes them"
+    )
+    assert said[1].words.startswith("90 of 180 synthetic backgrounds look like a training one")
+
+
+def test_what_is_unclear_is_named():
+    first = quality().classes[0]
+    wide = first.spaces[0].model_copy(update={"kernel": figure(0.002, 0.3)})
+    one = first.model_copy(update={"spaces": (wide,)})
+    said = verdicts(quality().model_copy(update={"classes": (one,)}), audit())
+    assert said[3].words.endswith("than real lesions do; it is unclear in 1 of 1 (solid).")
