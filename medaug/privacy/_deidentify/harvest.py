@@ -57,6 +57,7 @@ def harvest(elements: list[Element], profile: Profile) -> Identifiers:
             if kind == "person":
                 names.update(_NAME_PARTS.findall(value))
                 names.update(_digits_too(value))
+                ids.update(_joined(value))
             else:
                 ids.update(_phrases(value))
                 names.update(_place_words(value) if kind == "place" else ())
@@ -122,6 +123,18 @@ def _identifying_tags() -> frozenset[int]:
 def _digits_too(value: str) -> Iterator[str]:
     """Parts of a name as they are written, where they hold more than letters (test patients, ids as names)."""
     return (part for part in re.split(r"[\^= ,]+", value) if len(part) >= _SHORTEST_ID)
+
+
+def _joined(value: str) -> Iterator[str]:
+    """A name without its blanks, as logins and file names have it: both orders, and with an initial."""
+    for group in value.split("="):
+        family, given = ("".join(_NAME_PARTS.findall(part)) for part in [*group.split("^"), "", ""][:2])
+        first = (_NAME_PARTS.findall(group.partition("^")[2].partition("^")[0]) or [""])[0]
+        forms = {family, given, family + given, given + family, family + first, first + family}
+        forms |= {family + first[:1], first[:1] + family} if first else set()
+        # a single word is a name already, and told from longer words that begin with it
+        single = {*_NAME_PARTS.findall(group)}
+        yield from (form for form in forms - single if len(form) >= _SHORTEST_ID)
 
 
 def _phrases(value: str) -> Iterator[str]:

@@ -286,6 +286,8 @@ TEXTS = (
     "mail to b.k@hospital.example, born March 12, 1985",
     "Dr. Whitehead: brain, acc A77001234",
     "patient from 7 Elm Street, Springfield",
+    "c:/export/kowalczykb/BronislawaKowalczyk_CT",
+    "AWhitehead, reader",
 )
 
 
