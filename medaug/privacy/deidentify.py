@@ -42,6 +42,7 @@ __all__ = [
 
 _CLASS, _INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 _PIXEL_GROUP = 0x7FE00000
+_CODEC_HEAD = 1 << 14
 _REASONS: Final = {
     "media-directory": "a directory of media, whose paths and names would have to be made anew",
     "encapsulated-document": "a document (PDF, CDA or the like) that no header cleaning reaches",
@@ -51,7 +52,7 @@ _REASONS: Final = {
     "burned-in-text-possible": "pixels that may carry writing, and were not cleaned",
     "no-patient": "nothing that tells whose it is",
     "no-instance": "no SOP class or instance UID",
-    "identifier-left": "a text that still holds an identifier of the patient",
+    "identifier-left": "a text, or a comment in its pixel stream, that still holds an identifier of the patient",
 }
 
 
@@ -187,6 +188,9 @@ def _word(elements: list[Element], tag: int) -> str:
 def _require_clean(elements: list[Element], scrubber: Scrubber) -> None:
     """Look at every text once more, at every depth: what still tells something does not go out."""
     for element, charset in walk(elements, charset_of(elements)):
+        # comments of a codec stand before the first pixel
+        if element.is_encapsulated and scrubber.is_in_bytes(element.value[:_CODEC_HEAD]):
+            raise _refused("identifier-left")
         if element.vr not in TEXTS | {"CS", "AE"}:
             continue
         if scrubber.holds_identifier(decode(element.value, charset) or ""):

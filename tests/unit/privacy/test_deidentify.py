@@ -443,6 +443,12 @@ def test_sequences_of_unknown_representation_are_cleaned_inside() -> None:
     assert after.ReferencedSeriesSequence[0].ReferencedSOPInstanceUID == after.SOPInstanceUID
 
 
+def _comment_in_codec(dataset: FileDataset) -> None:
+    dataset.file_meta.TransferSyntaxUID = UID(JPEGLSLossless)
+    dataset.PixelData = encapsulate([b"\xff\xd8\xff\xfe\0\x0bKOWALCZYK\xff\xd9"])
+    dataset["PixelData"].is_undefined_length = True
+
+
 def _document(dataset: FileDataset) -> None:
     dataset.SOPClassUID, dataset.EncapsulatedDocument = "1.2.840.10008.5.1.4.1.1.104.1", b"%PDF-1.4"
 
@@ -492,6 +498,7 @@ def _coloured(dataset: FileDataset) -> None:
 @pytest.mark.parametrize(
     ("change", "code"),
     [
+        (_comment_in_codec, "identifier-left"),
         (_document, "encapsulated-document"),
         (_directory, "media-directory"),
         (_sound, "sound"),
