@@ -16,11 +16,12 @@ from medaug.core.errors import StorageError
 
 
 @contextmanager
-def atomic_path(path: Path, *, mode: int | None = None) -> Iterator[Path]:
+def atomic_path(path: Path, *, mode: int | None = None, sync: bool = True) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that takes its place, synced, when the block ends well.
 
     The temporary name keeps the suffixes of ``path``, since writers choose their format by them.
-    Nothing is left behind when the block raises.
+    Nothing is left behind when the block raises. Without ``sync`` a file can be lost with the power of the machine, not with
+    the process: for steps that look at their files again when they resume.
 
     Raises:
         StorageError: If the disk is full or the folder cannot be written.
@@ -31,9 +32,11 @@ def atomic_path(path: Path, *, mode: int | None = None) -> Iterator[Path]:
         if mode is not None:
             os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
         yield temporary
-        _sync(temporary)
+        if sync:
+            _sync(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+        if sync:
+            _sync(path.parent)
     except OSError as error:
         raise storage_error(error, path) from error
     finally:
@@ -73,9 +76,9 @@ def storage_error(error: OSError, path: Path | None = None) -> StorageError:
     return StorageError(f"cannot read or write {name}: {reason}", hint="check the folder and its permissions")
 
 
-def write_bytes_atomic(path: Path, content: bytes, *, mode: int | None = None) -> None:
+def write_bytes_atomic(path: Path, content: bytes, *, mode: int | None = None, sync: bool = True) -> None:
     """Write a file whole or not at all."""
-    with atomic_path(path, mode=mode) as temporary:
+    with atomic_path(path, mode=mode, sync=sync) as temporary:
         temporary.write_bytes(content)
 
 

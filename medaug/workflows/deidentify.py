@@ -197,7 +197,8 @@ class _Run:
                 break
         self._taken.add(name)
         if not is_same:
-            write_bytes_atomic(self._out / name, cleaned.content)
+            # read again and compared when the call is repeated: a sync for each of many files would cost more than the rest
+            write_bytes_atomic(self._out / name, cleaned.content, sync=False)
         return name
 
     def _holds(self, path: Path, content: bytes) -> bool:
