@@ -118,7 +118,7 @@ STATIONS: dict[str, Station] = {
     "bank": lambda p, out: ("bank", dataset(p), "--out", out),
     "fit": lambda p, out: ("fit", dataset(p), "--bank", p / "bank", "--config", p / "cgan.yaml", "--out", out),
     "synthesize": lambda p, out: (
-        "synthesize", dataset(p), "--bank", p / "bank", "--generator", "copy_paste",
+        "synthesize", dataset(p), "--bank", p / "bank", "--generator", p / "fit",
         "--per-class", "ground_glass=2", "--per-class", "solid=2", "--out", out,
     ),
     # a segmenter of its own would take longer than all other stations

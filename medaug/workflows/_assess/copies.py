@@ -12,6 +12,7 @@ from medaug.core.assessment import AuditReport, Part, PartVerdict
 from medaug.core.config import Document
 from medaug.core.runs import Progress
 from medaug.quality.sheets import Pair, Panel, write_pairs
+from medaug.workflows._assess.in_context import pasted, recall_in_context, with_pasted, with_recall
 from medaug.workflows._assess.job import Job
 from medaug.workflows._assess.look import Hosted, Reader
 
@@ -39,7 +40,11 @@ def search_copies(job: Job, reader: Reader, out: Path, progress: Progress) -> Co
         hosted = [_hosted(one, flagged) for one in reader.kept.hosted] if part == "background" else []
         write_pairs(out / name, [*hosted, *(_pair(match) for match in found.closest if match.part == part)])
     scores = {match.case_id: round(match.score, 4) for match in found.closest if match.part == "lesion"}
-    return Copies(audit=_report(job, reader, search, found), scores=scores)
+    report = with_recall(_report(job, reader, search, found), recall_in_context(job, search, progress))
+    flags = pasted(job)
+    # what is known to be pasted counts as at the threshold, whatever the search saw
+    scores |= {flag.case_id: max(1.0, scores.get(flag.case_id, 0.0)) for flag in flags}
+    return Copies(audit=with_pasted(report, flags), scores=scores)
 
 
 def unsearched(job: Job, reason: str) -> Copies:

@@ -68,6 +68,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
             told.searches += 1
             told.training, told.held_out = list(training), list(held_out)
 
+        def calibration(self, _part: str) -> None:
+            """Nothing to calibrate on."""
+
         def n_held_out(self, _part: str) -> int:
             return len(told.held_out)
 
