@@ -64,6 +64,9 @@ _NAMING = frozenset(
     ]
 )
 _NAMED_WORDS = 2
+_UMLAUTS = str.maketrans(
+    {letter: bare + "e" for letter, bare in zip("äöüÄÖÜ", "aouAOU", strict=True)} | {"ß": "ss"}
+)
 _SPACES = re.compile(r"[ \t]{2,}")
 _SHORTEST_WORD, _SHORTEST_ANYWHERE = 2, 6
 
@@ -188,15 +191,5 @@ def _fits(text: str, encoding: str) -> bool:
 def _spellings(text: str) -> set[str]:
     """A word as it stands, without accents, and with umlauts written out."""
     bare = "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
-    umlauts = text
-    for letter, written in (
-        ("ä", "ae"),
-        ("ö", "oe"),
-        ("ü", "ue"),
-        ("Ä", "Ae"),
-        ("Ö", "Oe"),
-        ("Ü", "Ue"),
-        ("ß", "ss"),
-    ):
-        umlauts = umlauts.replace(letter, written)
+    umlauts = text.translate(_UMLAUTS)
     return {form.strip() for form in (text, bare, umlauts) if form.strip()}
