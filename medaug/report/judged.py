@@ -119,7 +119,7 @@ def _realism(quality: QualityReport) -> Sentence:
         if s.space == "figures" and s.kernel is not None and s.kernel_floor is not None
     ]
     if not judged:
-        return Sentence("Realism", "none", "No class has lesions enough, synthetic and real, to be compared.")
+        return Sentence("Realism", "none", "No class was compared: too few lesions, or it was left out.")
     far = [name for name, said in judged if said == "worse"]
     if not far:
         open_ones = [name for name, said in judged if said == "unclear"]

@@ -63,7 +63,7 @@ def _class_line(one: ClassQuality) -> str:
         ("seam AUC", one.seam_auc, one.seam_auc_real),
     )
     told = ", ".join(_told(name, figure, floor) for name, figure, floor in figures if figure is not None)
-    return f"{one.class_name}: {one.n_synthetic} synthetic; {told or 'too few lesions for a figure'}"
+    return f"{one.class_name}: {one.n_synthetic} synthetic; {told or 'no figure'}"
 
 
 def _told(name: str, figure: Figure, floor: Figure | None) -> str:

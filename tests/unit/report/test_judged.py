@@ -77,7 +77,7 @@ def test_what_was_not_searched_is_not_passed():
     said = verdicts(bare, nothing)
     assert [one.tone for one in said] == ["none"] * 4
     assert said[0].words == "No lesion was searched for copies."
-    assert said[2].words.startswith("No class has lesions enough")
+    assert said[2].words.startswith("No class was compared")
     assert said[3].words == "It was not measured."
 
 
