@@ -17,6 +17,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PICTURES: Final = "docs/assets/phantom/"
+RECORDS: Final = "docs/results/"  # beside the rows that they say the settings of
 LARGEST_BYTES: Final = 1_000_000
 
 PICTURE_MAGIC: Final = (
@@ -74,7 +75,7 @@ def what_it_is(name: str, content: bytes) -> str | None:
         "weights or arrays": is_weights(head) or lower.endswith(WEIGHT_NAMES),
         f"a picture outside {PICTURES}": picture and not name.startswith(PICTURES),
         "a key or the private table of sources": lower.endswith(SECRET_NAMES),
-        "the record of a run": Path(name).name == "run.json",
+        "the record of a run": Path(name).name == "run.json" and not name.startswith(RECORDS),
         "part of a run folder or data set": bool(set(Path(name).parts[:-1]) & set(RUN_FOLDERS)),
         f"larger than {LARGEST_BYTES} bytes": len(content) > LARGEST_BYTES,
     }

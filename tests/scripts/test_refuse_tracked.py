@@ -61,6 +61,7 @@ def test_refused(name: str, content: bytes, kind: str) -> None:
         ("medaug/core/runs.py", b'"""Run folders."""\n'),
         ("README.md", b"# medaug\n"),
         ("empty.txt", b""),
+        ("docs/results/study/shard_1/run.json", b"{}"),
     ],
 )
 def test_allowed(name: str, content: bytes) -> None:
