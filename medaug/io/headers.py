@@ -15,12 +15,12 @@ from pydicom.dataset import Dataset, FileDataset
 
 from medaug.core.errors import DataError, UnreadableError
 from medaug.core.findings import Code
+from medaug.core.workers import crew
 from medaug.io._dicom import classic
 from medaug.io._dicom.border import PYDICOM_ERRORS, quiet_pydicom
 from medaug.io._dicom.elements import Elements
 from medaug.io._dicom.frame import Frame
 from medaug.io._dicom.parse import Parsed, PixelElement, parse
-from medaug.io._dicom.workers import each_file
 
 __all__ = [
     "PYDICOM_ERRORS",
@@ -309,16 +309,17 @@ def scan(files: Iterable[Path], tick: Callable[[], None] = lambda: None, workers
     groups: dict[str, list[Header]] = {}
     segmentations, strangers, damaged = [], [], []
     paths = list(files)
-    for path, looked in zip(paths, each_file(_look, paths, workers), strict=True):
-        tick()
-        if isinstance(looked, UnreadableError):
-            damaged.append(path)
-        elif looked is None:
-            strangers.append(path)
-        elif looked.is_segmentation:
-            segmentations.append(looked)
-        else:
-            groups.setdefault(looked.series_uid, []).append(looked)
+    with crew(workers) as processes:
+        for path, looked in zip(paths, processes.each(_look_at, paths), strict=True):
+            tick()
+            if isinstance(looked, UnreadableError):
+                damaged.append(path)
+            elif looked is None:
+                strangers.append(path)
+            elif looked.is_segmentation:
+                segmentations.append(looked)
+            else:
+                groups.setdefault(looked.series_uid, []).append(looked)
     series = _with_rivals(
         [
             tuple(sorted(group, key=lambda h: (h.sop_instance_uid, str(h.path))))
@@ -357,6 +358,11 @@ def _with_rivals(groups: Sequence[tuple[Header, ...]]) -> list[Series]:
 
 
 _Looked = Header | UnreadableError | None
+
+
+def _look_at(paths: Sequence[Path]) -> list[_Looked]:
+    with quiet_pydicom():
+        return [_look(path) for path in paths]
 
 
 def _look(path: Path) -> _Looked:

@@ -1,4 +1,4 @@
-"""Header scans shared among processes: the same result in the same order, and a clean end."""
+"""Work shared among processes: the same result in the same order, and a clean end."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from medaug.io._dicom.workers import each_file
+from medaug.core.workers import crew
 from medaug.io.headers import read_header, scan
 from tests.unit.io.series import stored_values, write_series
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[3]
 _INTERRUPTED = """
 import sys
 from pathlib import Path
@@ -33,8 +34,34 @@ if __name__ == "__main__":
 """
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size
+_ABANDONED = """
+import sys, time
+from medaug.core.workers import crew
+
+def name(items):
+    if items[0] % 64 == 0:
+        return [str(__import__("os").getpid())] * len(items)
+    time.sleep(0.01)
+    return [""] * len(items)
+
+def main():
+    with crew(2, worth=1) as processes:
+        for pid in processes.each(name, range(100_000)):
+            if pid:
+                print(pid, flush=True)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def _sizes(paths: Sequence[Path]) -> list[int]:
+    return [path.stat().st_size for path in paths]
+
+
+def _processes(items: Sequence[int]) -> list[int]:
+    time.sleep(0.02)
+    return [os.getpid()] * len(items)
 
 
 def test_results_stand_in_the_order_of_the_files_whatever_the_workers(tmp_path: Path) -> None:
@@ -42,8 +69,35 @@ def test_results_stand_in_the_order_of_the_files_whatever_the_workers(tmp_path: 
     for number in range(700):
         paths.append(tmp_path / f"{number * 37 % 700}")
         paths[-1].write_bytes(b"\0" * number)
-    assert list(each_file(_size, paths, 1)) == list(range(700))
-    assert list(each_file(_size, paths, 3)) == list(range(700))
+    for workers in (1, 3):
+        with crew(workers) as processes:
+            assert list(processes.each(_sizes, paths)) == list(range(700))
+            assert list(processes.each(_sizes, paths[:3])) == [0, 1, 2]
+
+
+def test_processes_stay_for_the_next_work() -> None:
+    with crew(2, worth=1) as processes:
+        first = set(processes.each(_processes, range(3200)))
+        again = set(processes.each(_processes, range(3200)))
+    assert len(first) == 2
+    assert first == again
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks processes up in /proc")
+def test_processes_end_when_the_first_one_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "work.py"
+    script.write_text(_ABANDONED, encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, env=environment)
+    assert process.stdout is not None
+    other = next(pid for line in process.stdout if (pid := int(line)) != process.pid)
+    process.kill()
+    process.wait(timeout=60)
+    process.stdout.close()
+    until = time.monotonic() + 30
+    while Path(f"/proc/{other}").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{other}").exists()
 
 
 def test_a_scan_finds_the_same_with_one_process_and_with_more(tmp_path: Path) -> None:
