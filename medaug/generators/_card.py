@@ -7,6 +7,7 @@ from typing import Literal, Self, final
 import numpy as np
 from pydantic import Field
 
+from medaug.core.budget import PrivacyBudget
 from medaug.core.case import CaseRecord
 from medaug.core.config import Document, Frozen
 from medaug.core.errors import CheckpointError, GeometryError
@@ -69,6 +70,11 @@ class GeneratorCard(Document):
         default=None, description="the kind that was asked for, where there was too little to train it"
     )
     notes: tuple[str, ...] = Field(default=(), description="what to beware of, in sentences")
+    privacy: PrivacyBudget | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,  # the seals of cards without it hold
+        description="what differential privacy was kept; absent: none",
+    )
     seal: str = Field(default="", description="hash of all the rest; tells an edited card")
 
     def sealed(self) -> Self:
