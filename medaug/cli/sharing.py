@@ -49,6 +49,9 @@ def deidentify(
     report: Annotated[
         Path | None, typer.Option("--report", help="One JSON line an input file, mode 600; outside --out.")
     ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes; 0: one a core. The output is the same.")
+    ] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Take out of DICOM files what tells whose they are (PS3.15 Annex E); what cannot be made safe is left out.
@@ -58,7 +61,7 @@ def deidentify(
     from medaug.workflows import deidentify as workflow
 
     options = workflow.DeidentifyOptions(
-        source=source, out=out, key_file=key_file, profile=profile, report=report
+        source=source, out=out, key_file=key_file, profile=profile, report=report, workers=workers
     )
     call(workflow.deidentify, options, as_json=as_json)
 
@@ -85,21 +88,42 @@ def keygen(
 
 def release(
     *,
-    synthetic: Annotated[Path, typer.Argument(metavar="SYN", help="Synthetic dataset folder.")],
-    assessment: Annotated[
-        Path, typer.Option("--assessment", help="Folder of `medaug assess` for this very set.")
+    dataset: Annotated[
+        Path, typer.Argument(metavar="SYN|DATASET", help="Synthetic set, or dataset of real cases.")
     ],
     key: Annotated[Path, typer.Option("--key", help="Private key of `medaug keygen`.")],
     out: Annotated[Path, typer.Option("--out", help="New folder for the release.")],
+    assessment: Annotated[
+        Path | None,
+        typer.Option(
+            "--assessment",
+            help="Folder of `medaug assess` for this very synthetic set; a real dataset has none.",
+        ),
+    ] = None,
     tier: Annotated[str, typer.Option("--tier", help="synthetic-only, hosted or internal.")] = "hosted",
     output_format: Annotated[
         str, typer.Option("--format", help="nnunet, nifti, msd, bids or dicom.")
     ] = "nnunet",
     licence: Annotated[str | None, typer.Option("--licence", help="Where the manifest has none.")] = None,
-    terms: Annotated[str | None, typer.Option("--terms", help="Terms of use, in a sentence.")] = None,
+    terms: Annotated[
+        str | None, typer.Option("--terms", help="Terms of use, in a sentence, where the manifest has none.")
+    ] = None,
     accept_inconclusive: Annotated[
         bool, typer.Option("--accept-inconclusive", help="A person accepts an inconclusive copying audit.")
     ] = False,
+    no_faces: Annotated[
+        bool, typer.Option("--no-faces", help="A person has looked at every case: no face is in view.")
+    ] = False,
+    identifiers: Annotated[
+        Path | None,
+        typer.Option(
+            "--identifiers",
+            help="What must not leave: a text file, one identifier a line, or a folder of the original DICOM files.",
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="One JSON line an input file, mode 600; outside --out.")
+    ] = None,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -111,8 +135,9 @@ def release(
 
     options = workflow.ReleaseOptions.model_validate(
         {
-            "synthetic": synthetic, "assessment": assessment, "key": key, "out": out, "tier": tier,
+            "synthetic": dataset, "assessment": assessment, "key": key, "out": out, "tier": tier,
             "format": output_format, "licence": licence, "terms": terms, "accept_inconclusive": accept_inconclusive,
+            "no_faces": no_faces, "identifiers": identifiers, "report": report,
             "passphrase": _passphrase(passphrase_file, confirm=False),
         }
     )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Literal, final
 
 from pydantic import ConfigDict, Field
 
-from medaug.core.assessment import PartVerdict
+from medaug.core.assessment import PartVerdict, Verdict
 from medaug.core.config import Document, Frozen
 
 
@@ -356,6 +356,8 @@ class ExperimentContext(Document):
 
 
 Tier = Literal["synthetic-only", "hosted", "internal"]
+Content = Literal["synthetic", "real"]
+Faces = Literal["not looked for", "none seen", "none, says a person", "defaced"]
 
 
 @final
@@ -371,7 +373,11 @@ class ReleaseCertificate(Document):
     """The statement that a release signs (in-toto predicate)."""
 
     tier: Tier
-    layout: str = Field(default="nnunet", description="form of the files: nnunet, nifti or dicom")
+    content: Content = Field(
+        default="synthetic",
+        description="real: scans of patients, or changed copies of them; nothing was synthesised",
+    )
+    layout: str = Field(default="nnunet", description="form of the files: nnunet, nifti, msd, bids or dicom")
     created: str
     medaug_version: str
     files: tuple[ReleasedFile, ...]
@@ -382,10 +388,21 @@ class ReleaseCertificate(Document):
         description="pseudonyms of host and donor patients; empty where another tool made the set"
     )
     source_hmac: tuple[str, ...] = Field(description="keyed hashes of the source cases")
-    audit_sha256: str
-    verdict: PartVerdict
-    detection_limit: float
+    audit_sha256: str | None = Field(description="null for real content: there is nothing to audit")
+    verdict: PartVerdict | None = Field(description="null for real content")
+    membership: Verdict | None = Field(
+        default=None, description="can it be told who was trained on? null: not measured"
+    )
+    detection_limit: float | None = Field(
+        description="largest share of copies that could have gone unseen, 95%; null for real content"
+    )
     accepted_inconclusive: bool
+    faces: Faces = Field(
+        default="not looked for", description="in the scans of hosts or patients; looked for in tier hosted"
+    )
+    identifiers_searched: bool = Field(
+        default=False, description="whether a list of known identifiers was searched for in every text"
+    )
     dp_epsilon: float | None = Field(description="null: not trained with differential privacy")
     licence: str
     terms: str

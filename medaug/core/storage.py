@@ -33,10 +33,10 @@ def atomic_path(path: Path, *, mode: int | None = None, sync: bool = True) -> It
             os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
         yield temporary
         if sync:
-            _sync(temporary)
+            settle(temporary)
         temporary.replace(path)
         if sync:
-            _sync(path.parent)
+            settle(path.parent)
     except OSError as error:
         raise storage_error(error, path) from error
     finally:
@@ -57,7 +57,8 @@ def clear_leftovers(path: Path) -> None:
         raise storage_error(error, path) from error
 
 
-def _sync(path: Path) -> None:
+def settle(path: Path) -> None:
+    """Let a file, or the names in a folder, outlast a loss of power."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -7,25 +7,57 @@ from collections.abc import Iterator
 from typing import final
 
 from medaug.core.assessment import ClassQuality, Figure, QualityReport
-from medaug.core.case import Manifest
+from medaug.core.case import Manifest, Origin
 from medaug.core.config import Frozen
 from medaug.core.plan import Recipe, Translation
-from medaug.core.results import ReleaseCertificate
+from medaug.core.results import Content, Faces, ReleaseCertificate
 
 DATASHEET = "DATASHEET.md"
 _SHOWN = 50
 _TIERS = {
     "hosted": (
         "The background of an image is a real patient's scan, unless it is listed below as nobody's. Where a case has an "
-        "edit mask, only the voxels inside it are synthetic; all others are the host's. These images are patient data: header and names "
-        "are gone, but nothing was defaced, and images that show a head must not be passed on in this tier. For "
-        "controlled sharing under the terms below, not for publication."
+        "edit mask, only the voxels inside it are synthetic; all others are the host's. These images are patient data, though "
+        "headers and names are gone. For controlled sharing under the terms below, not for publication."
     ),
     "synthetic-only": (
         "No lesion and no background was found to match a training scan within the detection limit below. The "
         "generator was trained on real lesions without differential privacy unless an epsilon is stated."
     ),
+    "real": (
+        "Every image is a real patient's scan, or a changed copy of one; nothing was synthesised. These images are patient data, "
+        "though headers and names are gone. For controlled sharing under the terms below, not for publication."
+    ),
     "internal": "For use inside the institution that made it. It must not be passed on.",
+}
+
+
+_USES: dict[Content, tuple[str, ...]] = {
+    "synthetic": (
+        "Training data for research on segmentation and detection, and for measuring such methods' weaknesses. ",
+        "Not for diagnosis, not for treatment, and not as test data: a score on synthetic cases says nothing about patients.",
+    ),
+    "real": (
+        "Data for research on segmentation and detection, under the terms below. Not for diagnosis and not for treatment.",
+    ),
+}
+_WRONG = "- Images and labels can be wrong in ways that no figure here shows; look at them before use."
+_LIMITS: dict[Content, tuple[str, ...]] = {
+    "synthetic": (
+        "- Frequency, size and place of the lesions follow the plan of the set, not how often they occur in people.",
+        _WRONG,
+        "- Synthetic cases belong into training only, and never beside a test set that holds their host or donor patients.",
+    ),
+    "real": (
+        _WRONG,
+        "- Without names a scan is still that patient's: whoever has the same scan, or another of the patient, can find it again.",
+    ),
+}
+_FACES: dict[Faces, str] = {
+    "not looked for": "Faces were not looked for.",
+    "none seen": "No image shows a head, as far as size, bone and lungs tell.",
+    "none, says a person": "Some images may show a head; a person looked and says that no face is in view.",
+    "defaced": "Images that may show a head were defaced.",
 }
 
 
@@ -48,24 +80,27 @@ def write_datasheet(facts: SheetFacts) -> str:
 def _sheet(facts: SheetFacts) -> Iterator[str]:
     certificate = facts.certificate
     yield f"# Data sheet: {facts.manifest.name}"
-    yield f"\n**{certificate.statement}** Synthetic lesions; released with medaug "
+    is_real = certificate.content == "real"
+    what = "Scans of patients" if is_real else "Synthetic lesions"
+    yield f"\n**{certificate.statement}** {what}; released with medaug "
     yield f"{certificate.medaug_version}, {certificate.created}."
-    yield f"\n## Tier: {certificate.tier}\n\n{_TIERS[certificate.tier]}"
+    shown = "real" if is_real and certificate.tier == "hosted" else certificate.tier
+    yield f"\n## Tier: {certificate.tier}\n\n{_TIERS[shown]}"
     yield "\n## Content\n"
     yield from _content(facts)
+    yield "\n## What was checked\n"
+    yield from _checked(certificate)
     yield "\n## Copying audit\n"
     yield from _audit(certificate)
-    yield "\n## Quality\n"
-    yield from _quality(facts.quality)
+    if not is_real:
+        yield "\n## Quality\n"
+        yield from _quality(facts.quality)
     yield "\n## Left out\n"
     yield from _left_out(facts)
     yield "\n## Intended use\n"
-    yield "Training data for research on segmentation and detection, and for measuring such methods' weaknesses. "
-    yield "Not for diagnosis, not for treatment, and not as test data: a score on synthetic cases says nothing about patients."
+    yield from _USES[certificate.content]
     yield "\n## Limits\n"
-    yield "- Frequency, size and place of the lesions follow the plan of the set, not how often they occur in people."
-    yield "- Images and labels can be wrong in ways that no figure here shows; look at them before use."
-    yield "- Synthetic cases belong into training only, and never beside a test set that holds their host or donor patients."
+    yield from _LIMITS[certificate.content]
     yield f"\n## Licence and terms\n\n{certificate.licence}. {certificate.terms}"
     yield "\nThe signed certificate beside this sheet names every file; `medaug verify` checks them."
 
@@ -82,6 +117,7 @@ def _content(facts: SheetFacts) -> Iterator[str]:
     made = Counter(
         [*(recipe.class_name for recipe in drawn), *(row.class_name for row in facts.translations)]
     )
+    told = certificate.generators or certificate.content == "real"
     yield "\n| class | lesions drawn | lesions labelled, hosts' own included |\n|---|---|---|"
     for name in manifest.classes:
         labelled = sum(
@@ -90,11 +126,17 @@ def _content(facts: SheetFacts) -> Iterator[str]:
             for lesion in record.lesions
             if lesion.class_name == name
         )
-        yield f"| {name} | {made[name] if certificate.generators else 'not known'} | {labelled} |"
+        yield f"| {name} | {made[name] if told else 'not known'} | {labelled} |"
 
 
 def _origin(facts: SheetFacts) -> Iterator[str]:
     """Whose scans and label maps went in, and what made the cases."""
+    if facts.certificate.content == "real":
+        patients = len(facts.manifest.patient_ids)
+        yield f"- {patients} patients, by pseudonym only"
+        changed = sum(record.origin is Origin.AUGMENTED for record in facts.manifest.cases)
+        yield from ([f"- {changed} of the cases are changed copies of scans"] if changed else [])
+        return
     if not facts.recipes and not facts.translations:
         yield "- Made by another tool: its generator, its hosts and its donors are not known here"
         return
@@ -108,9 +150,21 @@ def _origin(facts: SheetFacts) -> Iterator[str]:
     yield f"- Generators: {', '.join(facts.certificate.generators) or 'none'}"
 
 
+def _checked(certificate: ReleaseCertificate) -> Iterator[str]:
+    """What was looked at before the signature, and what was not."""
+    yield "- Every file was read back and compared with what was to be written; headers hold geometry and pseudonyms alone."
+    listed = "was searched for and not found" if certificate.identifiers_searched else "was not given"
+    yield f"- A list of known identifiers {listed}."
+    yield f"- {_FACES[certificate.faces]}"
+
+
 def _audit(certificate: ReleaseCertificate) -> Iterator[str]:
     verdict = certificate.verdict
+    if verdict is None or certificate.detection_limit is None:
+        yield "None: there is nothing synthetic that could be a copy."
+        return
     yield f"- Lesions: {verdict.lesion}; background: {verdict.background}"
+    yield f"- Membership of patients in the training set: {certificate.membership or 'not measured'}"
     yield f"- Detection limit: up to {certificate.detection_limit:.1%} of the samples could be copies that went unseen (95%)."
     if certificate.accepted_inconclusive:
         yield "- The verdict on lesions is inconclusive; a person accepted that for this release."
@@ -122,6 +176,9 @@ def _audit(certificate: ReleaseCertificate) -> Iterator[str]:
 def _left_out(facts: SheetFacts) -> Iterator[str]:
     """Which cases were left out before, by which rule; what a person wrote of one stays at home."""
     rejected = facts.quality.rejected if facts.quality is not None else ()
+    if facts.certificate.content == "real":
+        yield "What was refused or changed on the way in stands in findings.json; nothing was left out after that."
+        return
     if not rejected:
         yield "Nothing: the set is as it was made."
         return

@@ -1,4 +1,4 @@
-"""The gate: every reason why a synthetic set may not be released. No reason is found by trusting what is absent."""
+"""The gate: every reason why a set may not be released. No reason is found by trusting what is absent."""
 
 from __future__ import annotations
 
@@ -7,38 +7,56 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import final
+from typing import Final, final
 
 from medaug.core.assessment import AuditReport, QualityReport, Rejection
-from medaug.core.case import SOURCES_PRIVATE, CaseRecord, Manifest, Origin, StoredFile
+from medaug.core.case import SOURCES_PRIVATE, CaseRecord, FindingsFile, Manifest, Origin, StoredFile
+from medaug.core.errors import DataError
 from medaug.core.plan import Recipe, Translation
 from medaug.core.results import Tier
 from medaug.core.storage import sha256_file
-from medaug.privacy.inspection import inspect_file
+from medaug.io.dataset import load_case
+from medaug.privacy._deidentify.text import Scrubber
+from medaug.privacy.contradictions import contradictions
+from medaug.privacy.heads import look_for_head
+from medaug.privacy.inspection import Known, inspect_file
 
 _CHANNEL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+\-]{0,31}$")
+_DATE = re.compile(
+    r"(?<!\d)(?:18|19|20)\d{2}[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])(?!\d)"
+    r"|(?<![\d.])\d{1,2}([-/.])\d{1,2}\1(?:19|20)\d{2}(?!\d)"
+)
+# of these images parts are written upon, and nothing here reads what stands in pixels of a dataset folder
+_WRITTEN_UPON: Final = frozenset(
+    ["US", "IVUS", "SC", "ES", "XC", "GM", "SM", "OP", "CR", "DX", "MG", "PX", "IO", "RG", "HC", "DOC"]
+)
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class ReleaseRequest:
-    """A synthetic set that wants out.
+    """A set that wants out.
 
     Attributes:
         dataset: The dataset folder.
         manifest: Its manifest.
+        findings: What was found on the way in.
         recipes: How its lesions were drawn.
-        translations: How its whole cases were made. Sets of other tools have neither.
+        translations: How its whole cases were made. Sets of other tools have neither, and so have real ones.
         rejected: What was left out of it before.
         audit: The copying audit, or None where there is none.
         quality: The quality report, or None where there is none.
         tier: What is claimed.
         licence: For cases whose manifest names none.
+        terms: The same.
         accept_inconclusive: Whether a person accepts an inconclusive audit.
+        no_faces: Whether a person has looked and says that no face is in view.
+        listed: Finds what a person listed as identifying; None where nothing was listed.
     """
 
     dataset: Path
     manifest: Manifest
+    findings: FindingsFile
     recipes: tuple[Recipe, ...]
     translations: tuple[Translation, ...]
     rejected: tuple[Rejection, ...]
@@ -46,25 +64,69 @@ class ReleaseRequest:
     quality: QualityReport | None
     tier: Tier
     licence: str | None
-    accept_inconclusive: bool
+    terms: str | None
+    accept_inconclusive: bool = False
+    no_faces: bool = False
+    listed: Scrubber | None = None
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether every case was made; real scans and their changed copies ask for other checks."""
+        return all(record.origin is Origin.SYNTHETIC for record in self.manifest.cases)
+
+    @property
+    def known(self) -> Known:
+        """What every file is inspected with."""
+        return Known(listed=self.listed, all_synthetic=self.is_synthetic)
 
 
-def check_release(request: ReleaseRequest) -> tuple[str, ...]:
+@final
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """A reason against a release.
+
+    Attributes:
+        reason: In a clause.
+        path: The file of the dataset folder that it is about; empty where it is about the whole.
+    """
+
+    reason: str
+    path: str = ""
+
+
+def check_release(request: ReleaseRequest) -> tuple[Objection, ...]:
     """All reasons against a release; it may go on only where there is none.
 
     Reads every file of the set. Fails closed: what is missing, stale or undecided is a reason.
     """
-    return (
-        *_check_assessment(request),
+    about_set = (
+        *(_check_assessment(request) if request.is_synthetic else _check_real(request)),
         *_check_licence(request),
         *_check_cases(request),
-        *_check_files(request),
+        *_check_texts(request),
     )
+    about_files = tuple(_check_files(request))
+    # voxels are looked at only in files that are what the manifest says
+    about_voxels = () if about_files else tuple(_check_voxels(request))
+    return (*map(Objection, about_set), *about_files, *about_voxels)
 
 
-def check_folder(folder: Path, names: tuple[str, ...]) -> tuple[str, ...]:
+def check_folder(folder: Path, names: tuple[str, ...], known: Known) -> tuple[str, ...]:
     """All reasons against the files of a finished release, read back from disk."""
-    return tuple(reason for name in names for reason in inspect_file(folder / name, name))
+    return tuple(reason for name in names for reason in inspect_file(folder / name, name, known))
+
+
+def _check_real(request: ReleaseRequest) -> Iterator[str]:
+    """Scans of patients, or changed copies of them: no audit can say that they copy nobody."""
+    if request.tier == "synthetic-only":
+        yield "the set holds scans of patients, and tier synthetic-only holds none"
+    if request.audit is not None or request.quality is not None:
+        yield "an assessment says nothing of scans of patients; leave --assessment out"
+    if request.accept_inconclusive:
+        yield "there is no audit to accept; leave --accept-inconclusive out"
+    told = request.recipes or request.translations
+    if told or any(record.edit_mask is not None for record in request.manifest.cases):
+        yield "what is said to be scans of patients has recipes or edit masks of synthetic cases"
 
 
 def _check_assessment(request: ReleaseRequest) -> Iterator[str]:
@@ -84,6 +146,8 @@ def _check_assessment(request: ReleaseRequest) -> Iterator[str]:
         yield "the copying audit looked at no synthetic sample"
     if audit.n_training < 1:
         yield "the copying audit compared with no training case"
+    if quality is not None and quality.dataset_sha256 != audit.dataset_sha256:
+        yield "the copying audit and the quality report are of different datasets"
     folds = {recipe.fold for recipe in request.recipes} | {row.fold for row in request.translations}
     other = sorted(folds - {audit.fold})
     if other:
@@ -94,13 +158,16 @@ def _check_assessment(request: ReleaseRequest) -> Iterator[str]:
 def _check_verdict(audit: AuditReport, tier: Tier, *, accepted: bool) -> Iterator[str]:
     lesion, background = audit.verdict.lesion, audit.verdict.background
     copies = sum(flag.part == "lesion" for flag in audit.flagged)
-    if audit.membership is not None and audit.membership.verdict == "fail":
+    membership = None if audit.membership is None else audit.membership.verdict
+    if membership == "fail":
         yield "an attack tells from the set which patients were trained on"
     if lesion == "fail":
         yield f"lesions are copies of training lesions ({copies} flagged)"
     elif copies and lesion == "pass":
         yield f"the copying audit flags {copies} lesions and yet passes them"
     if tier == "synthetic-only":
+        if membership is None:
+            yield "the audit tried no membership attack, and tier synthetic-only needs one"
         if lesion == "inconclusive":
             yield "the copying audit of lesions is inconclusive, and tier synthetic-only needs a pass"
         if background != "pass":
@@ -116,6 +183,12 @@ def _check_licence(request: ReleaseRequest) -> Iterator[str]:
     others = {record.licence for record in request.manifest.cases if record.licence} - {request.licence}
     if request.licence and others:
         yield f"--licence {request.licence} contradicts the manifest ({', '.join(sorted(map(str, others)))})"
+    without = sum(not record.terms for record in request.manifest.cases)
+    if without and not request.terms:
+        yield f"{without} cases name no terms of use; say them with --terms"
+    said = {record.terms for record in request.manifest.cases if record.terms}
+    if request.terms and said - {request.terms}:
+        yield "--terms contradicts the manifest"
 
 
 def _check_cases(request: ReleaseRequest) -> Iterator[str]:
@@ -126,12 +199,10 @@ def _check_cases(request: ReleaseRequest) -> Iterator[str]:
     whole = {row.case_id for row in request.translations}
     from_elsewhere = _is_from_elsewhere(request)
     for record in records:
-        if record.origin is not Origin.SYNTHETIC:
-            yield f"{record.case_id} is not synthetic"
-        if record.case_id not in drawn | whole and not from_elsewhere:
-            yield f"{record.case_id} has no recipe"
-        if record.edit_mask is None and record.case_id not in whole and not from_elsewhere:
-            yield f"{record.case_id} has no edit mask"
+        if request.is_synthetic:
+            yield from _check_made(record, drawn, whole, from_elsewhere=from_elsewhere)
+        elif record.origin is Origin.SYNTHETIC:
+            yield f"{record.case_id} is synthetic and others are not; release them apart"
         if not all(_CHANNEL.match(channel) for channel in record.channels):
             yield f"{record.case_id} has a channel whose name is no plain word"
     strangers = sorted((drawn | whole) - {record.case_id for record in records})
@@ -142,6 +213,15 @@ def _check_cases(request: ReleaseRequest) -> Iterator[str]:
         yield f"{len(twice)} case ids stand twice (first: {twice[0]})"
     yield from _check_recipes(request)
     yield from _check_translations(request)
+
+
+def _check_made(
+    record: CaseRecord, drawn: set[str], whole: set[str], *, from_elsewhere: bool
+) -> Iterator[str]:
+    if record.case_id not in drawn | whole and not from_elsewhere:
+        yield f"{record.case_id} has no recipe"
+    if record.edit_mask is None and record.case_id not in whole and not from_elsewhere:
+        yield f"{record.case_id} has no edit mask"
 
 
 def _is_from_elsewhere(request: ReleaseRequest) -> bool:
@@ -173,26 +253,78 @@ def _check_translations(request: ReleaseRequest) -> Iterator[str]:
             yield f"{row.case_id} is said to be nobody's and bears a patient's name"
 
 
+def _check_texts(request: ReleaseRequest) -> Iterator[str]:
+    """Words that users brought: no listed identifier, and for tiers that leave the house no date."""
+    manifest = request.manifest
+    ids = [one for record in manifest.cases for one in (record.case_id, record.patient_id)]
+    words = [manifest.name, *manifest.classes, *(c for record in manifest.cases for c in record.channels)]
+    messages = [finding.message for finding in request.findings.findings]
+    stated = [one for record in manifest.cases for one in (record.licence, record.terms) if one]
+    stated += [one for one in (request.licence, request.terms) if one]
+    for what, texts in (
+        ("a case or patient id", ids),
+        ("the name of the set, a class or a channel", words),
+        ("a finding", messages),
+        ("licence or terms", stated),
+    ):
+        if any(map(request.known.tells, texts)):
+            yield f"{what} holds a listed identifier"
+        if what != "licence or terms" and request.tier != "internal" and any(map(_DATE.search, texts)):
+            yield f"{what} holds what looks like a date; ingest the set again under other names"
+
+
 def _stored(record: CaseRecord) -> tuple[StoredFile, ...]:
     optional = (record.label, record.edit_mask)
     return (*record.images, *(stored for stored in optional if stored is not None))
 
 
-def _check_files(request: ReleaseRequest) -> Iterator[str]:
+def _check_files(request: ReleaseRequest) -> Iterator[Objection]:
     for record in request.manifest.cases:
         for stored in _stored(record):
-            yield from _check_file(request.dataset, stored)
+            for reason in _check_file(request, stored):
+                yield Objection(reason, stored.path)
 
 
-def _check_file(dataset: Path, stored: StoredFile) -> Iterator[str]:
-    place = PurePosixPath(stored.path)
+def _check_file(request: ReleaseRequest, stored: StoredFile) -> Iterator[str]:
+    place, home = PurePosixPath(stored.path), request.dataset.resolve()
     if place.is_absolute() or ".." in place.parts or "\\" in stored.path or place.name == SOURCES_PRIVATE:
         yield "the manifest names a file that no release may hold"
         return
-    path = dataset / stored.path
+    path = request.dataset / stored.path
     if path.is_symlink() or not path.is_file():
         yield f"{stored.path} is missing or no plain file"
+    elif not path.resolve().is_relative_to(home):
+        yield f"{stored.path} lies outside the dataset folder, behind a link"
     elif sha256_file(path) != stored.sha256:
         yield f"{stored.path} changed since the manifest was written"
     else:
-        yield from inspect_file(path, stored.path)
+        yield from inspect_file(path, stored.path, request.known)
+
+
+def _check_voxels(request: ReleaseRequest) -> Iterator[Objection]:
+    """What the voxels themselves say: recipes that do not fit them, and heads in what goes out with real hosts."""
+    nobodys = {row.case_id for row in request.translations if row.source_case_id is None}
+    for record in request.manifest.cases:
+        recipes = tuple(recipe for recipe in request.recipes if recipe.case_id == record.case_id)
+        has_host = request.tier == "hosted" and record.case_id not in nobodys
+        path = record.images[0].path if record.images else ""
+        if not record.images:
+            yield Objection(f"{record.case_id} has no image file that could be looked at")
+            continue
+        try:
+            reasons = list(contradictions(request.dataset, record, request.manifest.classes, recipes))
+            reasons += _check_host(request, record) if has_host else ()
+        except DataError as error:
+            reasons = [f"{record.case_id} cannot be read: {error.what}"]
+        yield from (Objection(reason, path) for reason in reasons)
+
+
+def _check_host(request: ReleaseRequest, record: CaseRecord) -> Iterator[str]:
+    """Faces and writing in the scan of a patient; a person may say of the first that there is none, but of no head CT."""
+    if record.modality in _WRITTEN_UPON:
+        yield f"{record.case_id} is {record.modality}: what is written in its pixels was not looked for"
+    sight = look_for_head(load_case(request.dataset, record, request.manifest.classes).volume)
+    if sight == "head CT":
+        yield f"{record.case_id} is a CT that shows a head, and no defacing here was tested on one"
+    elif sight == "maybe a head" and not request.no_faces:
+        yield f"{record.case_id} may show a head and was not defaced; say --no-faces only after a look at every case"

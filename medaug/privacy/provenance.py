@@ -64,7 +64,7 @@ def list_files(folder: Path) -> tuple[ReleasedFile, ...]:
     """Every file of a release but its certificate, sorted by path, with its hash.
 
     Raises:
-        GateRefusedError: If something is no plain file: a link could show another content tomorrow.
+        GateRefusedError: If something is no plain file (a link could show another content tomorrow) or an empty folder.
         StorageError: If a file cannot be read.
     """
     files = []
@@ -74,6 +74,10 @@ def list_files(folder: Path) -> tuple[ReleasedFile, ...]:
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 raise GateRefusedError(
                     f"{name} is no plain file", hint="get the release again from its source"
+                )
+            if path.is_dir() and not any(path.iterdir()):
+                raise GateRefusedError(
+                    f"{name} is an empty folder", hint="get the release again from its source"
                 )
             if path.is_file() and name != CERTIFICATE:
                 files.append(ReleasedFile(path=name, sha256=sha256_file(path)))
@@ -166,7 +170,12 @@ def _certificate(payload: bytes) -> ReleaseCertificate:
             f"{CERTIFICATE} is of an unknown form", hint="use the medaug that wrote it"
         ) from error
     named = tuple(ReleasedFile(path=one.name, sha256=one.digest.sha256) for one in statement.subject)
-    if named != statement.predicate.files or statement.predicate.schema_version != ReleaseCertificate.VERSION:
+    once = len({one.name for one in statement.subject}) == len(statement.subject)
+    if (
+        not once
+        or named != statement.predicate.files
+        or statement.predicate.schema_version != ReleaseCertificate.VERSION
+    ):
         raise GateRefusedError(f"{CERTIFICATE} contradicts itself", hint="use the medaug that wrote it")
     return statement.predicate
 

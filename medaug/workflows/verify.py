@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import final
 
-from medaug.core.assessment import PartVerdict
+from pydantic import Field
+
+from medaug.core.assessment import PartVerdict, Verdict
 from medaug.core.config import Frozen
 from medaug.core.errors import DataError
-from medaug.core.results import Summary, Tier
+from medaug.core.results import Content, Faces, Summary, Tier
 from medaug.core.runs import Progress
 from medaug.privacy.keys import load_public_key
 from medaug.privacy.provenance import verify_release
@@ -31,9 +33,15 @@ class VerifySummary(Summary):
     n_files: int
     n_cases: int
     n_rejected: int
-    verdict: PartVerdict
-    detection_limit: float
+    content: Content
+    verdict: PartVerdict | None = Field(description="null: scans of patients, nothing to audit")
+    membership: Verdict | None
+    detection_limit: float | None
+    accepted_inconclusive: bool
+    faces: Faces
+    dp_epsilon: float | None
     licence: str
+    terms: str
     statement: str
     fingerprint: str
 
@@ -43,9 +51,21 @@ class VerifySummary(Summary):
         return (
             f"verified: {self.n_files} files, {self.n_cases} cases{left_out}, tier {self.tier}, signed {self.created}",
             f"key {self.fingerprint}",
-            f"copying audit: lesion {self.verdict.lesion}, background {self.verdict.background}",
-            f"detection limit {self.detection_limit:.1%}",
-            f"licence {self.licence}. {self.statement}",
+            *self._audit(),
+            f"faces: {self.faces}",
+            f"licence {self.licence}. {self.terms}",
+            self.statement,
+        )
+
+    def _audit(self) -> tuple[str, ...]:
+        if self.verdict is None or self.detection_limit is None:
+            return ("scans of patients; nothing was synthesised",)
+        accepted = ", accepted by a person" if self.accepted_inconclusive else ""
+        private = "none" if self.dp_epsilon is None else f"epsilon {self.dp_epsilon:g}"
+        return (
+            f"copying audit: lesion {self.verdict.lesion}{accepted}, background {self.verdict.background}",
+            f"detection limit {self.detection_limit:.1%}; membership {self.membership or 'not measured'}",
+            f"differential privacy: {private}",
         )
 
 
@@ -71,9 +91,15 @@ def verify(options: VerifyOptions, progress: Progress) -> VerifySummary:
         n_files=len(certificate.files),
         n_cases=certificate.n_cases,
         n_rejected=certificate.n_rejected,
+        content=certificate.content,
         verdict=certificate.verdict,
+        membership=certificate.membership,
         detection_limit=certificate.detection_limit,
+        accepted_inconclusive=certificate.accepted_inconclusive,
+        faces=certificate.faces,
+        dp_epsilon=certificate.dp_epsilon,
         licence=certificate.licence,
+        terms=certificate.terms,
         statement=certificate.statement,
         fingerprint=key.fingerprint,
     )

@@ -471,9 +471,9 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
             raise OSError(errno.ENOSPC, "No space left on device")
         _sync(path)
 
-    _sync = storage._sync
+    _sync = storage.settle
     with monkeypatch.context() as patched:
-        patched.setattr(storage, "_sync", full)
+        patched.setattr(storage, "settle", full)
         answer = ask(*STATIONS[name](place, out))
     assert answer.code == 7
     assert re.fullmatch(
@@ -553,9 +553,9 @@ def test_after_a_kill_nothing_half_written_stays(
         ] += not path.is_dir()  # threads write at once: a file is caught half-written, a folder never is
         unless_dead(whole)(path)
 
-    whole = storage._sync
+    whole = storage.settle
     with monkeypatch.context() as patched:
-        patched.setattr(storage, "_sync", sync)
+        patched.setattr(storage, "settle", sync)
         for keeper, clean_up in ((Path, "unlink"), (shutil, "rmtree")):  # the dead do not clean up
             patched.setattr(keeper, clean_up, unless_dead(getattr(keeper, clean_up)))
         with pytest.raises(Killed):

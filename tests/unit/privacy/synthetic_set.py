@@ -12,6 +12,7 @@ from medaug.core.assessment import (
     ClassQuality,
     CopyFlag,
     Figure,
+    MembershipResult,
     PartVerdict,
     QualityReport,
     SpaceQuality,
@@ -43,13 +44,14 @@ def make_set(
     folder: Path,
     *,
     licence: str | None = "CC-BY-4.0",
+    terms: str | None = "Research use alone.",
     unit: Unit = Unit.HU,
     channels: tuple[str, ...] = ("CT",),
     count: int = 2,
 ) -> Material:
     """Two cases, or more, with one lesion each, and an assessment that passes."""
     material = Material(folder / "syn", folder / "assessment")
-    records = [_write(material.dataset, n, licence, unit, channels) for n in range(count)]
+    records = [_write(material.dataset, n, (licence, terms), unit, channels) for n in range(count)]
     manifest = Manifest(name="syn", classes=CLASSES, cases=tuple(records))
     finish_dataset(material.dataset, manifest, (), [_recipe(record) for record in records])
     assess(material)
@@ -57,7 +59,7 @@ def make_set(
 
 
 def _write(
-    dataset: Path, number: int, licence: str | None, unit: Unit, channels: tuple[str, ...]
+    dataset: Path, number: int, stated: tuple[str | None, str | None], unit: Unit, channels: tuple[str, ...]
 ) -> CaseRecord:
     rng = np.random.default_rng(number)
     grid = Grid((12, 10, 4), np.array([[0.8, 0, 0, -7], [0, 0.9, 0, 3], [0, 0, 2.5, 11.5], [0, 0, 0, 1.0]]))
@@ -76,7 +78,8 @@ def _write(
     )
     facts = CaseFacts(
         modality="CT" if unit is Unit.HU else "MR",
-        licence=licence,
+        licence=stated[0],
+        terms=stated[1],
         source_sha256=(f"{number + 1:064x}",),
     )
     return write_case(dataset, case, facts, edited)
@@ -94,7 +97,7 @@ def _recipe(record: CaseRecord) -> Recipe:
         fold=0,
         training_scope_sha256="c" * 64,
         class_name=record.classes[0],
-        site_mm=(0.0, 0.0, 0.0),
+        site_mm=(-3.8, 7.5, 15.25),
         diameter_mm=6.0,
         seed=1,
         edit_mask=f"edits/{record.case_id}.nii.gz",
@@ -110,6 +113,7 @@ def assess(
     flagged: tuple[CopyFlag, ...] = (),
     n_synthetic: int = 2,
     n_training: int = 8,
+    membership: Verdict | None = None,
 ) -> None:
     """Write an assessment of the set as it is now."""
     sha256 = material.manifest.content_sha256
@@ -125,6 +129,7 @@ def assess(
         n_held_out=40,
         detection_limit=0.075,
         flagged=flagged,
+        membership=None if membership is None else attacked(membership),
     ).write(material.assessment / AUDIT)
     quality = ClassQuality(
         class_name="solid",
@@ -136,6 +141,33 @@ def assess(
     QualityReport(synthetic_sha256=sha256, dataset_sha256="d" * 64, fold=0, classes=(quality,)).write(
         material.assessment / QUALITY
     )
+
+
+def attacked(verdict: Verdict) -> MembershipResult:
+    """What a membership attack found."""
+    return MembershipResult(
+        verdict=verdict,
+        auc=None,
+        control_auc=None,
+        tpr_at_1_percent=None,
+        n_members=8,
+        n_others=9,
+        reasons=(),
+    )
+
+
+def make_real(folder: Path, **how: object) -> Material:
+    """The same cases as scans of patients, with nothing assessed."""
+    material = make_set(folder, **how)  # type: ignore[arg-type]
+    (material.dataset / "recipes.jsonl").unlink()
+    for path in material.assessment.iterdir():
+        path.unlink()
+    cases = [
+        record.model_copy(update={"origin": Origin.REAL, "edit_mask": None})
+        for record in material.manifest.cases
+    ]
+    change_manifest(material, *cases, reassess=False)
+    return material
 
 
 def change_manifest(material: Material, *cases: CaseRecord, reassess: bool = True) -> None:

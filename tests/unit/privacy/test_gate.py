@@ -12,20 +12,31 @@ from medaug.core.assessment import (
     REJECTED,
     AuditReport,
     CopyFlag,
-    MembershipResult,
     QualityReport,
     Rejection,
     RejectionsFile,
     Verdict,
     read_rejections,
 )
-from medaug.core.case import Origin, StoredFile
-from medaug.core.plan import Translation, write_lines
+from medaug.core.case import Case, FindingsFile, Origin, StoredFile
+from medaug.core.geometry import Grid
+from medaug.core.plan import Recipe, Translation, read_lines, write_lines
 from medaug.core.results import Tier
 from medaug.core.storage import sha256_file
 from medaug.core.synthetic import read_origins
+from medaug.core.volume import Unit, Volume
+from medaug.io.dataset import CaseFacts, write_case
+from medaug.privacy._deidentify.text import Scrubber
 from medaug.privacy.gate import ReleaseRequest, check_release
-from tests.unit.privacy.synthetic_set import AUDIT, QUALITY, Material, assess, change_manifest, make_set
+from tests.unit.privacy.synthetic_set import (
+    AUDIT,
+    QUALITY,
+    Material,
+    assess,
+    change_manifest,
+    make_real,
+    make_set,
+)
 
 
 @pytest.fixture
@@ -34,13 +45,21 @@ def material(tmp_path: Path) -> Material:
 
 
 def request(
-    material: Material, *, tier: Tier = "hosted", licence: str | None = None, accept: bool = False
+    material: Material,
+    *,
+    tier: Tier = "hosted",
+    licence: str | None = None,
+    accept: bool = False,
+    terms: str | None = None,
+    no_faces: bool = False,
+    listed: Scrubber | None = None,
 ) -> ReleaseRequest:
     recipes, translations = read_origins(material.dataset)
     audit, quality = material.assessment / AUDIT, material.assessment / QUALITY
     return ReleaseRequest(
         dataset=material.dataset,
         manifest=material.manifest,
+        findings=FindingsFile.read(material.dataset / "findings.json"),
         recipes=recipes,
         translations=translations,
         rejected=read_rejections(material.dataset),
@@ -48,19 +67,26 @@ def request(
         quality=QualityReport.read(quality) if quality.is_file() else None,
         tier=tier,
         licence=licence,
+        terms=terms,
         accept_inconclusive=accept,
+        no_faces=no_faces,
+        listed=listed,
     )
+
+
+def reasons(asked: ReleaseRequest) -> tuple[str, ...]:
+    return tuple(one.reason for one in check_release(asked))
 
 
 def reason(asked: ReleaseRequest) -> str:
     """The one reason there must be."""
-    reasons = check_release(asked)
-    assert len(reasons) == 1, reasons
-    return reasons[0]
+    found = reasons(asked)
+    assert len(found) == 1, found
+    return found[0]
 
 
 def test_clean_set_passes_as_hosted(material: Material) -> None:
-    assert check_release(request(material)) == ()
+    assert reasons(request(material)) == ()
 
 
 @pytest.mark.parametrize(("name", "words"), [(AUDIT, "no copying audit"), (QUALITY, "no quality report")])
@@ -72,16 +98,15 @@ def test_missing_assessment(material: Material, name: str, words: str) -> None:
 def test_stale_assessment(material: Material) -> None:
     first, second = material.manifest.cases
     change_manifest(material, first.model_copy(update={"terms": "other"}), second, reassess=False)
-    assert [text for text in check_release(request(material)) if "stale" in text] == list(
-        check_release(request(material))
-    )
-    assert len(check_release(request(material))) == 2
+    found = reasons(request(material))
+    assert len(found) == 2
+    assert all("stale" in text for text in found)
 
 
 @pytest.mark.parametrize("accept", [False, True])
 @pytest.mark.parametrize("tier", ["hosted", "synthetic-only", "internal"])
 def test_failed_lesion_verdict_is_always_refused(material: Material, tier: Tier, accept: bool) -> None:
-    assess(material, lesion="fail", background="pass")
+    assess(material, lesion="fail", background="pass", membership="pass")
     assert "copies" in reason(request(material, tier=tier, accept=accept))
 
 
@@ -89,7 +114,7 @@ def test_failed_lesion_verdict_is_always_refused(material: Material, tier: Tier,
 def test_inconclusive_needs_a_person(material: Material, tier: Tier) -> None:
     assess(material, lesion="inconclusive")
     assert "--accept-inconclusive" in reason(request(material, tier=tier))
-    assert check_release(request(material, tier=tier, accept=True)) == ()
+    assert reasons(request(material, tier=tier, accept=True)) == ()
 
 
 @pytest.mark.parametrize(
@@ -104,8 +129,8 @@ def test_inconclusive_needs_a_person(material: Material, tier: Tier) -> None:
 def test_synthetic_only_needs_both(
     material: Material, lesion: Verdict, background: Verdict, refused: bool
 ) -> None:
-    assess(material, lesion=lesion, background=background)
-    assert bool(check_release(request(material, tier="synthetic-only", accept=True))) is refused
+    assess(material, lesion=lesion, background=background, membership="pass")
+    assert bool(reasons(request(material, tier="synthetic-only", accept=True))) is refused
 
 
 def test_audit_that_contradicts_itself(material: Material) -> None:
@@ -126,9 +151,17 @@ def test_audit_of_another_fold_or_of_nothing(material: Material) -> None:
 def test_licence(tmp_path: Path) -> None:
     without = make_set(tmp_path / "a", licence=None)
     assert "no licence" in reason(request(without))
-    assert check_release(request(without, licence="CC0-1.0")) == ()
+    assert reasons(request(without, licence="CC0-1.0")) == ()
     licensed = make_set(tmp_path / "b")
     assert "contradicts" in reason(request(licensed, licence="CC0-1.0"))
+
+
+def test_terms(tmp_path: Path) -> None:
+    without = make_set(tmp_path / "a", terms=None)
+    assert "no terms of use" in reason(request(without))
+    assert reasons(request(without, terms="Ask first.")) == ()
+    told = make_set(tmp_path / "b")
+    assert reason(request(told, terms="Ask first.")) == "--terms contradicts the manifest"
 
 
 def test_changed_and_missing_file(material: Material) -> None:
@@ -204,11 +237,34 @@ def test_manifest_that_points_outside(material: Material, path: str) -> None:
     assert "no release may hold" in reason(request(material))
 
 
-@pytest.mark.parametrize("origin", [Origin.REAL, Origin.AUGMENTED])
-def test_what_is_not_synthetic_is_no_release(material: Material, origin: Origin) -> None:
+def test_synthetic_and_other_cases_are_released_apart(material: Material) -> None:
     first, second = material.manifest.cases
-    change_manifest(material, first.model_copy(update={"origin": origin}), second)
-    assert "not synthetic" in reason(request(material))
+    change_manifest(material, first.model_copy(update={"origin": Origin.REAL}), second)
+    found = reasons(request(material))
+    assert "syn_1 is synthetic and others are not; release them apart" in found
+
+
+@pytest.mark.parametrize("tier", ["hosted", "internal", "synthetic-only"])
+@pytest.mark.parametrize("origin", [Origin.REAL, Origin.AUGMENTED])
+def test_scans_of_patients_need_no_audit_and_are_never_synthetic_only(
+    tmp_path: Path, tier: Tier, origin: Origin
+) -> None:
+    real = make_real(tmp_path)
+    cases = [record.model_copy(update={"origin": origin}) for record in real.manifest.cases]
+    change_manifest(real, *cases, reassess=False)
+    found = reasons(request(real, tier=tier))
+    assert found == (
+        ("the set holds scans of patients, and tier synthetic-only holds none",)
+        if tier == "synthetic-only"
+        else ()
+    )
+
+
+def test_a_synthetic_set_cannot_dodge_its_audit_by_another_name(material: Material) -> None:
+    cases = [record.model_copy(update={"origin": Origin.REAL}) for record in material.manifest.cases]
+    change_manifest(material, *cases)
+    assert any("recipes or edit masks" in one for one in reasons(request(material)))
+    assert any("leave --assessment out" in one for one in reasons(request(material)))
 
 
 def test_case_without_recipe_or_edit_mask(material: Material) -> None:
@@ -227,6 +283,105 @@ def test_recipe_of_another_case_or_patient(material: Material) -> None:
     assert "another host patient" in reason(request(material))
     change_manifest(material, first)
     assert "belong to no case" in reason(request(material))
+
+
+def _recipe(material: Material, **changed: object) -> None:
+    """Let the first recipe say something else."""
+    path = material.dataset / "recipes.jsonl"
+    first, *rest = read_lines(path, Recipe)
+    write_lines(path, (first.model_copy(update=changed), *rest))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"class_name": "ground_glass"}, "holds no ground_glass where its recipe put one"),
+        ({"class_name": "cyst"}, "class that the set does not have"),
+        ({"site_mm": (-3.8, 60.0, 15.25)}, "changed elsewhere"),
+    ],
+)
+def test_recipe_that_the_voxels_contradict(
+    material: Material, changed: dict[str, object], words: str
+) -> None:
+    _recipe(material, **changed)
+    assert words in reason(request(material))
+
+
+def test_null_paste_leaves_no_label(material: Material) -> None:
+    _recipe(material, class_name="ground_glass", use="null")
+    assert reasons(request(material)) == ()
+
+
+def test_audit_and_quality_of_two_datasets(material: Material) -> None:
+    path = material.assessment / QUALITY
+    QualityReport.read(path).model_copy(update={"dataset_sha256": "e" * 64}).write(path)
+    assert "different datasets" in reason(request(material))
+
+
+def test_folder_that_leads_out_of_the_dataset(material: Material, tmp_path: Path) -> None:
+    (material.dataset / "imagesTr").rename(tmp_path / "elsewhere")
+    (material.dataset / "imagesTr").symlink_to(tmp_path / "elsewhere")
+    found = reasons(request(material))
+    assert found
+    assert all("behind a link" in one for one in found)
+
+
+@pytest.mark.parametrize("tier", ["hosted", "internal", "synthetic-only"])
+def test_dates_in_ids_and_names_do_not_leave_the_house(material: Material, tier: Tier) -> None:
+    manifest = material.manifest.model_copy(update={"name": "scans of 12.03.1985"})
+    manifest.write(material.dataset / "manifest.json")
+    assess(material, background="pass", membership="pass")
+    found = reasons(request(material, tier=tier))
+    assert (found == ()) if tier == "internal" else "looks like a date" in "".join(found)
+
+
+def test_listed_identifiers_are_searched_for_in_all_words(material: Material) -> None:
+    listed = Scrubber(names=("Zzyzx",), ids=("MRN-4711",))
+    assert reasons(request(material, listed=listed)) == ()
+    first, second = material.manifest.cases
+    for changed in ({"licence": "by Zzyzx"}, {"terms": "ask zzyzx"}, {"patient_id": "MRN-4711"}):
+        change_manifest(material, first.model_copy(update=changed), second)
+        found = reasons(request(material, listed=listed))
+        assert any("listed identifier" in one for one in found)
+        assert not any("zzyzx" in one.lower() or "4711" in one for one in found if "listed" in one)
+
+
+def _head(material: Material, *, modality: str = "MR", mm: float = 3.0) -> None:
+    """Let the first image be as large as a head, with air around it."""
+    first, second = material.manifest.cases
+    grid = Grid((72, 80, 6), np.diag([mm, mm, 20.0, 1.0]))
+    x, y = np.meshgrid(np.arange(72) - 36, np.arange(80) - 40, indexing="ij")
+    body = (np.hypot(x / 26, y / 33) < 1)[..., None] & np.ones(6, bool)
+    image = np.where(body, 300.0, 0.0).astype(np.float32)
+    hu = modality == "CT"
+    case = Case(
+        case_id=first.case_id,
+        patient_id=first.patient_id,
+        volume=Volume((image - 1000 if hu else image)[None], grid, Unit.HU if hu else Unit.ARBITRARY, ("x",)),
+        label_map=None,
+        origin=Origin.SYNTHETIC,
+    )
+    record = write_case(material.dataset, case, CaseFacts(modality=modality))
+    change_manifest(
+        material,
+        record.model_copy(update={"edit_mask": None, "licence": "CC0-1.0", "terms": "x"}),
+        second.model_copy(update={"edit_mask": None}),
+    )
+    (material.dataset / "recipes.jsonl").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("tier", ["hosted", "internal"])
+def test_heads_are_not_released_as_hosted_unless_a_person_has_looked(material: Material, tier: Tier) -> None:
+    _head(material)
+    found = reasons(request(material, tier=tier))
+    assert (["may show a head" in one for one in found] == [True]) is (tier == "hosted")
+    assert reasons(request(material, tier=tier, no_faces=True)) == ()
+
+
+def test_images_that_may_be_written_upon_are_no_hosts(material: Material) -> None:
+    _head(material, modality="US")
+    assert "written in its pixels" in reason(request(material, no_faces=True))
+    assert reasons(request(material, tier="internal")) == ()
 
 
 def test_edit_mask_of_another_case(material: Material) -> None:
@@ -250,7 +405,7 @@ def test_case_that_stands_twice(material: Material) -> None:
 
 def test_empty_set(material: Material) -> None:
     change_manifest(material)
-    assert "there is no case" in check_release(request(material))
+    assert "there is no case" in reasons(request(material))
 
 
 def _whole(material: Material, **changed: object) -> None:
@@ -273,12 +428,12 @@ def _whole(material: Material, **changed: object) -> None:
 
 def test_cases_that_are_nobodys_need_no_edit_mask(material: Material) -> None:
     _whole(material)
-    assess(material, background="pass")
-    assert check_release(request(material, tier="synthetic-only")) == ()
+    assess(material, background="pass", membership="pass")
+    assert reasons(request(material, tier="synthetic-only")) == ()
     _whole(material, fold=1)
     assert "fold 0, the set of fold 1" in reason(request(material))
     change_manifest(material, material.manifest.cases[0])
-    assert "belong to no case" in check_release(request(material))[1]
+    assert "belong to no case" in reasons(request(material))[1]
 
 
 @pytest.mark.parametrize(
@@ -293,16 +448,18 @@ def test_a_whole_case_of_a_patient_is_refused(
     material: Material, changed: dict[str, object], words: str
 ) -> None:
     _whole(material, **changed)
-    assert [words in one for one in check_release(request(material))] == [True, True]
+    assert [words in one for one in reasons(request(material))] == [True, True]
 
 
 def test_a_set_of_another_tool_passes_as_hosted(material: Material) -> None:
     (material.dataset / "recipes.jsonl").unlink()
-    assert "has no recipe" in check_release(request(material))[0]
+    assert "has no recipe" in reasons(request(material))[0]
     bare = [record.model_copy(update={"edit_mask": None}) for record in material.manifest.cases]
     change_manifest(material, *bare)
-    assert check_release(request(material)) == ()
-    assert "background verdict is fail" in reason(request(material, tier="synthetic-only"))
+    assert reasons(request(material)) == ()
+    assert any(
+        "background verdict is fail" in one for one in reasons(request(material, tier="synthetic-only"))
+    )
 
 
 def test_what_was_left_out_stands_in_the_quality_report(material: Material) -> None:
@@ -311,17 +468,13 @@ def test_what_was_left_out_stands_in_the_quality_report(material: Material) -> N
     assert "does not say what was left out" in reason(request(material))
     path = material.assessment / QUALITY
     QualityReport.read(path).model_copy(update={"rejected": gone}).write(path)
-    assert check_release(request(material)) == ()
+    assert reasons(request(material)) == ()
 
 
-def test_patients_that_an_attack_finds_are_not_released(material: Material) -> None:
-    path = material.assessment / AUDIT
-    for verdict, count in (("fail", 1), ("inconclusive", 0), ("pass", 0)):
-        found = MembershipResult.model_validate(
-            {
-                "verdict": verdict, "auc": None, "control_auc": None, "tpr_at_1_percent": None, "n_members": 9,
-                "n_others": 9, "reasons": (),
-            }
-        )  # fmt: skip
-        AuditReport.read(path).model_copy(update={"membership": found}).write(path)
-        assert len(check_release(request(material))) == count
+@pytest.mark.parametrize("tier", ["hosted", "internal", "synthetic-only"])
+def test_patients_that_an_attack_finds_are_not_released(material: Material, tier: Tier) -> None:
+    for verdict, refused in (("fail", True), ("inconclusive", False), ("pass", False)):
+        assess(material, background="pass", membership=verdict)  # type: ignore[arg-type]
+        assert bool(reasons(request(material, tier=tier))) is refused
+    assess(material, background="pass")
+    assert bool(reasons(request(material, tier=tier))) is (tier == "synthetic-only")

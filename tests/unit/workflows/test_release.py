@@ -63,7 +63,7 @@ def run(material: Material, keys: Path, out: Path, **more: object) -> ReleaseSum
 
 def test_release_is_a_dataset_folder_and_verifies(material: Material, keys: Path, tmp_path: Path) -> None:
     out = tmp_path / "release"
-    summary = run(material, keys, out, terms="Ask first.")
+    summary = run(material, keys, out)
     assert (summary.n_cases, summary.tier, summary.skipped) == (2, "hosted", False)
     checked = verify(VerifyOptions(release=out, public_key=keys / PUBLIC_KEY), NoProgress())
     assert (checked.n_cases, checked.licence, checked.fingerprint) == (2, "CC-BY-4.0", summary.fingerprint)
@@ -74,7 +74,7 @@ def test_release_is_a_dataset_folder_and_verifies(material: Material, keys: Path
     for record in manifest.cases:
         original = load_case(material.dataset, material.manifest.case(record.case_id), CLASSES)
         assert np.array_equal(load_case(out, record, CLASSES).volume.image, original.volume.image)
-        assert (record.source_sha256, record.terms) == ((), "Ask first.")
+        assert (record.source_sha256, record.terms) == ((), "Research use alone.")
 
 
 def test_plain_source_hashes_stay_at_home(material: Material, keys: Path, tmp_path: Path) -> None:
@@ -115,9 +115,8 @@ def test_nothing_is_left_where_the_gate_refuses(material: Material, keys: Path, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["assessment", "syn"]
 
 
-def test_what_is_written_is_inspected_before_it_is_signed(
-    material: Material, keys: Path, tmp_path: Path
-) -> None:
+def test_what_is_written_is_inspected_before_it_is_signed(keys: Path, tmp_path: Path) -> None:
+    material = make_set(tmp_path, terms=None)
     with pytest.raises(GateRefusedError, match=r"DATASHEET\.md holds an e-mail address"):
         run(material, keys, tmp_path / "release", terms="Ask anna@example.org.")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["assessment", "syn"]
@@ -170,7 +169,7 @@ def test_second_call_is_skipped_and_a_changed_one_refused(
     again = run(material, keys, out)
     assert again == first.model_copy(update={"skipped": True})
     assert (out / "certificate.dsse.json").read_bytes() == before
-    for change in ({"format": "nifti"}, {"tier": "internal"}, {"terms": "Ask first."}):
+    for change in ({"format": "nifti"}, {"tier": "internal"}, {"no_faces": True}):
         with pytest.raises(ConfigError, match="another release"):
             run(material, keys, out, **change)
 
@@ -205,7 +204,7 @@ def test_nifti_layout(material: Material, keys: Path, tmp_path: Path) -> None:
     out = tmp_path / "release"
     run(material, keys, out, format="nifti")
     assert (out / "cases.csv").read_text().splitlines()[1] == (
-        "syn_0,p0,images/syn_0.nii.gz,labels/syn_0.nii.gz,solid;ground_glass,1;2,,CT,known,,CC-BY-4.0,"
+        "syn_0,p0,images/syn_0.nii.gz,labels/syn_0.nii.gz,solid;ground_glass,1;2,,CT,known,,CC-BY-4.0,Research use alone."
     )
     record = read_manifest(out).cases[0]
     original = load_case(material.dataset, material.manifest.cases[0], CLASSES)
@@ -275,7 +274,7 @@ def test_whole_cases_keep_their_lineage(material: Material, keys: Path, tmp_path
     write_lines(material.dataset / TRANSLATIONS, rows)
     bare = [record.model_copy(update={"edit_mask": None}) for record in material.manifest.cases]
     change_manifest(material, *bare)
-    assess(material, background="pass")
+    assess(material, background="pass", membership="pass")
     for form in ("nnunet", "dicom"):
         run(material, keys, tmp_path / form, tier="synthetic-only", format=form)
         certificate = verify_release(tmp_path / form, load_public_key(keys / PUBLIC_KEY))

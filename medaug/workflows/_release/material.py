@@ -1,0 +1,141 @@
+"""What a release is made from, gathered and passed by the gate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from pydantic import Field, SecretStr
+
+from medaug.core.assessment import AUDIT, QUALITY, AuditReport, QualityReport, read_rejections
+from medaug.core.case import FINDINGS, FindingsFile, Manifest, read_manifest
+from medaug.core.config import Frozen
+from medaug.core.errors import ConfigError
+from medaug.core.plan import Recipe, Translation
+from medaug.core.results import Tier
+from medaug.core.storage import sha256_file
+from medaug.core.synthetic import read_origins
+from medaug.privacy.gate import Objection, ReleaseRequest, check_release
+from medaug.privacy.identifiers import read_identifiers
+from medaug.privacy.keys import SigningKey, load_signing_key
+
+
+@final
+class ReleaseOptions(Frozen):
+    """What is to be released, as what, and who signs."""
+
+    synthetic: Path = Field(
+        description="a synthetic set, or a dataset of real cases (hosted and internal alone)"
+    )
+    assessment: Path | None = Field(
+        default=None, description="folder of `medaug assess` for this very set; a real dataset has none"
+    )
+    key: Path
+    out: Path = Field(description="new folder")
+    passphrase: SecretStr
+    tier: Tier = "hosted"
+    format: str = Field(default="nnunet", description="nnunet, nifti, msd, bids or dicom")
+    licence: str | None = Field(default=None, description="for cases whose manifest names none")
+    terms: str | None = Field(default=None, description="for cases whose manifest says none")
+    accept_inconclusive: bool = False
+    no_faces: bool = Field(default=False, description="a person has looked: no face is in view")
+    identifiers: Path | None = Field(
+        default=None, description="list of what must not leave, or a folder of the original DICOM files"
+    )
+    report: Path | None = Field(default=None, description="one JSON line an input file; outside --out")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Everything a release is made from.
+
+    Attributes:
+        request: What the gate was asked, and all that was read.
+        key: That signs.
+        audit_sha256: Of the audit; None for a real dataset.
+        objections: Of the gate; a release has none.
+    """
+
+    request: ReleaseRequest
+    key: SigningKey
+    audit_sha256: str | None
+    objections: tuple[Objection, ...]
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the set."""
+        return self.request.manifest
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """Of its lesions."""
+        return self.request.recipes
+
+    @property
+    def translations(self) -> tuple[Translation, ...]:
+        """Of its whole cases."""
+        return self.request.translations
+
+
+def gather(options: ReleaseOptions) -> Material:
+    """Read key, set and assessment, and ask the gate.
+
+    Raises:
+        ConfigError: If the folders lie within each other, or key, passphrase or list of identifiers are wrong.
+        DataError: If a file of the set or the assessment is damaged.
+    """
+    check_places(options)
+    key = load_signing_key(options.key, options.passphrase.get_secret_value())
+    request = _request(options)
+    audit = None if options.assessment is None else options.assessment / AUDIT
+    sha256 = sha256_file(audit) if audit is not None and audit.is_file() else None
+    return Material(request, key, sha256, check_release(request))
+
+
+def _request(options: ReleaseOptions) -> ReleaseRequest:
+    folder, assessment = options.synthetic, options.assessment
+    manifest = read_manifest(folder)
+    recipes, translations = read_origins(folder)
+    audit = None if assessment is None else assessment / AUDIT
+    quality = None if assessment is None else assessment / QUALITY
+    return ReleaseRequest(
+        dataset=folder,
+        manifest=manifest,
+        findings=FindingsFile.read(folder / FINDINGS),
+        recipes=recipes,
+        translations=translations,
+        rejected=read_rejections(folder),
+        audit=AuditReport.read(audit) if audit is not None and audit.is_file() else None,
+        quality=QualityReport.read(quality) if quality is not None and quality.is_file() else None,
+        tier=options.tier,
+        licence=options.licence,
+        terms=options.terms,
+        accept_inconclusive=options.accept_inconclusive,
+        no_faces=options.no_faces,
+        listed=None if options.identifiers is None else read_identifiers(options.identifiers),
+    )
+
+
+def check_places(options: ReleaseOptions) -> None:
+    """Nothing that was read may come to lie in the output, nor the output in anything that is read.
+
+    Raises:
+        ConfigError: If it would.
+    """
+    out = options.out.resolve()
+    if options.out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise ConfigError("output is no plain folder", where="--out", hint="name a new folder")
+    folders = [options.synthetic, *([options.assessment] if options.assessment is not None else [])]
+    for folder in map(Path.resolve, folders):
+        if out.is_relative_to(folder) or folder.is_relative_to(out):
+            what = f"output and {folder.name} lie within each other"
+            raise ConfigError(what, where="--out", hint="name another folder")
+    for name, path in (
+        ("--key", options.key),
+        ("--identifiers", options.identifiers),
+        ("--report", options.report),
+    ):
+        if path is not None and path.resolve().is_relative_to(out):
+            raise ConfigError("file would lie in the output", where=name, hint="name a place outside it")

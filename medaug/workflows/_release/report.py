@@ -1,0 +1,87 @@
+"""``--report`` of a release: what became of every file of the dataset folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal, final
+
+from medaug.core.case import CaseRecord, Manifest, StoredFile
+from medaug.core.config import Frozen
+from medaug.core.storage import write_text_atomic
+from medaug.privacy.gate import Objection
+from medaug.workflows._release.texts import TEXTS
+
+_HOME = "stays at home: no release holds it"
+_TOGETHER = "the release was refused as a whole"
+
+
+@final
+class ReportLine(Frozen):
+    """One line of ``--report``: what became of one file; its paths may identify, so it stays at home."""
+
+    input: str
+    output: str | None
+    outcome: Literal["written", "quarantined", "refused"]
+    reasons: tuple[str, ...]
+
+
+def report_written(path: Path, dataset: Path, before: Manifest, after: Manifest) -> None:
+    """Write the report of a release that was made."""
+    places = dict(_places(before, after)) | {name: name for name in TEXTS}
+    _write(
+        path,
+        (
+            ReportLine(input=name, output=places[name], outcome="written", reasons=())
+            if name in places
+            else ReportLine(input=name, output=None, outcome="quarantined", reasons=(_HOME,))
+            for name in _names(dataset)
+        ),
+    )
+
+
+def report_refused(path: Path, dataset: Path, objections: Iterable[Objection]) -> None:
+    """Write the report of a release that was refused, file by file; what is about the whole set stands with each."""
+    held = tuple(objections)
+    general = tuple(one.reason for one in held if not one.path) or (_TOGETHER,)
+    own: dict[str, tuple[str, ...]] = {}
+    for one in held:
+        own[one.path] = (*own.get(one.path, ()), one.reason)
+    _write(
+        path,
+        (
+            ReportLine(input=name, output=None, outcome="refused", reasons=own.get(name) or general)
+            for name in sorted({*_names(dataset), *(one.path for one in held if one.path)})
+        ),
+    )
+
+
+def _write(path: Path, lines: Iterable[ReportLine]) -> None:
+    write_text_atomic(path, "".join(line.model_dump_json() + "\n" for line in lines), mode=0o600)
+
+
+def _names(dataset: Path) -> Iterator[str]:
+    """Every file of the dataset folder, links as they stand."""
+    paths = (path for path in dataset.rglob("*") if path.is_symlink() or not path.is_dir())
+    yield from sorted(path.relative_to(dataset).as_posix() for path in paths)
+
+
+def _places(before: Manifest, after: Manifest) -> Iterator[tuple[str, str]]:
+    """Where each file of a case went; a DICOM series is a folder of files."""
+    for old, new in zip(before.cases, after.cases, strict=True):
+        for number, stored in enumerate(old.images):
+            yield stored.path, _image(new, number)
+        for was, now in ((old.label, new.label), (old.edit_mask, new.edit_mask)):
+            if was is not None:
+                yield was.path, _mask(now, new)
+
+
+def _image(record: CaseRecord, number: int) -> str:
+    if record.images:
+        return record.images[min(number, len(record.images) - 1)].path
+    return f"dicom/{record.case_id}/{record.channels[min(number, len(record.channels) - 1)]}"
+
+
+def _mask(stored: StoredFile | None, record: CaseRecord) -> str:
+    """A label map without a label has no file of its own in DICOM: its series says nothing of a lesion."""
+    return f"dicom/{record.case_id}" if stored is None else stored.path
