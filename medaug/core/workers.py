@@ -40,13 +40,12 @@ class Crew:
             items: Anything that can be sent to a process.
         """
         chunks = [items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK)]
-        if self._pool is None or len(items) < self._worth:
-            for chunk in chunks:
-                yield from work(chunk)
+        shared = _shared(self._pool, work, chunks) if len(items) >= self._worth else None
+        if shared is not None:
+            yield from shared.results()
             return
-        with uninterrupted():
-            shared = _Shared(self._pool, work, chunks)
-        yield from shared.results()
+        for chunk in chunks:
+            yield from work(chunk)
 
 
 @contextmanager
@@ -62,6 +61,20 @@ def crew(workers: int, worth: int = 500) -> Iterator[Crew]:
         yield Crew(pool, worth)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _shared(
+    pool: ProcessPoolExecutor | None, work: Work[Item, Result], chunks: list[Sequence[Item]]
+) -> _Shared[Item, Result] | None:
+    """Hand the work out; nothing where there are no other processes, or none any more."""
+    if pool is None:
+        return None
+    try:
+        with uninterrupted():
+            return _Shared(pool, work, chunks)
+    except BrokenProcessPool:
+        # they were ended from outside
+        return None
 
 
 def _follow_parent() -> None:

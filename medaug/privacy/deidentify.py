@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal, final
 
 from medaug.core.errors import IdentifierError
 from medaug.io.headers import quiet_pydicom
+from medaug.privacy._deidentify.directory import Entry, directory_entry, write_directory
 from medaug.privacy._deidentify.harvest import Identifiers, charset_of, harvest, patient_of, walk
 from medaug.privacy._deidentify.marks import closed, is_own, marks, meta_elements, without_marks
 from medaug.privacy._deidentify.pixels import trimmed
@@ -23,15 +25,17 @@ from medaug.privacy._deidentify.stream import (
 )
 from medaug.privacy._deidentify.table import EDITION, Option, Profile, parse_options
 from medaug.privacy._deidentify.text import Scrubber
-from medaug.privacy._deidentify.values import TEXTS, decode
+from medaug.privacy._deidentify.values import TEXTS, decode, is_uid
 from medaug.privacy._deidentify.walk import Cleaner
 
 __all__ = [
     "EDITION",
     "Deidentified",
     "Deidentifier",
+    "Entry",
     "Finding",
     "Identifiers",
+    "Names",
     "Option",
     "Profile",
     "Secret",
@@ -41,10 +45,12 @@ __all__ = [
 ]
 
 _CLASS, _INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
+_PATIENT_ID = 0x00100020
+_NAMING: Final = frozenset({_PATIENT_ID, _STUDY, _SERIES, _INSTANCE})
 _PIXEL_GROUP = 0x7FE00000
 _CODEC_HEAD = 1 << 14
 _REASONS: Final = {
-    "media-directory": "a directory of media, whose paths and names would have to be made anew",
+    "media-directory": "a directory of media, which is made anew where files of it are written",
     "encapsulated-document": "a document (PDF, CDA or the like) that no header cleaning reaches",
     "raw-data": "raw data of an unknown form",
     "sound": "recorded sound",
@@ -58,18 +64,42 @@ _REASONS: Final = {
 
 @final
 @dataclass(frozen=True, slots=True)
+class Names:
+    """Under which a file goes out.
+
+    Attributes:
+        patient_id: Pseudonym.
+        study_uid: New one; empty where there was none.
+        series_uid: New one; empty where there was none.
+        instance_uid: New one; empty where there was none.
+    """
+
+    patient_id: str
+    study_uid: str
+    series_uid: str
+    instance_uid: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Finding:
     """What the first look at a file gives; it holds identifiers and is for memory alone.
 
     Attributes:
         patient: What tells the patient from others; empty where nothing does.
+        study: What tells the study from others; empty where nothing does.
         identifiers: Found in the header.
+        names: Under which the file goes out, if it does.
         is_own: Whether the file was written with this key before and is unchanged.
+        is_directory: Whether it is the directory of a file-set (DICOMDIR), which is never cleaned but made anew.
     """
 
     patient: str
+    study: str
     identifiers: Identifiers
+    names: Names
     is_own: bool
+    is_directory: bool
 
 
 @final
@@ -79,18 +109,12 @@ class Deidentified:
 
     Attributes:
         content: Of the whole file.
-        patient_id: Pseudonym.
-        study_uid: New one; empty where there was none.
-        series_uid: New one; empty where there was none.
-        instance_uid: New one.
+        names: Under which it goes out.
         outcome: ``cleaned``, or ``own`` where the file was output of this key already and is left as it is.
     """
 
     content: bytes
-    patient_id: str
-    study_uid: str
-    series_uid: str
-    instance_uid: str
+    names: Names
     outcome: Literal["cleaned", "own"] = "cleaned"
 
 
@@ -122,8 +146,30 @@ class Deidentifier:
         """
         with quiet_pydicom():
             stream = read_stream(content)
-            found = harvest(stream.elements, self._profile)
-            return Finding(patient_of(stream.elements), found, is_own(stream, self._pseudonyms))
+            patient, is_ours = patient_of(stream.elements), is_own(stream, self._pseudonyms)
+            return Finding(
+                patient,
+                _word(stream.elements, _STUDY),
+                harvest(stream.elements, self._profile),
+                _names(stream.elements if is_ours else self._naming(stream.elements, patient)),
+                is_ours,
+                "media-directory" in refusals(stream),
+            )
+
+    @staticmethod
+    def entry(content: bytes, file: str) -> Entry | None:
+        """What the directory of a file-set says of a cleaned file; nothing where it lacks what the record must hold."""
+        with quiet_pydicom():
+            return directory_entry(content, file)
+
+    def directory(self, entries: Iterable[Entry]) -> bytes:
+        """The directory of a file-set of cleaned files."""
+        return write_directory(entries, self._pseudonyms)
+
+    def _naming(self, elements: list[Element], patient: str) -> list[Element]:
+        """The elements that name a file, as they will go out: no text of the header matters for them."""
+        cleaner, _ = self._cleaner(patient, Identifiers())
+        return cleaner.clean([element for element in elements if element.tag in _NAMING])
 
     def clean(self, content: bytes, identifiers: Identifiers) -> Deidentified:
         """A file as it may go out.
@@ -139,7 +185,7 @@ class Deidentifier:
         with quiet_pydicom():
             stream = read_stream(content)
             if is_own(stream, self._pseudonyms):
-                return _result(content, stream.elements, "own")
+                return Deidentified(content, _names(stream.elements), "own")
             reasons = refusals(stream) + (() if self._trusts_pixels else burned_in(stream))
             if reasons:
                 raise _refused(reasons[0])
@@ -151,33 +197,28 @@ class Deidentifier:
 
     def _written(self, stream: Stream, cleaner: Cleaner, scrubber: Scrubber) -> Deidentified:
         elements = cleaner.clean(without_marks(stream.elements))
-        kind, instance = _word(elements, _CLASS), _word(elements, _INSTANCE)
-        if not kind or not instance:
+        kind, names = _word(elements, _CLASS), _names(elements)
+        if not is_uid(kind) or not names.instance_uid:
             raise _refused("no-instance")
         _require_clean(elements, scrubber)
-        meta = write_meta(meta_elements(kind, instance, stream.syntax.uid))
+        meta = write_meta(meta_elements(kind, names.instance_uid, stream.syntax.uid))
         pixels = trimmed(
             [element for element in elements if element.tag >= _PIXEL_GROUP], elements, stream.syntax
         )
         header = [element for element in elements if element.tag < _PIXEL_GROUP] + marks(self._profile)
         body = write_elements(header, stream.syntax) + write_elements(pixels, stream.syntax)
         content = meta + packed(closed(meta, body, self._pseudonyms), stream.syntax)
-        return _result(content, elements, "cleaned")
+        return Deidentified(content, names)
 
     def _new_cleaner(self, patient: str, identifiers: Identifiers) -> tuple[Cleaner, Scrubber]:
         scrubber = Scrubber(identifiers.names, identifiers.ids)
         return Cleaner(self._profile, self._pseudonyms, scrubber, patient), scrubber
 
 
-def _result(content: bytes, elements: list[Element], outcome: Literal["cleaned", "own"]) -> Deidentified:
-    return Deidentified(
-        content,
-        _word(elements, 0x00100020),
-        _word(elements, _STUDY),
-        _word(elements, _SERIES),
-        _word(elements, _INSTANCE),
-        outcome,
-    )
+def _names(elements: list[Element]) -> Names:
+    uids = (_word(elements, tag) for tag in (_STUDY, _SERIES, _INSTANCE))
+    # names of files are made of these: what is no UID, such as several of them, is none
+    return Names(_word(elements, _PATIENT_ID), *(uid if is_uid(uid) else "" for uid in uids))
 
 
 def _word(elements: list[Element], tag: int) -> str:

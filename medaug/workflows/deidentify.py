@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import count
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final, Literal, final
+from typing import Final, TypeVar, final
 
 from pydantic import Field
 
 from medaug.core.config import Document, Frozen
-from medaug.core.errors import ConfigError, DataError, IdentifierError, StorageError, UnreadableError
+from medaug.core.errors import ConfigError, DataError
 from medaug.core.results import Summary
 from medaug.core.runs import Progress
-from medaug.core.storage import require_free_space, storage_error, write_bytes_atomic, write_text_atomic
-from medaug.privacy.deidentify import (
-    EDITION,
-    Deidentified,
-    Deidentifier,
-    Identifiers,
-    Profile,
-    load_secret,
-    parse_options,
-    write_secret,
+from medaug.core.storage import (
+    clear_leftovers,
+    require_free_space,
+    storage_error,
+    write_bytes_atomic,
+    write_text_atomic,
+)
+from medaug.core.workers import Crew, crew
+from medaug.privacy.deidentify import EDITION, Finding, Profile, load_secret, parse_options, write_secret
+from medaug.workflows._deidentify.plan import DIRECTORY, Circles, NameBook
+from medaug.workflows._deidentify.work import (
+    Done,
+    Outcome,
+    Rules,
+    Task,
+    clean,
+    deidentifier,
+    list_files,
+    look,
 )
 
 RECORD: Final = "deidentification.json"
 DEFAULT_PROFILE: Final = "basic,clean-descriptors,clean-structured-content,modified-dates"
-_MOST_BYTES = 2 << 30
-_NAME_DIGITS = 12
-Outcome = Literal["written", "quarantined", "refused"]
+_WORTH_WORKERS = 200
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @final
@@ -44,6 +52,7 @@ class DeidentifyOptions(Frozen):
     key_file: Path
     profile: str = Field(default=DEFAULT_PROFILE, description="basic, and options after commas")
     report: Path | None = Field(default=None, description="one JSON line an input; outside --out")
+    workers: int = Field(default=1, ge=0, description="processes; 0: one a core; the output is the same")
 
 
 @final
@@ -105,17 +114,20 @@ def deidentify(options: DeidentifyOptions, progress: Progress) -> DeidentifySumm
     profile = Profile(parse_options(options.profile))
     _check_places(options)
     is_new = not options.key_file.exists() and not options.key_file.is_symlink()
+    clear_leftovers(options.key_file)
     secret = write_secret(options.key_file) if is_new else load_secret(options.key_file)
-    deidentifier = Deidentifier(secret, profile)
+    rules = Rules(secret, profile.options, options.out)
     paths = tuple(_files(options.source))
     require_free_space(options.out, sum(path.lstat().st_size for path in paths))
-    _open(options, profile, deidentifier)
-    run = _Run(options.source, options.out, deidentifier)
-    lines = run.clean(paths, progress)
+    _open(options, rules)
+    with crew(options.workers or os.cpu_count() or 1, _WORTH_WORKERS) as processes:
+        run = _Run(options.source, rules, processes, progress)
+        lines = run.clean(paths)
     if options.report is not None:
+        clear_leftovers(options.report)
         text = "".join(line.model_dump_json() + "\n" for line in lines)
         write_text_atomic(options.report, text, mode=0o600)
-    summary = _summary(options, lines, len(run.patients), is_new=is_new)
+    summary = _summary(options, lines, run.patients, is_new=is_new)
     if not summary.written:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in sorted(summary.reasons.items()))
         raise DataError(f"no file could be written: {reasons or 'there is none'}", where="SRC")
@@ -123,112 +135,71 @@ def deidentify(options: DeidentifyOptions, progress: Progress) -> DeidentifySumm
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class _Looked:
-    """What the first look at a file gave: whose it is, or why it is not read further."""
-
-    patient: str
-    reason: str = ""
-
-
-@final
 class _Run:
-    """One run over a folder: first all headers, then file by file."""
+    """One run over a folder: first all headers, then file by file, then the directory of a file-set."""
 
-    def __init__(self, source: Path, out: Path, deidentifier: Deidentifier) -> None:
-        self._source, self._out, self._deidentifier = source, out, deidentifier
-        self._identifiers: dict[str, Identifiers] = {}
-        self._taken: set[str] = set()
-        self.patients: set[str] = set()
+    def __init__(self, source: Path, rules: Rules, processes: Crew, progress: Progress) -> None:
+        self._source, self._rules, self._processes, self._progress = source, rules, processes, progress
+        self.patients = 0
 
-    def clean(self, paths: tuple[Path, ...], progress: Progress) -> list[ReportLine]:
+    def clean(self, paths: Sequence[Path]) -> list[ReportLine]:
         """What became of each file, in the order of the paths."""
-        progress.start("read headers", len(paths))
-        looked = []
-        for path in paths:
-            looked.append(self._look(path))
-            progress.advance()
-        progress.start("clean files", len(paths))
-        lines = []
+        self._progress.start("read headers", len(paths))
+        looked = self._share(partial(look, self._rules), paths)
+        tasks = _planned(paths, looked)
+        self._progress.start("clean files", len(tasks))
+        done = self._share(partial(clean, self._rules), tasks)
+        cleaned = {task.path: (task.name, one) for task, one in zip(tasks, done, strict=True)}
+        written = sorted({name for name, one in cleaned.values() if one.outcome == "written"})
+        self.patients = len({name.partition("/")[0] for name in written})
+        listed = Done("quarantined", ("media-directory",))
+        if written and any(_is_directory(found) for found in looked):
+            self._write_directory(written)
+            listed = Done("written")
         for path, found in zip(paths, looked, strict=True):
-            lines.append(self._line(path, found))
-            progress.advance()
-        return lines
+            if isinstance(found, Done):
+                cleaned[path] = ("", found)
+            elif found.is_directory:
+                cleaned[path] = (DIRECTORY, listed)
+        return [self._line(path, *cleaned[path]) for path in paths]
 
-    def _look(self, path: Path) -> _Looked:
-        try:
-            content = _content(path)
-            found = self._deidentifier.look(content)
-        except UnreadableError as error:
-            return _Looked("", error.code or "damaged-file")
-        known = self._identifiers.get(found.patient, Identifiers())
-        self._identifiers[found.patient] = known.joined(found.identifiers)
-        return _Looked(found.patient)
+    def _share(self, work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
+        results = []
+        for result in self._processes.each(work, items):
+            results.append(result)
+            self._progress.advance()
+        return results
 
-    def _line(self, path: Path, looked: _Looked) -> ReportLine:
-        name = path.relative_to(self._source).as_posix() if path != self._source else path.name
-        if looked.reason:
-            return ReportLine(input=name, output=None, outcome="refused", reasons=(looked.reason,))
-        try:
-            cleaned = self._deidentifier.clean(_content(path), self._identifiers[looked.patient])
-            written = self._write(cleaned)
-        except IdentifierError as error:
-            return ReportLine(input=name, output=None, outcome="quarantined", reasons=(error.code,))
-        except UnreadableError as error:
-            return ReportLine(
-                input=name, output=None, outcome="refused", reasons=(error.code or "damaged-file",)
-            )
-        self.patients.add(cleaned.patient_id)
-        reasons = ("own-output",) if cleaned.outcome == "own" else ()
-        return ReportLine(input=name, output=written, outcome="written", reasons=reasons)
+    def _write_directory(self, names: Sequence[str]) -> None:
+        self._progress.start("list files", len(names))
+        entries = self._share(partial(list_files, self._rules), names)
+        content = deidentifier(self._rules).directory([entry for entry in entries if entry is not None])
+        write_bytes_atomic(self._rules.out / DIRECTORY, content)
 
-    def _write(self, cleaned: Deidentified) -> str:
-        """Write a file under names made of pseudonyms, unless it stands there already.
-
-        Files of one instance UID and another content are numbered, in the order of their paths.
-
-        Raises:
-            StorageError: If it cannot be written, or a link leads out of the output.
-        """
-        for number in count(1):
-            name = _name(cleaned, number)
-            is_same = self._holds(self._out / name, cleaned.content)
-            if is_same or name not in self._taken:
-                break
-        self._taken.add(name)
-        if not is_same:
-            # read again and compared when the call is repeated: a sync for each of many files would cost more than the rest
-            write_bytes_atomic(self._out / name, cleaned.content, sync=False)
-        return name
-
-    def _holds(self, path: Path, content: bytes) -> bool:
-        """Whether a file of the output is there with this content."""
-        if path.is_symlink() or not path.parent.resolve().is_relative_to(self._out.resolve()):
-            raise StorageError("a link leads out of the output", where="--out", hint="name another folder")
-        return path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content
+    def _line(self, path: Path, name: str, done: Done) -> ReportLine:
+        given = path.relative_to(self._source) if path != self._source else Path(path.name)
+        # names of files are bytes, and not always text
+        shown = os.fsencode(given.as_posix()).decode("utf-8", "backslashreplace")
+        output = name if done.outcome == "written" else None
+        return ReportLine(input=shown, output=output, outcome=done.outcome, reasons=done.reasons)
 
 
-def _name(cleaned: Deidentified, number: int) -> str:
-    """``PATIENT/STUDY/SERIES/INSTANCE.dcm``, all made of what stands in the cleaned header."""
-    again = f"-{number}" if number > 1 else ""
-    study, series = (_digits(uid)[:_NAME_DIGITS] or "none" for uid in (cleaned.study_uid, cleaned.series_uid))
-    return f"{cleaned.patient_id}/{study}/{series}/{_digits(cleaned.instance_uid)}{again}.dcm"
+def _planned(paths: Sequence[Path], looked: Sequence[Finding | Done]) -> list[Task]:
+    """Every choice that depends on more than one file, made before the first is cleaned: no process has to ask another."""
+    found = [
+        (path, one)
+        for path, one in zip(paths, looked, strict=True)
+        if isinstance(one, Finding) and not one.is_directory
+    ]
+    circles = Circles()
+    for _, one in found:
+        circles.add(one)
+    book = NameBook(is_file_set=any(_is_directory(one) for one in looked))
+    return [Task(path, book.name(one.names, path), circles.of(one)) for path, one in found]
 
 
-def _digits(uid: str) -> str:
-    return uid.removeprefix("2.25.")
-
-
-def _content(path: Path) -> bytes:
-    """A file's bytes; what is no plain file, or too large to be held, is refused."""
-    if path.is_symlink() or not path.is_file():
-        raise UnreadableError("no plain file", code="no-plain-file")
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise UnreadableError("file is too large", expected="at most 2 GiB", code="too-large")
-        return path.read_bytes()
-    except OSError as error:
-        raise UnreadableError("file cannot be read", code="unreadable-file") from error
+def _is_directory(found: Finding | Done) -> bool:
+    return isinstance(found, Finding) and found.is_directory
 
 
 def _files(source: Path) -> Iterator[Path]:
@@ -264,12 +235,12 @@ def _check_places(options: DeidentifyOptions) -> None:
         raise ConfigError("key lies in the source", where="--key-file", hint="keep it apart from the data")
 
 
-def _open(options: DeidentifyOptions, profile: Profile, deidentifier: Deidentifier) -> None:
-    """Write the record of a new output, or check that an old one was written by the same rules and sweep it."""
+def _open(options: DeidentifyOptions, rules: Rules) -> None:
+    """Write the record of a new output, or check that an old one was written by the same rules; sweep what a kill left."""
     record = DeidentificationRecord(
         edition=EDITION,
-        options=tuple(sorted(option.value for option in profile.options)),
-        key_check=deidentifier.key_check,
+        options=tuple(sorted(option.value for option in rules.options)),
+        key_check=deidentifier(rules).key_check,
     )
     path = options.out / RECORD
     if path.is_file():
@@ -280,6 +251,7 @@ def _open(options: DeidentifyOptions, profile: Profile, deidentifier: Deidentifi
         for left in options.out.rglob(".*.partial.*"):
             left.unlink(missing_ok=True)
         return
+    clear_leftovers(path)
     if options.out.is_dir() and any(options.out.iterdir()):
         raise ConfigError("output folder is not empty", where="--out", hint="name a new folder")
     record.write(path)

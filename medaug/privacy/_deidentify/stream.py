@@ -98,6 +98,9 @@ class Syntax:
         return self.uid == _DEFLATED
 
 
+EXPLICIT: Final = Syntax(_EXPLICIT, is_implicit=False, is_big=False)
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Stream:
@@ -129,7 +132,7 @@ def read_stream(content: bytes) -> Stream:
     begins = 132 if content[128:132] == b"DICM" else 0
     if not begins and content[:2] not in _BARE_STARTS:
         raise UnreadableError("file is no DICOM", code="not-dicom")
-    meta, at = _Reader(content, Syntax(_EXPLICIT, is_implicit=False, is_big=False)).group_two(begins)
+    meta, at = _Reader(content, EXPLICIT).group_two(begins)
     uid = _text(meta, 0x00020010)
     body, rest = content[at:], b""
     if uid == _DEFLATED:
@@ -154,7 +157,7 @@ def write_elements(elements: list[Element], syntax: Syntax) -> bytes:
 
 def write_meta(meta: list[Element]) -> bytes:
     """All that stands before a data set: a preamble of zeros, and the file meta with its length."""
-    written = write_elements(meta, Syntax(_EXPLICIT, is_implicit=False, is_big=False))
+    written = write_elements(meta, EXPLICIT)
     return b"".join((_PREAMBLE, struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(written)), written))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -81,6 +82,18 @@ def test_processes_stay_for_the_next_work() -> None:
         again = set(processes.each(_processes, range(3200)))
     assert len(first) == 2
     assert first == again
+
+
+def _fatal(items: Sequence[int]) -> list[int]:
+    if multiprocessing.parent_process() is not None:
+        os._exit(1)
+    return list(items)
+
+
+def test_work_of_processes_that_were_ended_is_done_by_this_one() -> None:
+    with crew(2, worth=1) as processes:
+        for _ in range(2):
+            assert list(processes.each(_fatal, range(3200))) == list(range(3200))
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks processes up in /proc")

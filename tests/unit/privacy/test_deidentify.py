@@ -177,8 +177,8 @@ def test_same_key_gives_the_same_bytes_and_another_key_other_ones() -> None:
     content = table_file(1).content()
     assert clean(content).content == clean(content).content
     one, other = clean(content), clean(content, secret=OTHER)
-    assert one.patient_id != other.patient_id
-    assert one.instance_uid != other.instance_uid
+    assert one.names.patient_id != other.names.patient_id
+    assert one.names.instance_uid != other.names.instance_uid
     # one file tells nothing of the other: not one new UID is shared
     uids = [
         {e.value for e in parse(r.content).iterall() if e.VR == "UI" and "2.25." in str(e.value)}
@@ -190,7 +190,7 @@ def test_same_key_gives_the_same_bytes_and_another_key_other_ones() -> None:
 def test_own_output_is_left_as_it_is_and_nothing_else_is() -> None:
     result = clean(odd_places().content(), CLEANING)
     again = clean(result.content)
-    assert (again.outcome, again.content, again.patient_id) == ("own", result.content, result.patient_id)
+    assert (again.outcome, again.content, again.names) == ("own", result.content, result.names)
     assert clean(result.content, secret=OTHER).outcome == "cleaned"
     claims = base()
     claims.PatientIdentityRemoved = "YES"

@@ -1,17 +1,30 @@
 """A folder of DICOM files goes in; what can be made safe comes out under pseudonyms, all else is named with its reason."""
 
+import errno
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pydicom
 import pytest
 from pydicom.dataset import FileDataset
+from pydicom.fileset import FileSet
 
 from medaug.cli import main as cli
 from medaug.core.errors import ConfigError, DataError, MedaugError, PrivacyError, StorageError
 from medaug.core.runs import NoProgress
+from medaug.privacy._deidentify.directory import directory_entry, write_directory
+from medaug.privacy._deidentify.secret import Pseudonyms, Secret
+from medaug.privacy._deidentify.stream import read_stream, write_elements, write_meta
 from medaug.workflows.deidentify import DeidentifyOptions, DeidentifySummary, ReportLine, deidentify
 from tests.unit.privacy.canaries import base
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def _save(dataset: FileDataset, path: Path) -> None:
@@ -121,13 +134,278 @@ def test_same_call_again_changes_nothing_and_a_stopped_one_goes_on(source: Path)
     assert _tree(options.out) == before
 
 
+@pytest.mark.parametrize("workers", [2, 3])
+def test_any_number_of_processes_writes_the_same_bytes(
+    source: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setattr("medaug.workflows.deidentify._WORTH_WORKERS", 1)
+    again = base()
+    for number in range(70):
+        # every third file is another one of the same instance
+        again.SOPInstanceUID = f"1.2.826.0.1.88888.7.{number // 3}"
+        again.PixelData = bytes([number % 2]) * 32
+        _save(again, source / "many" / f"{number:03d}.dcm")
+    alone, shared = _options(source), _options(source, out=source.parent / "shared", workers=workers)
+    assert _run(alone) == _run(shared).model_copy(update={"out": str(alone.out), "new_key": True})
+    first = _report(alone)
+    _run(shared)
+    assert _report(shared) == first
+    assert _tree(alone.out) == _tree(shared.out)
+
+
+def test_progress_tells_of_every_file_in_each_reading(source: Path) -> None:
+    told: list[tuple[str, int | None] | int] = []
+
+    class Told:
+        def start(self, label: str, total: int | None) -> None:
+            told.append((label, total))
+
+        def advance(self, units: int = 1, note: str = "") -> None:
+            assert note == ""
+            told.append(units)
+
+        def say(self, line: str) -> None:
+            raise AssertionError(line)
+
+    deidentify(_options(source), Told())
+    assert told == [("read headers", 8), *[1] * 8, ("clean files", 5), *[1] * 5]
+
+
+def test_what_may_not_go_out_any_more_is_taken_back(source: Path) -> None:
+    options = _options(source)
+    dataset = base()
+    dataset.SOPInstanceUID, dataset.ImageComments = "1.2.826.0.1.88888.1.8", "Whitehead"
+    _save(dataset, source / "late.dcm")
+    _run(options)
+    written = {line.input: line.output for line in _report(options)}
+    path = options.out / (written["late.dcm"] or "")
+    assert path.is_file()
+    dataset.BurnedInAnnotation = "YES"
+    _save(dataset, source / "late.dcm")
+    _run(options)
+    assert not path.exists()
+    assert {line.input: line.reasons for line in _report(options)}["late.dcm"] == ("burned-in-text-possible",)
+
+
+def test_names_of_files_that_are_no_text_are_reported_and_never_written(source: Path) -> None:
+    odd = os.fsencode(source) + b"/\xff\n\xe9.dcm"
+    (source / "Nowak.dcm").rename(os.fsdecode(odd))
+    options = _options(source)
+    _run(options)
+    lines = {line.input: line.outcome for line in _report(options)}
+    assert lines["\\xff\n\\xe9.dcm"] == "written"
+    assert len(lines) == 8
+
+
+@pytest.mark.parametrize("tag", [0x00100020, 0x0020000D, 0x0020000E, 0x00080018])
+@pytest.mark.parametrize("profile", ["basic", "basic,retain-uids"])
+def test_no_crafted_value_leads_out_of_the_output(tmp_path: Path, tag: int, profile: str) -> None:
+    source = tmp_path / "source"
+    _save(base(), source / "a.dcm")
+    for number, value in enumerate(("../../../../up", "/abs/olute", "1.2\\3.4", "..", "1." + "2" * 300)):
+        stream = read_stream((source / "a.dcm").read_bytes())
+        changed = [replace(e, value=value.encode()) if e.tag == tag else e for e in stream.elements]
+        (source / f"{number}.dcm").write_bytes(
+            write_meta(stream.meta[1:]) + write_elements(changed, stream.syntax)
+        )
+    options = _options(source, profile=profile)
+    _run(options)
+    assert {line.outcome for line in _report(options)} <= {"written", "quarantined"}
+    assert {item.name for item in tmp_path.iterdir()} == {"source", "out", "key", "report.jsonl"}
+    names = _tree(options.out).keys() - {"deidentification.json"}
+    form = r"P[0-9A-F]{16}(/[0-9]{12}|/[0-9.]{1,64}|/none){2}/[0-9.]{1,64}(-\d+)?\.dcm"
+    assert [name for name in names if re.fullmatch(form, name) is None] == []
+    assert len(names) >= 1
+
+
+def _media(folder: Path) -> None:
+    """A file-set with its directory, which names the patient."""
+    entries = []
+    for number in range(4):
+        dataset = base()
+        dataset.StudyDate, dataset.StudyTime, dataset.StudyID = "20200301", "120000", "Kowalczyk-1"
+        dataset.SeriesNumber, dataset.InstanceNumber = 1, number + 1
+        dataset.SeriesInstanceUID = f"1.2.826.0.1.88888.3.{number // 2}"
+        dataset.SOPInstanceUID = f"1.2.826.0.1.88888.1.{number}"
+        _save(dataset, folder / f"IM{number}")
+        entry = directory_entry((folder / f"IM{number}").read_bytes(), f"IM{number}")
+        assert entry is not None
+        entries.append(entry)
+    (folder / "DICOMDIR").write_bytes(write_directory(entries, Pseudonyms(Secret.of(b"k" * 32))))
+    assert b"Kowalczyk" in (folder / "DICOMDIR").read_bytes()
+
+
+@pytest.mark.parametrize("profile", ["basic", "basic,clean-descriptors,modified-dates"])
+def test_directory_of_a_file_set_is_made_anew_and_leads_to_every_file(tmp_path: Path, profile: str) -> None:
+    source = tmp_path / "source"
+    _media(source)
+    options = _options(source, profile=profile)
+    _run(options)
+    lines = _report(options)
+    assert [(line.output, line.outcome) for line in lines if line.input == "DICOMDIR"] == [
+        ("DICOMDIR", "written")
+    ]
+    content = (options.out / "DICOMDIR").read_bytes()
+    assert not any(word in content.upper() for word in (b"KOWALCZYK", b"BRONISLAWA", b"MRN4711", b"88888"))
+    found = FileSet(options.out / "DICOMDIR")
+    assert {Path(one.path) for one in found} == {options.out / (line.output or "") for line in lines[1:]}
+    for one in found:
+        header = pydicom.dcmread(one.path)
+        assert (header.SOPInstanceUID, header.SeriesInstanceUID) == (
+            one.SOPInstanceUID,
+            one.SeriesInstanceUID,
+        )
+        assert re.fullmatch(
+            r"(?:[0-9A-Z_]{1,8}/){3}[0-9A-Z_]{1,8}", Path(one.path).relative_to(options.out).as_posix()
+        )
+    assert len(found) == 4
+    # it is only read, and its folder for changes would outlive it
+    found._stage["t"].cleanup()
+    second = _options(options.out, out=tmp_path / "again", report=tmp_path / "again.jsonl", profile=profile)
+    _run(second)
+    assert _tree(second.out) == _tree(options.out)
+
+
+def test_directory_without_its_files_stays_where_it_is(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    _media(source)
+    for path in source.rglob("*"):
+        if path.is_file() and path.name != "DICOMDIR":
+            path.unlink()
+    options = _options(source)
+    with pytest.raises(DataError, match="media-directory"):
+        _run(options)
+    assert [line.outcome for line in _report(options)] == ["quarantined"]
+    assert not (options.out / "DICOMDIR").exists()
+
+
+@pytest.mark.parametrize(
+    "function", ["pathlib.Path.write_bytes", "pathlib.Path.replace", "pathlib.Path.mkdir", "os.fsync"]
+)
+def test_a_full_disk_at_any_point_leaves_no_half_written_file(
+    source: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    _media(source / "media")
+    whole = _options(source, out=source.parent / "whole", report=source.parent / "whole.jsonl")
+    _run(whole)
+    expected = _tree(whole.out)
+    module, _, name = function.rpartition(".")
+    owner = Path if module == "pathlib.Path" else os
+    before, left = getattr(owner, name), 0
+
+    def failing(*arguments: object, **named: object) -> object:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            if name == "write_bytes":
+                before(arguments[0], b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return before(*arguments, **named)
+
+    monkeypatch.setattr(owner, name, failing)
+    options = _options(source, key_file=source.parent / "key2")
+    options.key_file.write_bytes(whole.key_file.read_bytes())
+    options.key_file.chmod(0o600)
+    failures, said = 0, ""
+    for point in range(1, 60):
+        left = point
+        try:
+            _run(options)
+            break
+        except StorageError as error:
+            failures += 1
+            said += error.line()
+            found = _tree(options.out) if options.out.exists() else {}
+            assert found.items() <= expected.items()
+            shutil.rmtree(options.out, ignore_errors=True)
+    assert failures >= 4
+    assert not any(word in said for word in ("Kowalczyk", "Nowak", "Bronislawa"))
+    assert _tree(options.out) == expected
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from medaug.core.runs import NoProgress
+from medaug.privacy._deidentify.directory import directory_entry, write_directory
+from medaug.privacy._deidentify.secret import Pseudonyms, Secret
+from medaug.privacy._deidentify.stream import read_stream, write_elements, write_meta
+from medaug.workflows.deidentify import DeidentifyOptions, deidentify
+left, function = int(sys.argv[1]), sys.argv[2]
+before = getattr(Path, function)
+
+def killed(path, *arguments):
+    global left
+    left -= 1
+    if left == 0:
+        if function == "write_bytes":
+            before(path, arguments[0][:7])
+        os.kill(os.getpid(), signal.SIGKILL)
+    return before(path, *arguments)
+
+setattr(Path, function, killed)
+source, out, key = (Path(word) for word in sys.argv[3:])
+deidentify(DeidentifyOptions(source=source, out=out, key_file=key), NoProgress())
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "point"),
+    [("write_bytes", 1), ("write_bytes", 2), ("replace", 1), ("write_bytes", 4), ("replace", 4)],
+)
+def test_a_killed_call_leaves_nothing_that_identifies_and_goes_on(
+    source: Path, function: str, point: int
+) -> None:
+    options = _options(source)
+    words = [str(point), function, *map(str, (source, options.out, options.key_file))]
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED, *words], env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False
+    )
+    assert done.returncode == -9
+    for folder in (options.out, source.parent):
+        for path in folder.rglob("*") if folder is options.out else folder.glob(".*"):
+            shown = path.name.encode() + (path.read_bytes() if path.is_file() else b"")
+            assert not any(word in shown.lower() for word in (b"kowalczyk", b"nowak", b"mrn4711", b"88888"))
+    _run(options)
+    whole = _options(source, out=source.parent / "whole")
+    _run(whole)
+    assert _tree(options.out) == _tree(whole.out)
+    assert not [*source.parent.glob(".*")]
+
+
+def test_secret_and_identifiers_are_not_said(
+    source: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medaug.workflows.deidentify._WORTH_WORKERS", 1)
+    place = source.parent
+    words = [
+        "deidentify",
+        str(source),
+        "--out",
+        str(place / "out"),
+        "--key-file",
+        str(place / "key"),
+        "--workers",
+        "2",
+    ]
+    assert cli.main(words) == 0
+    (place / "out" / "deidentification.json").write_text("{", encoding="utf-8")
+    assert cli.main(["--debug", *words]) != 0
+    said = "".join(capfd.readouterr())
+    secret = (place / "key").read_text("utf-8").strip()
+    said = said.replace(str(place), "")
+    assert not any(
+        word in said for word in (secret, secret[:12], "Kowalczyk", "Bronislawa", "Nowak", "MRN4711")
+    )
+
+
 def test_a_stop_at_any_write_leaves_no_half_written_file(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = _options(source)
     whole = _options(source, out=source.parent / "whole")
     _run(whole)
-    replace = Path.replace
+    move = Path.replace
     left = 0
 
     def stopping(temporary: Path, target: Path) -> Path:
@@ -135,7 +413,7 @@ def test_a_stop_at_any_write_leaves_no_half_written_file(
         left -= 1
         if left < 0:
             raise KeyboardInterrupt
-        return replace(temporary, target)
+        return move(temporary, target)
 
     monkeypatch.setattr(Path, "replace", stopping)
     stops = 0
