@@ -1,0 +1,291 @@
+"""A release that is stopped, misplaced or watched: nothing half-made appears, and no secret shows."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from pydantic import SecretStr
+
+from medaug.cli.main import main
+from medaug.core.case import read_manifest
+from medaug.core.errors import ConfigError, GateRefusedError, StorageError
+from medaug.core.plan import Recipe, read_lines
+from medaug.core.runs import NoProgress
+from medaug.io.dataset import load_case
+from medaug.privacy.keys import PRIVATE_KEY, PUBLIC_KEY, load_public_key, load_signing_key, write_key_pair
+from medaug.privacy.provenance import verify_release
+from medaug.workflows.release import ReleaseOptions, release
+from tests.unit.privacy.synthetic_set import CLASSES, Material, assess, change_manifest, make_real, make_set
+
+PASSPHRASE = "correct horse"
+FORMS = ("nnunet", "nifti", "msd", "bids", "dicom")
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys")
+    write_key_pair(folder, PASSPHRASE)
+    return folder
+
+
+@pytest.fixture
+def material(tmp_path: Path) -> Material:
+    return make_set(tmp_path)
+
+
+def options(material: Material, keys: Path, out: Path, **more: object) -> ReleaseOptions:
+    asked = {
+        "synthetic": material.dataset,
+        "assessment": material.assessment,
+        "key": keys / PRIVATE_KEY,
+        "out": out,
+        "passphrase": SecretStr(PASSPHRASE),
+    }
+    return ReleaseOptions.model_validate(asked | more)
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@contextmanager
+def stopped_at(point: int, error: BaseException, *, dead: bool) -> Iterator[list[int]]:
+    """Stop at one of the moments when something takes its place on disk; the dead do not clean up."""
+    count = [0]
+
+    def counted(whole: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            count[0] += 1
+            if count[0] >= point:
+                raise error
+            return whole(*args, **kwargs)
+
+        return call
+
+    def unless_dead(whole: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return None if dead and count[0] >= point else whole(*args, **kwargs)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("replace", "rename", "mkdir"):
+            patched.setattr(Path, name, counted(getattr(Path, name)))
+        for keeper, name in ((Path, "unlink"), (shutil, "rmtree")):
+            patched.setattr(keeper, name, unless_dead(getattr(keeper, name)))
+        yield count
+
+
+@pytest.mark.parametrize("form", ["nnunet", "dicom"])
+def test_a_stop_at_any_moment_leaves_no_release(keys: Path, tmp_path: Path, form: str) -> None:
+    material = make_set(tmp_path, count=1)
+    whole = tmp_path / "whole"
+    asked = options(material, keys, whole, format=form, report=tmp_path / "whole.jsonl")
+    with stopped_at(10**9, Killed(), dead=True) as count:
+        release(asked, NoProgress())
+    points = count[0]
+    assert points > 10
+    out = tmp_path / "out"
+    for point in range(1, points + 1):
+        with stopped_at(point, Killed(), dead=True), pytest.raises(Killed):
+            release(options(material, keys, out, format=form, report=tmp_path / "report"), NoProgress())
+        assert not out.exists(), point
+    release(options(material, keys, out, format=form, report=tmp_path / "report"), NoProgress())
+    verify_release(out, load_public_key(keys / PUBLIC_KEY))
+    left = {path.name for path in tmp_path.iterdir() if "partial" in path.name}
+    assert all(
+        name.endswith(".partial.report") for name in left
+    )  # of the last words alone, outside the release
+    assert {path.name for path in out.rglob("*")} == {path.name for path in whole.rglob("*")}
+
+
+def test_a_full_disk_at_any_moment_leaves_nothing(material: Material, keys: Path, tmp_path: Path) -> None:
+    out, full = tmp_path / "out", OSError(errno.ENOSPC, "No space left on device")
+    with stopped_at(10**9, full, dead=False) as count:
+        release(options(material, keys, tmp_path / "whole"), NoProgress())
+    for point in range(1, count[0] + 1):
+        with stopped_at(point, full, dead=False), pytest.raises(StorageError, match="disk is full"):
+            release(options(material, keys, out), NoProgress())
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["assessment", "syn", "whole"]
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("syn/release", "syn lie within each other"),
+        ("syn", "syn lie within each other"),
+        (".", "within each other"),
+        ("assessment/release", "assessment lie within each other"),
+        ("link", "no plain folder"),
+        ("dangling", "no plain folder"),
+        ("file", "no plain folder"),
+        ("into/release", "syn lie within each other"),
+        ("x/../syn/release", "syn lie within each other"),
+    ],
+)
+def test_places_of_the_output(material: Material, keys: Path, tmp_path: Path, place: str, words: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "into").symlink_to(material.dataset)
+    (tmp_path / "file").write_text("x")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match=words):
+        release(options(material, keys, tmp_path / place), NoProgress())
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["report", "identifiers", "key"])
+def test_what_tells_who_is_who_does_not_lie_in_the_output(
+    material: Material, keys: Path, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(ConfigError, match="would lie in the output"):
+        release(options(material, keys, tmp_path / "out", **{name: tmp_path / "out" / "x"}), NoProgress())
+
+
+def test_a_link_where_the_release_is_staged(material: Material, keys: Path, tmp_path: Path) -> None:
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "mine.txt").write_text("x")
+    (tmp_path / ".out.partial.release").symlink_to(tmp_path / "victim")
+    with pytest.raises(StorageError):
+        release(options(material, keys, tmp_path / "out"), NoProgress())
+    assert (tmp_path / "victim" / "mine.txt").read_text() == "x"
+    assert not (tmp_path / "out").exists()
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_report_names_every_input_file_and_where_it_went(
+    material: Material, keys: Path, tmp_path: Path, form: str
+) -> None:
+    (material.dataset / "sources.private.json").write_text("{}")
+    report = tmp_path / "report.jsonl"
+    release(options(material, keys, tmp_path / "out", format=form, report=report), NoProgress())
+    assert report.stat().st_mode & 0o777 == 0o600
+    found = {row["input"]: row for row in rows(report)}
+    here = {
+        path.relative_to(material.dataset).as_posix()
+        for path in material.dataset.rglob("*")
+        if path.is_file()
+    }
+    assert set(found) == here
+    for row in found.values():
+        assert set(row) == {"input", "output", "outcome", "reasons"}
+        assert (row["outcome"] == "written") is (row["output"] is not None)
+        assert row["outcome"] == "quarantined" or (tmp_path / "out" / row["output"]).exists()
+    assert found["sources.private.json"]["outcome"] == "quarantined"
+    assert found["imagesTr/syn_0_0000.nii.gz"]["outcome"] == "written"
+
+
+def test_report_of_a_refusal_says_why_file_by_file(material: Material, keys: Path, tmp_path: Path) -> None:
+    path = material.dataset / "edits" / "syn_0.nii.gz"
+    path.write_bytes(path.read_bytes() + b"x")
+    report = tmp_path / "report.jsonl"
+    with pytest.raises(GateRefusedError, match="changed since"):
+        release(options(material, keys, tmp_path / "out", report=report), NoProgress())
+    found = {row["input"]: row for row in rows(report)}
+    assert {row["outcome"] for row in found.values()} == {"refused"}
+    assert "changed since" in found["edits/syn_0.nii.gz"]["reasons"][0]
+    assert found["edits/syn_1.nii.gz"]["reasons"] == ["the release was refused as a whole"]
+    assert report.stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_real_scans_are_released_without_an_audit(keys: Path, tmp_path: Path, form: str) -> None:
+    material = make_real(tmp_path)
+    out = tmp_path / "out"
+    release(options(material, keys, out, format=form, assessment=None), NoProgress())
+    certificate = verify_release(out, load_public_key(keys / PUBLIC_KEY))
+    assert (certificate.content, certificate.audit_sha256, certificate.verdict) == ("real", None, None)
+    assert (certificate.generators, certificate.lineage) == ((), ("p0", "p1"))
+    sheet = (out / "DATASHEET.md").read_text()
+    assert "nothing was synthesised" in sheet
+    assert "2 patients, by pseudonym only" in sheet
+    for path in out.rglob("*.dcm"):
+        assert pydicom.dcmread(path).SyntheticData == "NO"
+    if form != "dicom":
+        record = read_manifest(out).cases[0]
+        assert load_case(out, record, CLASSES).patient_id == "p0"
+
+
+def test_hosts_and_banks_can_be_told_by_the_holder_of_the_key_alone(
+    material: Material, keys: Path, tmp_path: Path
+) -> None:
+    release(options(material, keys, tmp_path / "out"), NoProgress())
+    before = read_lines(material.dataset / "recipes.jsonl", Recipe)
+    after = read_lines(tmp_path / "out" / "recipes.jsonl", Recipe)
+    content = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
+    for old, new in zip(before, after, strict=True):
+        assert old.host_case_id.encode() not in content
+        assert old.bank_sha256.encode() not in content
+        assert old.host_patient_id == new.host_patient_id
+    again = tmp_path / "again"
+    release(options(material, keys, again), NoProgress())
+    assert read_lines(again / "recipes.jsonl", Recipe) == after
+
+
+def test_an_older_audit_is_stale(material: Material, keys: Path, tmp_path: Path) -> None:
+    older = tmp_path / "older"
+    shutil.copytree(material.assessment, older)
+    first, second = material.manifest.cases
+    change_manifest(material, second, first)
+    release(options(material, keys, tmp_path / "new"), NoProgress())
+    with pytest.raises(GateRefusedError, match="copying audit is stale"):
+        release(options(material, keys, tmp_path / "old", assessment=older), NoProgress())
+    (older / "quality.json").write_bytes((material.assessment / "quality.json").read_bytes())
+    with pytest.raises(GateRefusedError, match="copying audit is stale"):
+        release(options(material, keys, tmp_path / "old", assessment=older), NoProgress())
+
+
+def call(material: Material, keys: Path, secret: Path, out: Path) -> list[str]:
+    named = ["--assessment", material.assessment, "--key", keys / PRIVATE_KEY, "--out", out]
+    return ["--debug", "release", *map(str, [material.dataset, *named, "--passphrase-file", secret])]
+
+
+def test_secrets_show_nowhere(
+    material: Material, keys: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    key = load_signing_key(keys / PRIVATE_KEY, PASSPHRASE)
+    raw = key._key.private_bytes_raw()
+    secret = tmp_path / "passphrase"
+    for number, phrase in enumerate((PASSPHRASE, "wrong donkey")):
+        secret.write_text(phrase + "\n")
+        main(call(material, keys, secret, tmp_path / f"out {number}"))
+    assess(material, lesion="fail")
+    secret.write_text(PASSPHRASE + "\n")
+    assert main(call(material, keys, secret, tmp_path / "refused")) == 6
+    shown = "".join(capfd.readouterr()).encode()
+    written = b"".join(path.read_bytes() for path in tmp_path.glob("out */**/*") if path.is_file())
+    assert b"verified" in shown
+    assert written
+    for told in (
+        b"horse",
+        b"donkey",
+        raw,
+        raw.hex().encode(),
+        base64.b64encode(raw),
+        key.derive("DICOM UID"),
+    ):
+        assert told not in shown
+        assert told not in written
+    assert str(tmp_path).encode() not in written
+
+
+def test_no_passphrase_on_the_command_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for command in ("keygen", "release", "verify"):
+        assert main([command, "--passphrase", PASSPHRASE, "--out", str(tmp_path / "x")]) == 2
+        assert "horse" not in "".join(capfd.readouterr())
+    assert not (tmp_path / "x").exists()
