@@ -8,7 +8,15 @@ from typing import final
 
 import numpy as np
 
-from medaug.core.assessment import ClassQuality, Group, QualityReport, SampleScore, read_rejections
+from medaug.copying.membership import infer_membership
+from medaug.core.assessment import (
+    ClassQuality,
+    Group,
+    MembershipResult,
+    QualityReport,
+    SampleScore,
+    read_rejections,
+)
 from medaug.core.config import Document
 from medaug.core.errors import DataError
 from medaug.core.runs import Progress, RunDir
@@ -54,7 +62,8 @@ def measure(job: Job, run: RunDir, progress: Progress) -> None:
     if scores is not None:
         draw_worst(run.path / WORST, kept, scores.samples)
     run.log("assess", lesions=len(kept.made), flagged=len(copies.audit.flagged))
-    write_results(job, run, quality, copies.audit)
+    audit = copies.audit.model_copy(update={"membership": course.membership(kept)})
+    write_results(job, run, quality, audit)
     course.pieces.clear()
 
 
@@ -80,6 +89,13 @@ class _Course:
         let_by(reader.synthetic(), "synthetic cases", len(job.made.cases), progress)
         nothing = unsearched(job, "copies were not searched: --parts leaves copying out")
         return self.pieces.get("copying", Copies, lambda: nothing) if job.asks("copying") else nothing
+
+    def membership(self, kept: Kept) -> MembershipResult | None:
+        """Whether the set tells who was trained on; None where that is not asked."""
+        if not self.job.asks("membership"):
+            return None
+        rng = self.job.seeds.child("membership").rng()
+        return infer_membership(kept.made, kept.training, kept.held_out, rng)
 
     def described(self, kept: Kept) -> _Classes:
         """Distances, spreads and diversity of every class; counts alone where they are not asked."""
@@ -150,8 +166,6 @@ class _Course:
             f"{piece} was not measured: --parts leaves it out" for piece in PIECES if not job.asks(piece)
         ]
         notes += [] if made else [_NO_LESION]
-        if job.asks("membership") and copies.audit.membership is None:
-            notes.append("membership was not measured: this version holds no attack")
         parts = {} if scores is None else scores.classes
         return QualityReport(
             synthetic_sha256=job.made.content_sha256,
