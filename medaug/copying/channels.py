@@ -1,9 +1,8 @@
-"""Candidates by matrix products: which training tiles hold windows that a query's windows resemble.
+"""Candidates for what was turned or zoomed: which training tiles hold windows that a query's windows resemble.
 
-Two channels see every tile. ``turned`` compares what no turn, mirror image or inversion changes, at five zooms;
-``upright`` compares the coefficients themselves, so that halves, quarters and blends are found, which are faint.
-Both are projected so that what planted changes alter counts little (linear discriminant analysis), and reduced at
-once to the best window of each training tile: nothing of the size of all pairs of windows is ever held.
+What no turn, mirror image or inversion changes is compared, at five zooms. It is projected so that what planted
+changes alter counts little (linear discriminant analysis), and reduced at once to the best window of each training
+tile: nothing of the size of all pairs of windows is ever held.
 """
 
 from __future__ import annotations
@@ -20,19 +19,18 @@ from medaug.copying.balls import Balls
 from medaug.copying.planting import moved
 
 ZOOMS = (0.8, 0.9, 1.0, 1.12, 1.25)
-_BLOCK_TILES = 500
+BLOCK_TILES = 500
 _DESCRIBED_TILES = 64
 _LEARN_FROM = 500
 _SHRINK = 0.02
 _LEAST_SEEN = 0.5
 _CHANCE_DEVIATIONS = 1.5
-_ALIKE_DEVIATIONS, _BIN = 0.5, 3
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where a channel's windows lie, in voxels of a tile.
+    """Where windows lie, in voxels of a tile.
 
     Attributes:
         radius: Of a window.
@@ -67,18 +65,11 @@ class Layout:
     side: int
 
     @property
-    def turned(self) -> Grid:
-        """Windows of the invariant channel."""
+    def grid(self) -> Grid:
+        """Windows that are compared."""
         if self.dims == 2:
             return self._scaled(Grid(16.0, 5, 10, 14, 7, 7, 48), 64)
         return self._scaled(Grid(9.0, 3, 5, 8, 5, 7, 48), 32)
-
-    @property
-    def upright(self) -> Grid:
-        """Windows of the linear channel."""
-        if self.dims == 2:
-            return self._scaled(Grid(10.0, 5, 10, 8, 6, 5, 56), 64)
-        return self._scaled(Grid(7.0, 3, 4, 6, 5, 4, 40), 32)
 
     def _scaled(self, grid: Grid, side: int) -> Grid:
         share = self.side / side
@@ -105,45 +96,36 @@ class Votes:
     Attributes:
         wide: (N,) over all windows.
         few: (N,) where few windows that agree well count.
-        mean: (Q,) what each shown window of the query usually reaches.
-        spread: (Q,) its deviation.
     """
 
     wide: Tensor
     few: Tensor
-    mean: Tensor
-    spread: Tensor
 
 
 @final
 class Channel:
-    """One way of comparing windows, with those of all training tiles.
+    """The windows of all training tiles.
 
     Args:
         layout: Of the tiles.
-        tiles: (N, C, *S) float16 training tiles; flattened ones for ``upright``.
+        tiles: (N, C, *S) float16 training tiles.
         rng: For the changes that the projection learns to overlook.
-        turned: Whether to compare invariants.
     """
 
-    def __init__(self, layout: Layout, tiles: Tensor, rng: np.random.Generator, *, turned: bool) -> None:
-        grid = layout.turned if turned else layout.upright
-        zooms = ZOOMS if turned else (1.0,)
-        self._grid, self._turned, self._layout = grid, turned, layout
-        self.zoomed = [Balls.of(layout.dims, grid.radius * zoom, grid.rings, grid.degree) for zoom in zooms]
-        self.balls = self.zoomed[zooms.index(1.0)]
+    def __init__(self, layout: Layout, tiles: Tensor, rng: np.random.Generator) -> None:
+        grid = layout.grid
+        self._grid, self._layout = grid, layout
+        self.zoomed = [Balls.of(layout.dims, grid.radius * zoom, grid.rings, grid.degree) for zoom in ZOOMS]
+        self.balls = self.zoomed[ZOOMS.index(1.0)]
         chosen = rng.permutation(len(tiles))[:_LEARN_FROM]
         self._mean, self._matrix = self._learnt(tiles[torch.as_tensor(chosen)].float(), rng)
-        self._count, self._block = len(tiles), min(_BLOCK_TILES, len(tiles))
+        self._count = len(tiles)
         self._windows = self._described(tiles)
 
     def _raw(self, coefficients: Tensor) -> Tensor:
         """(N, W, C, B) to (N, W, F), free of the window's contrast."""
         energy = (coefficients**2).sum(dim=-1, keepdim=True)
         small = 0.05 * energy.mean() + 1e-9
-        if not self._turned:
-            plain: Tensor = coefficients / torch.sqrt(energy + small)
-            return plain.flatten(2)
         products = self.balls.invariants(coefficients) / (energy + small)
         return (torch.sign(products) * torch.sqrt(products.abs())).flatten(2)
 
@@ -155,7 +137,7 @@ class Channel:
             self.balls.coefficients(torch.as_tensor(changed), self._grid.inset, self._grid.stride)
         )
         flat, drift = plain.flatten(0, 1), (other - plain).flatten(0, 1)
-        mean = flat.mean(dim=0) if self._turned else torch.zeros(flat.shape[1])
+        mean = flat.mean(dim=0)
         total = (flat - mean).T @ (flat - mean) / len(flat)
         within = drift.T @ drift / len(drift) + 0.5 * total
         within += torch.eye(len(within)) * within.diagonal().mean() * _SHRINK
@@ -171,7 +153,7 @@ class Channel:
         return unit
 
     def _described(self, tiles: Tensor) -> Tensor:
-        """(blocks, W, D, tiles of a block) of all training tiles; the last block is filled up with zeros."""
+        """(blocks, W, D, tiles of a block) of all training tiles."""
         blocks = []
         for at in range(0, len(tiles), _DESCRIBED_TILES):
             part = slice(at, at + _DESCRIBED_TILES)
@@ -179,43 +161,7 @@ class Channel:
                 self.balls.coefficients(tiles[part].float(), self._grid.inset, self._grid.stride)
             )
             blocks.append(found.permute(1, 2, 0))
-        known = torch.cat(blocks, dim=2)
-        padded: Tensor = torch.nn.functional.pad(known, [0, -known.shape[2] % self._block])
-        laid: Tensor = padded.reshape(*padded.shape[:2], -1, self._block).permute(2, 0, 1, 3).contiguous()
-        return laid
-
-    def shifts(
-        self, tile: Tensor, seen: Tensor, candidates: Sequence[int], votes: Votes, count: int
-    ) -> tuple[Tensor, Tensor]:
-        """(T, count) how many pairs of windows speak for, and (T, count, d), the likeliest shifts of training tiles.
-
-        Pairs of windows that belong to one move have one shift (Hough), so that a pasted quarter stands out.
-        """
-        stride = self._grid.query_stride
-        here = self.describe(self.balls.coefficients(tile[None].float(), self._grid.inset, stride))[0]
-        shown = self._shown(seen[None].float(), stride)[0] >= _LEAST_SEEN
-        wanted = torch.as_tensor(candidates)
-        there = self._windows[wanted // self._block, :, :, wanted % self._block]
-        alike = here[shown] @ there.transpose(1, 2)
-        deviations = (alike - votes.mean[:, None]) / votes.spread[:, None]
-        pairs = torch.relu(deviations - _ALIKE_DEVIATIONS) ** 2
-        apart = self.places(self._grid.stride)[None] - self.places(stride)[shown][:, None]
-        side, dims = self._layout.side, self._layout.dims
-        bins = 2 * side // _BIN + 1
-        cells = torch.round(apart / _BIN + side // _BIN).long().clamp(0, bins - 1)
-        index = torch.zeros(cells.shape[:2], dtype=torch.long)
-        for axis in range(dims):
-            index = index * bins + cells[..., axis]
-        table = torch.zeros(len(candidates), bins**dims)
-        table.index_add_(1, index.flatten(), pairs.flatten(1))
-        pool = torch.nn.functional.avg_pool2d if dims == 2 else torch.nn.functional.avg_pool3d
-        near = pool(table.reshape(-1, 1, *[bins] * dims), 3, 1, 1).flatten(1)
-        strength, best = near.topk(count, dim=1)
-        found = []
-        for _ in range(dims):
-            found.append((best % bins - side // _BIN) * float(_BIN))
-            best = torch.div(best, bins, rounding_mode="floor")
-        return strength, torch.stack(found[::-1], dim=-1)
+        return in_blocks(torch.cat(blocks, dim=2))
 
     def places(self, stride: int) -> Tensor:
         """(W, d) middles of a grid's windows, from the middle of a tile."""
@@ -248,14 +194,21 @@ class Channel:
         ]
         shown = self._shown(seen[None].float(), stride)[0] >= _LEAST_SEEN
         if not bool(shown.any()):
-            nothing, none = torch.zeros(self._count), torch.zeros(0)
-            return Votes(nothing, nothing, none, none)
+            return Votes(torch.zeros(self._count), torch.zeros(self._count))
         queries = torch.stack([view[shown] for view in views], dim=1)
         best = best_windows(queries, self._windows)[:, : self._count]
         mean, spread = best.mean(dim=1), best.std(dim=1).clamp_min(1e-6)
         deviations = (best - mean[:, None]) / spread[:, None]
         few = (torch.relu(deviations - _CHANCE_DEVIATIONS) ** 2).sum(dim=0)
-        return Votes(deviations.sum(dim=0), few, mean, spread)
+        return Votes(deviations.sum(dim=0), few)
+
+
+def in_blocks(windows: Tensor) -> Tensor:
+    """(W, D, N) windows of tiles to (blocks, W, D, tiles of a block); the last block is filled up with zeros."""
+    block = min(BLOCK_TILES, windows.shape[2])
+    padded: Tensor = torch.nn.functional.pad(windows, [0, -windows.shape[2] % block])
+    laid: Tensor = padded.reshape(*padded.shape[:2], -1, block).permute(2, 0, 1, 3).contiguous()
+    return laid
 
 
 def best_windows(queries: Tensor, windows: Tensor) -> Tensor:

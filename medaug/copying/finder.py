@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from medaug.copying.balls import turns_of
 from medaug.copying.channels import ZOOMS, Channel, Layout, top
+from medaug.copying.marks import Marks
 from medaug.copying.registration import (
+    BANDS,
     BOXES,
-    TEXTURE,
     Moves,
     agreement,
     box_sizes,
@@ -28,9 +30,9 @@ from medaug.copying.registration import (
 _PAIRS_TRIED = 12
 _A_PATIENT = 3
 _STEPS = 4
-_BLOCK = 256
 _LEARN_FROM, _LEAST_DEVIATION = 30, 0.3
 _RUNNER_UP = 3
+_MEASURES = len(BANDS) + 1
 
 
 @final
@@ -39,25 +41,19 @@ class Effort:
     """How many tiles and moves are tried for a query: fewer in space, where each costs as much as eight in the plane.
 
     Attributes:
-        turned: Candidates of the invariant channel, by all windows and by few, each.
-        upright_wide: Of the linear channel, by all windows.
-        upright_few: Of the linear channel, by few windows.
-        upright_kept: Of these, those whose windows agree best on a shift.
-        anywhere: Of these, the first ones whose shift is looked for everywhere.
+        turned: Candidates by windows, by all of them and by few, each.
+        marked: Candidates by points.
         moves: Tried of each.
         refined: Made exact.
     """
 
     turned: int
-    upright_wide: int
-    upright_few: int
-    upright_kept: int
-    anywhere: int
+    marked: int
     moves: int
     refined: int
 
 
-_EFFORT = {2: Effort(15, 20, 200, 50, 10, 2, 12), 3: Effort(6, 8, 80, 14, 3, 1, 8)}
+_EFFORT = {2: Effort(15, 40, 2, 12), 3: Effort(6, 14, 1, 8)}
 
 
 @final
@@ -86,7 +82,7 @@ class Found:
 
     Attributes:
         number: The training tile; -1 if none shows anything alike.
-        leads: (2 * boxes,) largest lead over other patients' tiles in a box of each size: structure, then texture.
+        leads: (measures * boxes,) largest lead over other patients' tiles in a box of each size, band after band, then all.
         surprise: The largest of them, in deviations of what is usual in boxes of its size.
         move: What brings the tile onto the query; one.
         box: Side of what agrees best, as a share of the tile's.
@@ -114,15 +110,13 @@ class TileFinder:
     def __init__(self, layout: Layout, tiles: TileSet, rng: np.random.Generator) -> None:
         self._layout, self.tiles, self._effort = layout, tiles, _EFFORT[layout.dims]
         self._share = layout.side / 64 if layout.dims == 2 else layout.side / 48
-        self._turned = Channel(layout, tiles.images, rng, turned=True)
-        blocks = [tiles.images[at : at + _BLOCK].float() for at in range(0, len(tiles), _BLOCK)]
-        self._flat = torch.cat([flattened(block, None, self._share).half() for block in blocks])
-        self._upright = Channel(layout, self._flat, rng, turned=False)
+        self._turned = Channel(layout, tiles.images, rng)
+        self._marks = Marks(layout, tiles.images, self._share, rng)
         self._turns = turns_of(layout.dims)
         self._turn_rows = self._turned.balls.turn_rows(self._turns)
         sizes = box_sizes(layout.dims, layout.side)
-        self._sizes = torch.cat([sizes, sizes + len(BOXES)])
-        self._usual = (torch.zeros(2 * len(BOXES)), torch.ones(2 * len(BOXES)))
+        self._sizes = torch.cat([sizes + measure * len(BOXES) for measure in range(_MEASURES)])
+        self._usual = (torch.zeros(_MEASURES * len(BOXES)), torch.ones(_MEASURES * len(BOXES)))
         self._usual = self._learnt(rng)
 
     def _learnt(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -146,40 +140,45 @@ class TileFinder:
             without_patient: Index of a patient whose tiles must not be found.
         """
         left_out = None if without_patient is None else self.tiles.patients == without_patient
-        query = flattened(image[None], seen[None], self._share)[0]
-        numbers, matrices, near = self._hypotheses(image, query, seen, left_out)
-        sources = self._flat[numbers].float()
-        moves = find_shift(query, sources, matrices, near)
+        query = [flattened(image[None], seen[None], self._share, band)[0] for band in BANDS]
+        numbers, moves = self._hypotheses(image, query[0], seen, left_out)
+        unique, which = torch.unique(numbers, return_inverse=True)
+        candidates = self.tiles.images[unique].float()
+        sources = torch.stack([flattened(candidates, None, self._share, band) for band in BANDS], dim=1)
+        plain = self._agreement(query, seen, sources[which], moves)
         patients = self.tiles.patients[numbers]
-        plain = agreement(query, seen, read_moved(sources, moves), self._share)
         kept = self._best_of_each(numbers, self._surprise(leads(plain, patients, _RUNNER_UP)).amax(dim=1))
-        sources, chosen = sources[kept], moves.at(kept)
-        better = refined(query, sources, chosen, _STEPS)
-        finer = agreement(query, seen, read_moved(sources, better), self._share)
+        few, chosen = sources[which[kept]], moves.at(kept)
+        better = refined(query[0], few[:, 0], chosen, _STEPS)
+        finer = self._agreement(query, seen, few, better)
         ahead = leads(torch.cat([plain, finer]), torch.cat([patients, patients[kept]]), _RUNNER_UP)
-        few = torch.cat([kept, len(plain) + torch.arange(len(kept))])
+        ahead = ahead[torch.cat([kept, len(plain) + torch.arange(len(kept))])]
         both = Moves(torch.cat([chosen.matrix, better.matrix]), torch.cat([chosen.shift, better.shift]))
-        again = numbers[kept].repeat(2)
-        texture = self._texture(image, seen, again, both)
-        ahead = torch.cat([ahead[few], leads(texture, self.tiles.patients[again], _RUNNER_UP)], dim=1)
-        return self._chosen(again, both, torch.cat([torch.cat([plain[kept], finer]), texture], dim=1), ahead)
+        return self._chosen(numbers[kept].repeat(2), both, torch.cat([plain[kept], finer]), ahead)
 
-    def _texture(self, image: Tensor, seen: Tensor, numbers: Tensor, moves: Moves) -> Tensor:
-        """Agreement of the finest grain, which says most where nothing was turned, zoomed or blurred."""
-        query = flattened(image[None], seen[None], self._share, TEXTURE)[0]
-        sources = flattened(self.tiles.images[numbers].float(), None, self._share, TEXTURE)
-        return agreement(query, seen, read_moved(sources, moves), self._share, TEXTURE)
+    def _agreement(self, query: Sequence[Tensor], seen: Tensor, sources: Tensor, moves: Moves) -> Tensor:
+        """(H, measures * P) agreement of the moved sources, (H, bands, C, *S), with the query, a flattened tile a band.
+
+        The last measure is all bands together: noise leaves each a little, and others do not agree in all of them.
+        """
+        read = read_moved(sources.flatten(1, 2), moves).reshape(sources.shape)
+        columns = [
+            agreement(one, seen, read[:, n], self._share, band)
+            for n, (one, band) in enumerate(zip(query, BANDS, strict=True))
+        ]
+        together = torch.stack(columns).sum(dim=0) / math.sqrt(len(columns))
+        return torch.cat([*columns, together], dim=1)
 
     def _surprise(self, ahead: Tensor) -> Tensor:
         """Leads in deviations of what tiles of other patients reach in boxes of their size."""
-        sizes = self._sizes[: ahead.shape[1]]
-        return (ahead - self._usual[0][sizes]) / self._usual[1][sizes]
+        return (ahead - self._usual[0][self._sizes]) / self._usual[1][self._sizes]
 
     def _chosen(self, numbers: Tensor, moves: Moves, strength: Tensor, ahead: Tensor) -> Found:
         """The tile with the most surprising box."""
         surprise = self._surprise(ahead)
         best, place = divmod(int(surprise.argmax()), surprise.shape[1])
-        largest = torch.stack([ahead[best][self._sizes == size].max() for size in range(2 * len(BOXES))])
+        sizes = range(_MEASURES * len(BOXES))
+        largest = torch.stack([ahead[:, self._sizes == size].max() for size in sizes])
         return Found(
             number=int(numbers[best]),
             leads=largest,
@@ -204,31 +203,30 @@ class TileFinder:
 
     def _hypotheses(
         self, image: Tensor, flat: Tensor, seen: Tensor, left_out: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """(H,) tile numbers, (H, d, d) turns and zooms to try, and (H, d) where to look; NaN = anywhere."""
-        dims, effort = self._layout.dims, self._effort
+    ) -> tuple[Tensor, Moves]:
+        """(H,) tile numbers and a move to try for each."""
+        effort, dims = self._effort, self._layout.dims
         votes = self._turned.votes(image, seen)
-        turned = top((votes.wide, votes.few), (effort.turned, effort.turned), left_out)
-        numbers, matrices, near = self._turned_moves(image, turned)
-        votes = self._upright.votes(flat, seen)
-        upright = torch.as_tensor(
-            top((votes.wide, votes.few), (effort.upright_wide, effort.upright_few), left_out)
+        candidates = top((votes.wide, votes.few), (effort.turned, effort.turned), left_out)
+        turned, matrices, near = self._turned_moves(image, candidates)
+        moves = find_shift(
+            flat, flattened(self.tiles.images[turned].float(), None, self._share), matrices, near
         )
-        strength, shifts = self._upright.shifts(flat, seen, upright.tolist(), votes, effort.moves)
-        kept = strength[:, 0].topk(min(effort.upright_kept, len(upright))).indices
-        again = torch.cat([upright[: effort.anywhere], upright[kept].repeat_interleave(effort.moves)])
-        anywhere = torch.full((len(upright[: effort.anywhere]), dims), torch.nan)
-        same = torch.eye(dims).expand(len(again), -1, -1)
+        marked = self._marks.votes(image, seen)
+        upright = torch.as_tensor(top((marked.votes,), (effort.marked,), left_out))
+        shifts = self._marks.shifts(marked, upright, effort.moves).flatten(0, 1)
         return (
-            torch.cat([again, numbers]),
-            torch.cat([same, matrices]),
-            torch.cat([anywhere, shifts[kept].flatten(0, 1), near]),
+            torch.cat([turned, upright.repeat_interleave(effort.moves)]),
+            Moves(
+                torch.cat([moves.matrix, torch.eye(dims).expand(len(shifts), -1, -1)]),
+                torch.cat([moves.shift, shifts]),
+            ),
         )
 
     def _turned_moves(self, image: Tensor, candidates: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """For each candidate the turns and zooms that its best pairs of windows speak for."""
         channel, effort = self._turned, self._effort
-        grid = self._layout.turned
+        grid = self._layout.grid
         there = channel.balls.coefficients(
             self.tiles.images[torch.as_tensor(candidates)].float(), grid.inset, grid.stride
         )

@@ -1,8 +1,8 @@
 """How well one tile can be moved onto another, and which part of it agrees.
 
 A turn and zoom come from the candidates; the shift from a cross-correlation (Fourier); then Gauss-Newton steps make
-the move exact (Lucas and Kanade, IJCAI 1981). What is compared is free of slow shades and of contrast, so that shared
-anatomy counts little and gamma less. Agreement is the correlation inside boxes of the whole, a half and a quarter,
+the move exact (Lucas and Kanade, IJCAI 1981). What is compared is free of slow shades and, but for one band, of contrast,
+so that shared anatomy counts little and gamma less. Agreement is the correlation inside boxes of the whole, a half and a quarter,
 each in deviations of chance, so that a pasted quarter counts as much as it should.
 """
 
@@ -11,36 +11,58 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-# finest and coarsest scale that count, and that of the contrast, in voxels of a tile of 64
-STRUCTURE, TEXTURE = (1.2, 3.0, 5.0), (0.5, 1.2, 3.0)
+
+@final
+class Band(NamedTuple):
+    """What counts, in voxels of a tile of 64.
+
+    Attributes:
+        finest: Scale; what is finer is noise.
+        coarsest: Scale; what is coarser is shade.
+        contrast: Scale at which contrast is made even; infinite = it stays as it is.
+    """
+
+    finest: float
+    coarsest: float
+    contrast: float
+
+
+STRUCTURE, TEXTURE, SHAPE = Band(1.2, 3.0, 5.0), Band(0.5, 1.2, 3.0), Band(2.0, 12.0, math.inf)
+BANDS = (STRUCTURE, TEXTURE, SHAPE)
 _FLAT_SHARE = 0.3
 BOXES = (1.0, 0.7, 0.5, 0.35)
 _FEWEST_FREE = 6.0
 _CELLS = {2: 16, 3: 8}
 _NEAR_SHARE = 0.12
 
-Band = tuple[float, float, float]
 _DAMPING = 0.02
+_LARGEST = 0.9995
 
 
 def smoothed(images: Tensor, sigma: float) -> Tensor:
-    """(N, *S) images under a Gaussian, edges repeated."""
-    blur = _blur(images.shape[-1], sigma)
+    """(N, *S) images under a Gaussian, edges repeated; their mean for an infinite one."""
+    return _along(images, _blur(images.shape[-1], sigma))
+
+
+def _along(images: Tensor, matrix: Tensor) -> Tensor:
+    """(N, *S) images times a matrix along each axis: here faster than a convolution or pooling."""
     for axis in range(1, images.ndim):
-        images = (images.transpose(axis, -1) @ blur).transpose(axis, -1)
+        images = (images.transpose(axis, -1) @ matrix).transpose(axis, -1)
     return images
 
 
 @cache
 def _blur(side: int, sigma: float) -> Tensor:
-    """(side, side): what each place gives to each; a product of matrices is faster than a convolution here."""
+    """(side, side): what each place gives to each."""
+    if math.isinf(sigma):
+        return torch.full((side, side), 1.0 / side)
     plain = torch.eye(side, dtype=torch.float64).numpy()
     return torch.as_tensor(
         ndimage.gaussian_filter1d(plain, sigma, axis=1, mode="nearest"), dtype=torch.float32
@@ -58,12 +80,20 @@ def flattened(tiles: Tensor, seen: Tensor | None, share: float, band: Band = STR
     """
     n, channels = tiles.shape[:2]
     flat = tiles.reshape(n * channels, *tiles.shape[2:])
-    shades = smoothed(flat, band[0] * share) - smoothed(flat, band[1] * share)
-    spread = torch.sqrt(smoothed(shades**2, band[2] * share).clamp_min(0.0))
+    shades = smoothed(flat, band.finest * share) - smoothed(flat, band.coarsest * share)
+    spread = torch.sqrt(smoothed(shades**2, band.contrast * share).clamp_min(0.0))
     usual = spread.flatten(1).mean(dim=1).reshape(-1, *[1] * (flat.ndim - 1))
     even = shades / (spread + _FLAT_SHARE * usual + 1e-6)
     even = even.reshape(tiles.shape)
     return even if seen is None else even * seen[:, None]
+
+
+@cache
+def _means(side: int, box: int, stride: int) -> Tensor:
+    """(side, boxes): what each place gives to the mean of each box."""
+    firsts = torch.arange(0, side - box + 1, stride)
+    steps = torch.arange(side)[:, None] - firsts
+    return ((steps >= 0) & (steps < box)).float() / box
 
 
 @final
@@ -171,20 +201,18 @@ def agreement(query: Tensor, weight: Tensor, read: Tensor, share: float, band: B
     """
     dims, side = query.ndim - 1, query.shape[-1]
     known = (read != 0).any(dim=1).float() * weight
-    each = (4.0 * math.pi) ** (dims / 2) * (band[0] * share) ** dims / query.shape[0]
+    each = (4.0 * math.pi) ** (dims / 2) * (band.finest * share) ** dims / query.shape[0]
     product = (query * read).sum(dim=1) * weight
     first = (query**2).sum(dim=0) * known
     second = (read**2).sum(dim=1) * weight
-    maps = torch.stack([product, first, second, known], dim=1)
-    pool = functional.avg_pool2d if dims == 2 else functional.avg_pool3d
     cell = max(1, side // _CELLS[dims])
-    cells = pool(maps, cell)
+    cells = _along(torch.cat([product, first, second, known]), _means(side, cell, cell))
     columns = []
     for part in BOXES:
         box = max(1, round(cells.shape[-1] * part))
-        means = pool(cells, box, 1)
-        r = (means[:, 0] / torch.sqrt(means[:, 1] * means[:, 2]).clamp_min(1e-6)).clamp(-0.995, 0.995)
-        free = means[:, 3] * (box * cell) ** dims / each - 3.0
+        inner, here, there, shown = _along(cells, _means(cells.shape[-1], box, 1)).chunk(4)
+        r = (inner / torch.sqrt(here * there).clamp_min(1e-6)).clamp(-_LARGEST, _LARGEST)
+        free = shown * ((box * cell) ** dims / each) - 3.0
         strength = torch.atanh(r) * torch.sqrt(free.clamp_min(0.0))
         columns.append(torch.where(free >= _FEWEST_FREE, strength, torch.zeros(())).flatten(1))
     return torch.cat(columns, dim=1)

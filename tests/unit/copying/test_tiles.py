@@ -12,6 +12,8 @@ import torch
 from medaug.copying.imprint import Imprint
 from medaug.copying.planting import CHANGES, Change, plant
 from medaug.copying.registration import (
+    SHAPE,
+    STRUCTURE,
     Moves,
     agreement,
     box_sizes,
@@ -130,6 +132,20 @@ def test_flattened_tiles_know_no_shades_and_no_contrast() -> None:
     plain, shaded, scaled = (flattened(one, seen, 0.75) for one in (tile, tile + ramp, 7.0 * tile))
     assert float(torch.corrcoef(torch.stack([plain.flatten(), shaded.flatten()]))[0, 1]) > 0.95
     torch.testing.assert_close(plain, scaled, rtol=1e-2, atol=1e-2)
+
+
+def test_noise_hides_a_plain_tile_less_where_contrast_stays_as_it_is() -> None:
+    rng = np.random.default_rng(6)
+    shaded = texture(6)[..., 0] * np.where(np.arange(48) < 24, 1.0, 0.05).astype(np.float32)
+    noisy = shaded + 0.4 * rng.standard_normal(shaded.shape).astype(np.float32)
+    seen, found = torch.ones(48, 48), []
+    for band in (STRUCTURE, SHAPE):
+        source, query = (
+            flattened(torch.as_tensor(one)[None], None, 0.75, band)[0] for one in (shaded, noisy)
+        )
+        found.append(float(torch.corrcoef(torch.stack([source.flatten(), query.flatten()]))[0, 1]))
+        assert float(agreement(query, seen, source[None], 0.75, band).amax()) > 3.0
+    assert found[1] > found[0] + 0.1
 
 
 @pytest.mark.parametrize(
