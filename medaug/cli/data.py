@@ -203,7 +203,7 @@ def augment(
 def convert(
     *,
     dataset: DatasetArgument,
-    to: Annotated[str, typer.Option("--to", help="bids, msd, nifti or nnunet.")],
+    to: Annotated[str, typer.Option("--to", help="bids, dicom, msd, nifti or nnunet.")],
     out: OutOption,
     with_synthetic: Annotated[
         list[Path] | None,
@@ -212,6 +212,19 @@ def convert(
             help="Folder of `medaug synthesize`, for training alone; repeat it for other folds. nnunet only.",
         ),
     ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--key-file", help="Secret behind all UIDs, mode 600; made where there is none. dicom only."
+        ),
+    ] = None,
+    segmentation: Annotated[
+        str, typer.Option("--segmentation", help="Kind of DICOM SEG: binary or labelmap. dicom only.")
+    ] = "binary",
+    class_codes: Annotated[
+        str,
+        typer.Option("--class-codes", help="Such as nodule=SCT:27925004:Nodule, after commas. dicom only."),
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Write a dataset in the form that another tool reads; `medaug ingest` reads it back exactly.
@@ -221,6 +234,9 @@ def convert(
     from medaug.workflows import convert as workflow
 
     options = workflow.ConvertOptions.model_validate(
-        {"dataset": dataset, "to": to, "out": out, "with_synthetic": tuple(with_synthetic or ())}
-    )
+        {
+            "dataset": dataset, "to": to, "out": out, "with_synthetic": tuple(with_synthetic or ()),
+            "key_file": key_file, "segmentation": segmentation.upper(), "class_codes": class_codes,
+        }
+    )  # fmt: skip
     call(workflow.convert, options, as_json=as_json)

@@ -1,47 +1,73 @@
-"""DICOM: CT or MR image series with a DICOM SEG beside each; RAS+ becomes LPS+ here and nowhere else."""
+"""DICOM: image series with a DICOM SEG beside them; RAS+ becomes LPS+ here and nowhere else."""
 
 from __future__ import annotations
 
-from typing import Literal, final
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal, final
 
-import numpy as np
+from pydantic import Field
 
-from medaug.core.case import Case, CaseRecord, Manifest, Origin, StoredFile
-from medaug.core.errors import GeometryError, LabelError, UnreadableError
+from medaug import __version__
+from medaug.core.case import CaseRecord, Manifest, Origin, StoredFile
+from medaug.core.errors import LabelError
 from medaug.core.runs import Progress
 from medaug.core.storage import sha256_file
-from medaug.core.volume import Unit
-from medaug.io.annotations import combine, target_of
 from medaug.io.dataset import edit_mask_path, load_case
-from medaug.io.dicom import SeriesVolume, read_series
-from medaug.io.segmentation import read_seg
-from medaug.layouts._dicom.identity import Modality, SeriesIdentity, Uids
+from medaug.layouts._dicom.identity import SeriesIdentity, Uids
 from medaug.layouts._dicom.prediction import write_prediction
-from medaug.layouts._dicom.segmentation import write_seg
-from medaug.layouts._dicom.series import STORED_STEPS, write_series
+from medaug.layouts._dicom.readback import require_same_image, require_same_labels
+from medaug.layouts._dicom.segmentation import SegmentationType, SegSettings, write_seg
+from medaug.layouts._dicom.series import write_series
+from medaug.layouts._dicom.terms import parse_terms
 from medaug.layouts.base import Export, Layout, LayoutConfig, copy_stored
 
-__all__ = ["Config", "DicomLayout", "SeriesIdentity", "Uids", "write_prediction", "write_seg", "write_series"]
+__all__ = [
+    "Config",
+    "DicomLayout",
+    "SegSettings",
+    "SeriesIdentity",
+    "Uids",
+    "write_prediction",
+    "write_seg",
+    "write_series",
+]
+
+_MODALITY = re.compile(r"[A-Z]{2,16}")
+_DERIVATIONS: Final = {
+    Origin.REAL: "Written anew from the voxels of a scan",
+    Origin.SYNTHETIC: "Synthesised in whole or in part",
+    Origin.AUGMENTED: "Changed copy of a scan",
+}
 
 
 @final
 class Config(LayoutConfig):
-    """Nothing to set."""
+    """How label maps are written."""
 
     kind: Literal["dicom"] = "dicom"
+    segmentation: SegmentationType = "BINARY"
+    class_codes: str = Field(default="", description="such as nodule=SCT:27925004:Nodule, after commas")
 
     def build(self) -> Layout:
-        """The layout."""
-        return DicomLayout()
+        """The layout.
+
+        Raises:
+            ConfigError: If the codes are not of that form.
+        """
+        return DicomLayout(SegSettings(self.segmentation, parse_terms(self.class_codes)))
 
 
 @final
 class DicomLayout:
     """``dicom/CASE/CHANNEL/0001.dcm`` and on, ``dicom/CASE/seg.dcm``, ``edits/CASE.nii.gz``.
 
-    Voxels are whole numbers in DICOM: Hounsfield units are rounded to whole ones, other units to a 65535th of
-    the case's range where they are not whole already.
+    A case is a study, a channel is a series. What 16 bits cannot hold is rounded: see :mod:`medaug.layouts._dicom.stored`.
     """
+
+    def __init__(self, settings: SegSettings) -> None:
+        self._settings = settings
 
     def write(self, export: Export, progress: Progress) -> Manifest:
         """Write every case as one study; images leave the manifest, since a series is many files."""
@@ -54,13 +80,12 @@ class DicomLayout:
 
     def _write_case(self, export: Export, record: CaseRecord) -> CaseRecord:
         case = load_case(export.dataset, record, export.manifest.classes)
-        folder, label = f"dicom/{record.case_id}", None
-        for channel, name in enumerate(record.channels):
-            identity = _identity(export, record, name)
-            slices = write_series(case.volume, identity, export.out / folder / name, channel=channel)
+        label = None
+        for channel, (folder, identity) in enumerate(_series(export, record)):
+            slices = write_series(case.volume, identity, folder, channel=channel)
             if channel == 0 and case.label_map is not None and case.label_map.labels.any():
-                path = f"{folder}/seg.dcm"
-                write_seg(case.label_map, slices, identity, export.out / path)
+                path = _seg_path(record)
+                write_seg(case.label_map, slices, identity, export.out / path, self._settings)
                 label = StoredFile(path=path, sha256=sha256_file(export.out / path))
         edit = record.edit_mask and copy_stored(export, record.edit_mask, edit_mask_path(record.case_id))
         return record.model_copy(update={"images": (), "label": label, "edit_mask": edit})
@@ -70,49 +95,46 @@ class DicomLayout:
         progress.start("read back", len(written.cases))
         for record in written.cases:
             case = load_case(export.dataset, export.manifest.case(record.case_id), export.manifest.classes)
-            for channel, name in enumerate(record.channels):
-                series = read_series(
-                    sorted((export.out / "dicom" / record.case_id / name).iterdir()), where=record.case_id
-                )
-                _require_same_image(case, channel, series)
-                if channel == 0:
-                    _require_same_labels(export, record, case, series)
+            for channel, (folder, _) in enumerate(_series(export, record)):
+                target = require_same_image(case, channel, sorted(folder.iterdir()))
+                if channel == 0 and record.label is not None:
+                    path = export.out / record.label.path
+                    require_same_labels(case, target, path, export.manifest.classes)
+            if record.label is None and case.label_map is not None and case.label_map.labels.any():
+                raise LabelError("segmentation was not written", where=case.case_id)
             progress.advance()
 
 
-def _identity(export: Export, record: CaseRecord, channel: str) -> SeriesIdentity:
-    modality: Modality = "CT" if record.modality == "CT" else "MR"
-    return SeriesIdentity(
-        uids=Uids(export.uid_key, (record.patient_id, record.case_id)),
-        patient_id=record.patient_id,
-        patient_name=f"{record.patient_id}^",
-        modality=modality,
-        description=channel,
-        series_number=record.channels.index(channel) + 1,
-        is_synthetic=record.origin is not Origin.REAL,
-    )
+def _seg_path(record: CaseRecord) -> str:
+    return f"dicom/{record.case_id}/seg.dcm"
 
 
-def _require_same_image(case: Case, channel: int, series: SeriesVolume) -> None:
-    """Half a stored step may be lost, and a hundredth of a millimetre in the text of the header."""
-    wanted, found = case.volume, series.volume
-    if not wanted.grid.agrees_with(found.grid, tolerance_mm=0.01):
-        raise GeometryError("series lies elsewhere than its image", where=case.case_id)
-    image = wanted.image[channel]
-    allowed = 0.5 if wanted.unit is Unit.HU else 0.5 * float(np.ptp(image)) / STORED_STEPS
-    lost = float(np.abs(image - found.image[0]).max())
-    if lost > 1.01 * allowed + 1e-6 * float(np.abs(image).max()):
-        raise UnreadableError(
-            f"series loses up to {lost:g}", where=case.case_id, expected=f"at most {allowed:g}"
+def _series(export: Export, record: CaseRecord) -> Iterator[tuple[Path, SeriesIdentity]]:
+    """Folder and identity of each channel.
+
+    UIDs follow from the key, patient, case, image files and version: another content never has the UID of this one.
+    """
+    images = export.manifest.case(record.case_id).images or ()
+    content = (__version__, *(stored.sha256 for stored in images))
+    for number, name in enumerate(record.channels, start=1):
+        yield (
+            export.out / "dicom" / record.case_id / _folder(record, number),
+            SeriesIdentity(
+                uids=Uids(export.uid_key, (record.patient_id, record.case_id, *content)),
+                patient_id=record.patient_id,
+                patient_name=f"{record.patient_id}^",
+                modality=record.modality if _MODALITY.fullmatch(record.modality) else "OT",
+                description=name,
+                series_number=number,
+                is_synthetic=record.origin is not Origin.REAL,
+                study=record.case_id,
+                derivation=_DERIVATIONS[record.origin],
+            ),
         )
 
 
-def _require_same_labels(export: Export, record: CaseRecord, case: Case, series: SeriesVolume) -> None:
-    if record.label is None:
-        if case.label_map is not None and case.label_map.labels.any():
-            raise LabelError("segmentation was not written", where=case.case_id)
-        return
-    seg = read_seg(export.out / record.label.path, target_of(series), where=case.case_id)
-    labels = combine(seg.segments, export.manifest.classes, where=case.case_id).labels
-    if case.label_map is None or not np.array_equal(labels, case.label_map.labels):
-        raise LabelError("segmentation differs from the label map", where=case.case_id)
+def _folder(record: CaseRecord, number: int) -> str:
+    """The channel's name where all of a case can be folders, else its number."""
+    plain = [re.sub(r"[^A-Za-z0-9+\-_]", "-", name) for name in record.channels]
+    apart = len({name.lower() for name in plain}) == len(plain)
+    return plain[number - 1] if apart and all(plain) else f"channel_{number}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, final
 
@@ -161,7 +161,9 @@ def _write_dicom(folder: Path, patient: Patient, scan: Scan, spec: PhantomSpec) 
         description="Phantom chest",
         is_synthetic=True,
     )
-    slices = write_series(scan.volume, identity, folder / "ct")
+    # whole Hounsfield units, as scanners store them
+    volume = replace(scan.volume, image=np.rint(scan.volume.image))
+    slices = write_series(volume, identity, folder / "ct")
     write_seg(scan.label_map, slices, identity, folder / "seg.dcm")
 
 

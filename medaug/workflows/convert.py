@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,8 +37,10 @@ from medaug.core.wording import counted
 from medaug.io.dataset import edit_mask_path
 from medaug.layouts.base import Export, parse_layout
 from medaug.layouts.nnunet import FOLDS, describe, write_folds
+from medaug.privacy.deidentify import load_secret, write_secret
 
-Form = Literal["bids", "msd", "nifti", "nnunet"]
+Form = Literal["bids", "dicom", "msd", "nifti", "nnunet"]
+Segmentation = Literal["BINARY", "LABELMAP"]
 _OPTION = "--with-synthetic"
 R = TypeVar("R", Recipe, Translation, Rejection)
 _RAW_NAME = re.compile(r"Dataset[5-9]\d\d_\w+")
@@ -47,11 +51,18 @@ class ConvertOptions(Frozen):
     """Options of `medaug convert`."""
 
     dataset: Path
-    to: Form = Field(description="bids, msd (Medical Segmentation Decathlon), nifti or nnunet")
+    to: Form = Field(description="bids, dicom, msd (Medical Segmentation Decathlon), nifti or nnunet")
     out: Path = Field(description="new folder")
     with_synthetic: tuple[Path, ...] = Field(
         default=(),
         description="folders of `medaug synthesize`, for training in the folds that cover them; nnunet alone",
+    )
+    key_file: Path | None = Field(
+        default=None, description="secret behind all UIDs; for dicom, and made where missing"
+    )
+    segmentation: Segmentation = Field(default="BINARY", description="kind of DICOM SEG; dicom alone")
+    class_codes: str = Field(
+        default="", description="terms of classes, such as nodule=SCT:27925004:Nodule; dicom alone"
     )
 
 
@@ -60,6 +71,9 @@ class _Asked(Frozen):
     """What the run folder remembers of the options."""
 
     to: Form
+    segmentation: str = Field(default="", exclude_if=operator.not_)
+    class_codes: str = Field(default="", exclude_if=operator.not_)
+    key_check: str = Field(default="", exclude_if=operator.not_, description="tells whether two keys are one")
 
 
 @final
@@ -73,6 +87,7 @@ class ConvertSummary(Summary):
     images: int = Field(description="image files")
     synthetic: int = Field(default=0, description="synthetic cases that were added")
     folds: tuple[int, ...] = Field(default=(), description="those that train on synthetic cases")
+    new_key: bool = Field(default=False, description="a key was made")
 
     def lines(self) -> tuple[str, ...]:
         """The folder in one line, the folds, and how to go back."""
@@ -83,8 +98,15 @@ class ConvertSummary(Summary):
         return (
             f"{cases} in {counted(self.images, 'image file')}, as {self.form} in {self.dataset}",
             *(folds if self.synthetic else ()),
-            f"{MANIFEST} keeps what the form cannot hold; `medaug ingest` reads it back",
+            *(("made a new key: keep it, it alone gives the same UIDs again",) if self.new_key else ()),
+            self._way_back,
         )
+
+    @property
+    def _way_back(self) -> str:
+        if self.form == "dicom":
+            return f"{MANIFEST} keeps what the form cannot hold; `medaug ingest {self.dataset / 'dicom'}` reads the rest"
+        return f"{MANIFEST} keeps what the form cannot hold; `medaug ingest` reads it back"
 
 
 @final
@@ -108,11 +130,13 @@ def convert(options: ConvertOptions, progress: Progress) -> ConvertSummary:
     The same call again is skipped, an interrupted one goes on.
 
     Raises:
-        ConfigError: If ``out`` lies in the dataset, holds something else or is called what nnU-Net does not read.
+        ConfigError: If ``out`` lies in the dataset, holds something else or is called what nnU-Net does not read, or an
+            option goes with another form.
         DataError: If the dataset is damaged, or the copy differs from it, or a synthetic set does not go with it.
         LabelError: If a synthetic set has other classes.
         GeometryError: If nnU-Net is to plan by a spacing that is not known.
         SplitLeakageError: If no fold may learn from a synthetic set.
+        PrivacyError: If others may read the key.
         StorageError: If the disk is too small, or a file cannot be read or written.
     """
     _check(options)
@@ -120,14 +144,17 @@ def convert(options: ConvertOptions, progress: Progress) -> ConvertSummary:
     splits = read_splits(options.dataset, manifest) if options.with_synthetic else None
     parts = _parts(options, manifest, splits)
     files = [path for part in parts for path in _files(part)]
-    asked, inputs = _Asked(to=options.to), _inputs(options, parts)
+    parse_layout(_layout(options)).build()
+    is_new = options.key_file is not None and not options.key_file.exists()
+    uid_key = _uid_key(options)
+    asked, inputs = _asked(options, uid_key), _inputs(options, parts)
     if finished(options.out, "convert", asked, inputs):
         return _summary(options, parts)
     require_free_space(options.out, int(1.1 * sum(path.stat().st_size for path in files)))
     with open_run(options.out, "convert", asked, inputs) as run:
-        written = _write(options, parts, splits, progress)
+        written = _write(options, parts, splits, uid_key, progress)
         run.log("converted", cases=len(written.cases))
-    return _summary(options, parts)
+    return _summary(options, parts).model_copy(update={"new_key": is_new})
 
 
 def _check(options: ConvertOptions) -> None:
@@ -142,6 +169,52 @@ def _check(options: ConvertOptions) -> None:
             where="--out",
             expected="a folder called DatasetXXX_Name, XXX from 500 to 999",
         )
+    _check_dicom(options)
+
+
+def _check_dicom(options: ConvertOptions) -> None:
+    """What goes with DICOM alone, and the key, which may lie in no folder that is handed on."""
+    if options.to == "dicom" and options.key_file is None:
+        hint = "name a file outside --out; it is made where there is none"
+        raise ConfigError("UIDs need a key", where="--key-file", expected="a file", hint=hint)
+    stated = {
+        "--key-file": options.key_file is not None,
+        "--segmentation": options.segmentation != "BINARY",
+        "--class-codes": bool(options.class_codes),
+    }
+    if options.to != "dicom" and any(stated.values()):
+        where = next(name for name, value in stated.items() if value)
+        raise ConfigError("goes with --to dicom alone", where=where)
+    for folder in (options.dataset, options.out):
+        if options.key_file is not None and options.key_file.resolve().is_relative_to(folder.resolve()):
+            raise ConfigError("key would lie beside the data", where="--key-file", hint="keep it apart")
+
+
+def _uid_key(options: ConvertOptions) -> bytes:
+    """Behind the UIDs of DICOM; empty for other forms."""
+    if options.key_file is None:
+        return b""
+    is_there = options.key_file.exists() or options.key_file.is_symlink()
+    secret = load_secret(options.key_file) if is_there else write_secret(options.key_file)
+    return secret.derive("DICOM UID")
+
+
+def _asked(options: ConvertOptions, uid_key: bytes) -> _Asked:
+    if options.to != "dicom":
+        return _Asked(to=options.to)
+    return _Asked(
+        to=options.to,
+        segmentation=options.segmentation,
+        class_codes=options.class_codes,
+        key_check=hmac.digest(uid_key, b"key check", "sha256").hex()[:32],
+    )
+
+
+def _layout(options: ConvertOptions) -> dict[str, object]:
+    """What the layout is asked."""
+    if options.to == "dicom":
+        return {"kind": "dicom", "segmentation": options.segmentation, "class_codes": options.class_codes}
+    return {"kind": options.to} | ({"test_apart": True} if options.with_synthetic else {})
 
 
 def _parts(options: ConvertOptions, manifest: Manifest, splits: Splits | None) -> tuple[_Part, ...]:
@@ -251,14 +324,17 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _write(
-    options: ConvertOptions, parts: Sequence[_Part], splits: Splits | None, progress: Progress
+    options: ConvertOptions,
+    parts: Sequence[_Part],
+    splits: Splits | None,
+    uid_key: bytes,
+    progress: Progress,
 ) -> Manifest:
     """Every part, then what speaks of all of them; the manifest comes last."""
-    raw: dict[str, object] = {"kind": options.to} | ({} if splits is None else {"test_apart": True})
-    layout = parse_layout(raw).build()
+    layout = parse_layout(_layout(options)).build()
     cases: list[CaseRecord] = []
     for part in parts:
-        export = Export(part.folder, part.manifest, options.out, b"")
+        export = Export(part.folder, part.manifest, options.out, uid_key)
         written = layout.write(export, progress)
         layout.check(export, written, progress)
         cases += written.cases
@@ -296,6 +372,11 @@ def _findings(folder: Path) -> tuple[Finding, ...]:
     return FindingsFile.read(folder / FINDINGS).findings
 
 
+def _image_files(record: CaseRecord) -> int:
+    """How many files the images of a case are: of a series, one a slice."""
+    return len(record.images) or record.shape[2] * len(record.channels)
+
+
 def _summary(options: ConvertOptions, parts: Sequence[_Part]) -> ConvertSummary:
     manifest = read_manifest(options.out)
     added = sum(len(part.manifest.cases) for part in parts[1:])
@@ -304,7 +385,7 @@ def _summary(options: ConvertOptions, parts: Sequence[_Part]) -> ConvertSummary:
         form=options.to,
         cases=len(manifest.cases) - added,
         labelled=sum(record.label is not None for record in manifest.cases) - added,
-        images=sum(len(record.images) for record in manifest.cases),
+        images=sum(_image_files(record) for record in manifest.cases),
         synthetic=added,
         folds=tuple(sorted(frozenset[int]().union(*(part.folds for part in parts)))),
     )

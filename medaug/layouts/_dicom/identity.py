@@ -6,13 +6,12 @@ import hashlib
 import hmac
 import uuid
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import final
 
 from pydicom.dataset import Dataset
 
 from medaug import __version__
 
-Modality = Literal["CT", "MR"]
 MANUFACTURER = "medaug"
 _LO_LENGTH, _PN_LENGTH = 64, 64
 
@@ -46,29 +45,36 @@ class SeriesIdentity:
         uids: Where the UIDs come from.
         patient_id: Patient ID (LO, at most 64 characters).
         patient_name: Patient's Name in DICOM form, e.g. ``PHANTOM^007``.
-        modality: CT or MR.
+        modality: DICOM modality code.
         description: Series Description, e.g. the channel's name.
-        series_number: Of the image series; its segmentation gets 100 more.
+        series_number: Of the image series; its segmentation gets 1000 more.
         date: YYYYMMDD; a constant, since medaug knows no date of the scan.
         is_synthetic: Whether Synthetic Data (0008,001C) is YES.
+        study: Study Description, e.g. the case.
+        derivation: How the pixels came about, in a sentence.
     """
 
     uids: Uids
     patient_id: str
     patient_name: str
-    modality: Modality = "CT"
+    modality: str = "CT"
     description: str = ""
     series_number: int = 1
     date: str = "20000101"
     is_synthetic: bool = False
+    study: str = ""
+    derivation: str = ""
 
     @property
     def frame_of_reference_uid(self) -> str:
         """One a case, shared by all its series."""
         return self.uids.uid("frame of reference")
 
-    def fill(self, dataset: Dataset) -> None:
-        """Set patient, study and frame of reference (PS3.3 C.7.1.1, C.7.2.1, C.7.4.1) and what made the image."""
+    def fill(self, dataset: Dataset, *, is_placed: bool = True) -> None:
+        """Set patient, study and, unless the image lies nowhere, frame of reference (PS3.3 C.7.1.1, C.7.2.1, C.7.4.1).
+
+        Also what made the image, and that its header was written without knowledge of the patient.
+        """
         dataset.SpecificCharacterSet = "ISO_IR 192"
         dataset.PatientID = self.patient_id[:_LO_LENGTH]
         dataset.PatientName = self.patient_name[:_PN_LENGTH]
@@ -76,32 +82,42 @@ class SeriesIdentity:
         dataset.PatientSex = ""
         dataset.PatientIdentityRemoved = "YES"
         dataset.DeidentificationMethod = "medaug: header written anew from voxels and pseudonyms"
+        dataset.LongitudinalTemporalInformationModified = "REMOVED"
         dataset.StudyInstanceUID = self.uids.uid("study")
         dataset.StudyDate = dataset.SeriesDate = self.date
         dataset.StudyTime = dataset.SeriesTime = "000000"
         dataset.StudyID = "1"
+        if self.study:
+            dataset.StudyDescription = self.study[:_LO_LENGTH]
         dataset.AccessionNumber = ""
         dataset.ReferringPhysicianName = ""
-        dataset.FrameOfReferenceUID = self.frame_of_reference_uid
-        dataset.PositionReferenceIndicator = ""
         dataset.ContentDate = dataset.InstanceCreationDate = self.date
         dataset.ContentTime = dataset.InstanceCreationTime = "000000"
+        if is_placed:
+            dataset.FrameOfReferenceUID = self.frame_of_reference_uid
+            dataset.PositionReferenceIndicator = ""
         mark_synthetic(dataset, is_synthetic=self.is_synthetic)
 
 
 def mark_synthetic(dataset: Dataset, *, is_synthetic: bool) -> None:
-    """Set Synthetic Data (0008,001C) and, for synthetic images, what synthesised them (PS3.3 C.12.1.1.5)."""
+    """Set Synthetic Data (0008,001C) and, for synthetic images, what synthesised them.
+
+    Code 109100 of PS3.16 CID 7005 is the one that PS3.3 table C.12-1 names at Synthetic Data.
+    """
     dataset.SyntheticData = "YES" if is_synthetic else "NO"
     if not is_synthetic:
         return
-    purpose = Dataset()
-    purpose.CodeValue = "109100"
-    purpose.CodingSchemeDesignator = "DCM"
-    purpose.CodeMeaning = "Synthesizing Equipment"
     equipment = Dataset()
-    equipment.PurposeOfReferenceCodeSequence = [purpose]
+    equipment.PurposeOfReferenceCodeSequence = [coded("109100", "DCM", "Synthesizing Equipment")]
     equipment.Manufacturer = MANUFACTURER
     equipment.ManufacturerModelName = MANUFACTURER
     equipment.SoftwareVersions = __version__
     equipment.ContributionDescription = "Synthesised the image or lesions in it"
     dataset.ContributingEquipmentSequence = [equipment]
+
+
+def coded(value: str, scheme: str, meaning: str) -> Dataset:
+    """An item of a code sequence (PS3.3 8.8)."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item

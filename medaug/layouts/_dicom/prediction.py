@@ -12,20 +12,19 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
-from medaug import __version__
-from medaug.core.errors import DataError, DependencyError
+from medaug.core.errors import DataError
 from medaug.core.storage import write_bytes_atomic
 from medaug.core.volume import LabelMap
 from medaug.io.dicom import SeriesVolume
 from medaug.io.headers import quiet_pydicom, read_dataset
-from medaug.layouts._dicom.identity import MANUFACTURER, Uids
+from medaug.layouts._dicom.identity import Uids
+from medaug.layouts._dicom.segmentation import Segments, build_seg, present
+from medaug.layouts._dicom.terms import term_of
 
 if TYPE_CHECKING:
-    from highdicom.seg import Segmentation, SegmentDescription
+    from highdicom.seg import Segmentation
 
 _SERIES_NUMBER = 9001
-_CATEGORY = Code("49755003", "SCT", "Morphologically Altered Structure")
-_TYPE = Code("52988006", "SCT", "Lesion")
 _FAMILY = Code("123110", "DCM", "Artificial Intelligence")
 
 
@@ -49,13 +48,11 @@ def write_prediction(label_map: LabelMap, series: SeriesVolume, files: Sequence[
         DependencyError: If highdicom is not installed.
         StorageError: If the file cannot be written.
     """
-    present = [int(number) for number in np.unique(label_map.labels) if number > 0]
-    if not present:
+    names, labels = present(label_map)
+    if not names:
         return False
-    consecutive = np.searchsorted(np.array([0, *present]), label_map.labels).astype(np.uint8)
     # (column, row, slice) to (slice, row, column)
-    frames = np.ascontiguousarray(series.turn.invert(consecutive).transpose(2, 1, 0))
-    names = [label_map.class_names[number - 1] for number in present]
+    frames = np.ascontiguousarray(series.turn.invert(labels).transpose(2, 1, 0))
     content = BytesIO()
     with quiet_pydicom():
         try:
@@ -74,45 +71,9 @@ def _in_slice_order(series: SeriesVolume, files: Sequence[Path]) -> list[Dataset
     return [by_uid[uid] for uid in dict.fromkeys(series.instance_uids)]
 
 
-def _build(frames: np.ndarray, names: Sequence[str], slices: list[Dataset]) -> Segmentation:
-    try:
-        from highdicom.seg import Segmentation, SegmentationTypeValues
-    except ImportError as error:
-        hint = "install it with `pip install medaug[dicom]`"
-        raise DependencyError("writing DICOM SEG needs highdicom", hint=hint) from error
+def _build(frames: np.ndarray, names: tuple[str, ...], slices: list[Dataset]) -> Segmentation:
     uids = Uids(hashlib.sha256(frames.tobytes()).digest(), (str(slices[0].SeriesInstanceUID),))
-    return Segmentation(
-        source_images=slices,
-        pixel_array=frames,
-        segmentation_type=SegmentationTypeValues.BINARY,
-        segment_descriptions=[_describe(n, name, uids) for n, name in enumerate(names, start=1)],
-        series_instance_uid=uids.uid("series"),
-        series_number=_SERIES_NUMBER,
-        sop_instance_uid=uids.uid("segmentation"),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=MANUFACTURER,
-        software_versions=__version__,
-        device_serial_number="0",
-        series_description="Model segmentation, research use",
-        content_label="LESIONS",
-        content_description="Lesion classes",
-    )
-
-
-def _describe(number: int, name: str, uids: Uids) -> SegmentDescription:
-    from highdicom.content import AlgorithmIdentificationSequence
-    from highdicom.seg import SegmentAlgorithmTypeValues, SegmentDescription
-
-    return SegmentDescription(
-        segment_number=number,
-        segment_label=name,
-        segmented_property_category=_CATEGORY,
-        segmented_property_type=_TYPE,
-        algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=AlgorithmIdentificationSequence(
-            name=MANUFACTURER, version=__version__, family=_FAMILY
-        ),
-        tracking_uid=uids.uid("segment", name),
-        tracking_id=name,
-    )
+    terms = tuple(term_of(name, {}) for name in names)
+    seg = build_seg(frames, Segments(names, terms, uids, _FAMILY), slices, _SERIES_NUMBER)
+    seg.SeriesDescription = "Model segmentation, research use"
+    return seg

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal, final
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -13,28 +15,88 @@ from pydicom.sr.coding import Code
 
 from medaug import __version__
 from medaug.core.errors import DependencyError, LabelError
-from medaug.core.geometry import Reorientation
 from medaug.core.storage import write_bytes_atomic
 from medaug.core.volume import LabelMap
 from medaug.io.headers import quiet_pydicom
-from medaug.layouts._dicom.identity import MANUFACTURER, SeriesIdentity
+from medaug.layouts._dicom.identity import MANUFACTURER, SeriesIdentity, Uids
+from medaug.layouts._dicom.placing import frames_of
+from medaug.layouts._dicom.terms import CATEGORY, schemes_of, term_of
+from medaug.layouts._dicom.unplaced import need_places, with_places, without_places
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation, SegmentDescription
 
-_TO_DICOM = Reorientation((0, 1, 2), (True, True, False))
-_ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure")
-_LESION = Code("52988006", "SCT", "Lesion")
-# classes with a code of their own (PS3.16 CID 6102); every other class is a lesion with the class as its label
-_KNOWN_TYPES = {
-    "solid": Code("27925004", "SCT", "Nodule"),
-    "nodule": Code("27925004", "SCT", "Nodule"),
-    "ground_glass": Code("112120", "DCM", "Ground glass opacity"),
-}
+SegmentationType = Literal["BINARY", "LABELMAP"]
+_DEFORMABLE_MODELS: Final = Code("123111", "DCM", "Deformable Models")
+_SERIES_OFFSET = 1000
 
 
-def write_seg(label_map: LabelMap, slices: Sequence[Dataset], identity: SeriesIdentity, path: Path) -> None:
-    """Write a BINARY segmentation (PS3.3 A.51), one segment a class that is present.
+@final
+@dataclass(frozen=True, slots=True)
+class SegSettings:
+    """How label maps are written.
+
+    Attributes:
+        kind: One bit a voxel and segment, or one number a voxel (PS3.3 C.8.20.2.3).
+        terms: Codes of classes that go before those known here.
+    """
+
+    kind: SegmentationType = "BINARY"
+    terms: Mapping[str, Code] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """What the header of a SEG object says of its segments.
+
+    Attributes:
+        names: Of segments 1, 2, ...
+        terms: Their coded types.
+        uids: Of series, object and segments.
+        family: Of the algorithm that drew them; None where medaug did not.
+    """
+
+    names: tuple[str, ...]
+    terms: tuple[Code, ...]
+    uids: Uids
+    family: Code | None
+
+    def describe(self) -> list[SegmentDescription]:
+        """The items of Segment Sequence (PS3.3 C.8.20.4)."""
+        from highdicom.content import AlgorithmIdentificationSequence
+        from highdicom.seg import SegmentAlgorithmTypeValues, SegmentDescription
+
+        kinds = SegmentAlgorithmTypeValues
+        algorithm = self.family and AlgorithmIdentificationSequence(
+            name=MANUFACTURER, version=__version__, family=self.family
+        )
+        return [
+            SegmentDescription(
+                segment_number=number,
+                segment_label=name,
+                segmented_property_category=CATEGORY,
+                segmented_property_type=term,
+                algorithm_type=kinds.MANUAL if algorithm is None else kinds.AUTOMATIC,
+                algorithm_identification=algorithm,
+                tracking_uid=self.uids.uid("segment", name),
+                tracking_id=name,
+            )
+            for number, (name, term) in enumerate(zip(self.names, self.terms, strict=True), start=1)
+        ]
+
+
+_BY_DEFAULT: Final = SegSettings()
+
+
+def write_seg(
+    label_map: LabelMap,
+    slices: Sequence[Dataset],
+    identity: SeriesIdentity,
+    path: Path,
+    settings: SegSettings = _BY_DEFAULT,
+) -> None:
+    """Write a segmentation (PS3.3 A.51), one segment a class that is present.
 
     SegmentLabel is the class name; category and type are coded. The same input gives the same bytes.
 
@@ -43,44 +105,74 @@ def write_seg(label_map: LabelMap, slices: Sequence[Dataset], identity: SeriesId
         slices: What ``write_series`` returned for the series.
         identity: What it was given.
         path: File to write.
+        settings: Kind of object, and codes.
 
     Raises:
-        LabelError: If the label map is empty.
+        LabelError: If the label map is empty, or a class has a name that no header can hold.
         DependencyError: If highdicom is not installed.
         StorageError: If the file cannot be written.
     """
-    present = [number for number in np.unique(label_map.labels) if number > 0]
-    if not present:
+    names, frames = present(label_map)
+    if not names:
         raise LabelError("label map is empty", expected="at least one class", hint="write no segmentation")
-    consecutive = np.searchsorted(np.array([0, *present]), label_map.labels).astype(np.uint8)
-    # (column, row, slice) to (slice, row, column)
-    frames = np.ascontiguousarray(_TO_DICOM.apply(consecutive).transpose(2, 1, 0))
-    names = [label_map.class_names[number - 1] for number in present]
+    frames = frames_of(frames)
+    terms = tuple(term_of(name, settings.terms) for name in names)
+    # another content is another object, whatever it is called
+    said = "\x1f".join(
+        (settings.kind, *names, *(f"{t.scheme_designator}:{t.value}:{t.meaning}" for t in terms))
+    )
+    content = hashlib.sha256(frames.tobytes() + said.encode("utf-8")).hexdigest()
+    uids = Uids(identity.uids.key, (*identity.uids.scope, "segmentation", content))
+    segments = Segments(names, terms, uids, _DEFORMABLE_MODELS if identity.is_synthetic else None)
+    number = identity.series_number + _SERIES_OFFSET
     with quiet_pydicom():
-        seg = _build(frames, names, slices, identity)
-        _make_reproducible(seg, identity)
-        content = BytesIO()
-        seg.save_as(content)
-    write_bytes_atomic(path, content.getvalue())
+        seg = build_seg(frames, segments, slices, number, settings.kind)
+        _make_reproducible(seg, identity, uids)
+        content_of = BytesIO()
+        seg.save_as(content_of)
+    write_bytes_atomic(path, content_of.getvalue())
 
 
-def _build(
-    frames: np.ndarray, names: Sequence[str], slices: Sequence[Dataset], identity: SeriesIdentity
+def present(label_map: LabelMap) -> tuple[tuple[str, ...], np.ndarray]:
+    """The classes that a label map holds, and its labels counted through: 1 for the first of these, and so on."""
+    numbers = [int(number) for number in np.unique(label_map.labels) if number > 0]
+    kind = np.uint8 if len(numbers) < 256 else np.uint16
+    names = tuple(label_map.class_names[number - 1] for number in numbers)
+    return names, np.searchsorted(np.array([0, *numbers]), label_map.labels).astype(kind)
+
+
+def build_seg(
+    frames: np.ndarray,
+    segments: Segments,
+    slices: Sequence[Dataset],
+    series_number: int,
+    kind: SegmentationType = "BINARY",
 ) -> Segmentation:
+    """The object.
+
+    Args:
+        frames: (slice, row, column), 0 or the number of a segment.
+        segments: What its header says of them.
+        slices: Headers of the images that they lie on, in order.
+        series_number: Of the object.
+        kind: BINARY or LABELMAP.
+
+    Raises:
+        DependencyError: If highdicom is not installed.
+    """
     try:
-        from highdicom.seg import Segmentation, SegmentationTypeValues
+        from highdicom.seg import Segmentation
     except ImportError as error:
         hint = "install it with `pip install medaug[dicom]`"
         raise DependencyError("writing DICOM SEG needs highdicom", hint=hint) from error
-    number = identity.series_number + 100
-    return Segmentation(
-        source_images=list(slices),
+    seg = Segmentation(
+        source_images=with_places(slices) if need_places(slices) else list(slices),
         pixel_array=frames,
-        segmentation_type=SegmentationTypeValues.BINARY,
-        segment_descriptions=[_describe(n, name, identity) for n, name in enumerate(names, start=1)],
-        series_instance_uid=identity.uids.uid("series", number),
-        series_number=number,
-        sop_instance_uid=identity.uids.uid("segmentation", number),
+        segmentation_type=kind,
+        segment_descriptions=segments.describe(),
+        series_instance_uid=segments.uids.uid("series"),
+        series_number=series_number,
+        sop_instance_uid=segments.uids.uid("object"),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=MANUFACTURER,
@@ -89,33 +181,20 @@ def _build(
         content_label="LESIONS",
         content_description="Lesion classes",
     )
+    schemes = schemes_of(segments.terms)
+    if schemes:
+        seg.CodingSchemeIdentificationSequence = schemes
+    if need_places(slices):
+        without_places(seg)
+    return seg
 
 
-def _describe(number: int, name: str, identity: SeriesIdentity) -> SegmentDescription:
-    from highdicom.content import AlgorithmIdentificationSequence
-    from highdicom.seg import SegmentAlgorithmTypeValues, SegmentDescription
-
-    algorithm = AlgorithmIdentificationSequence(
-        name=MANUFACTURER, version=__version__, family=Code("123111", "DCM", "Deformable Models")
-    )
-    return SegmentDescription(
-        segment_number=number,
-        segment_label=name,
-        segmented_property_category=_ABNORMAL_STRUCTURE,
-        segmented_property_type=_KNOWN_TYPES.get(name, _LESION),
-        algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=algorithm,
-        tracking_uid=identity.uids.uid("segment", name),
-        tracking_id=name,
-    )
-
-
-def _make_reproducible(seg: Segmentation, identity: SeriesIdentity) -> None:
+def _make_reproducible(seg: Segmentation, identity: SeriesIdentity, uids: Uids) -> None:
     """Replace what highdicom takes from the clock and from random UIDs, and say what made the labels."""
     if "ContributingEquipmentSequence" in seg:
         del seg.ContributingEquipmentSequence  # highdicom names itself, with the time of day
-    identity.fill(seg)
+    identity.fill(seg, is_placed="FrameOfReferenceUID" in seg)
     seg.SeriesDescription = "Segmentation"
-    organization = identity.uids.uid("dimensions", identity.series_number)
+    organization = uids.uid("dimensions")
     for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
         item.DimensionOrganizationUID = organization

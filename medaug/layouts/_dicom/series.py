@@ -1,47 +1,39 @@
-"""One channel of a volume as a single-frame CT or MR series."""
+"""One channel of a volume as a series of single-frame CT, MR or secondary capture images."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import final
+from typing import Final
 
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
-from pydicom.valuerep import format_number_as_ds
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    MRImageStorage,
+    SecondaryCaptureImageStorage,
+)
 
 from medaug import __version__
-from medaug.core.errors import GeometryError
-from medaug.core.geometry import Reorientation, ras_to_lps
 from medaug.core.storage import write_bytes_atomic
 from medaug.core.volume import Unit, Volume
 from medaug.layouts._dicom.identity import MANUFACTURER, SeriesIdentity
+from medaug.layouts._dicom.placing import affine_of, frames_of, place, text
+from medaug.layouts._dicom.stored import Coding, Stored, store
 
-# columns run to the patient's left and rows to the back, as scanners store axial slices
-_TO_DICOM = Reorientation((0, 1, 2), (True, True, False))
-STORED_STEPS = 65535
-_SHEAR_TOLERANCE = 1e-4
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class _Stored:
-    """Whole numbers and how they become values: stored x slope + intercept."""
-
-    values: np.ndarray
-    slope: float
-    intercept: float
+_CLASSES: Final = {"CT": CTImageStorage, "MR": MRImageStorage}
+_LO_LENGTH: Final = 64
+_VALUE_TYPES: Final = {Unit.HU: "HU", Unit.SUV: "SUV", Unit.ARBITRARY: "US"}
 
 
 def write_series(
     volume: Volume, identity: SeriesIdentity, folder: Path, *, channel: int = 0
 ) -> tuple[Dataset, ...]:
-    """Write ``0001.dcm`` and on, feet to head, one slice along K each.
+    """Write ``0001.dcm`` and on, one slice along K each.
 
-    HU go through the rescale (PS3.3 C.11.1) with slope 1, rounded to whole HU; other units are stored as they are
-    where whole, else in 65535 steps over their range.
+    CT and MR Image Storage where that is the modality and the spacing is known; else Secondary Capture, which tells where
+    it lies if the spacing is known, and nothing of places otherwise. How intensities are kept: :func:`store`.
 
     Args:
         volume: RAS+; its affine may be oblique, but not sheared.
@@ -54,99 +46,95 @@ def write_series(
 
     Raises:
         GeometryError: If the grid is sheared, which an image plane cannot express.
+        UnreadableError: If a value is not finite.
         StorageError: If a file cannot be written.
     """
-    image = _TO_DICOM.apply(volume.image[channel])
-    affine = _dicom_affine(volume)
-    stored = _quantise(image, volume.unit)
+    stored = store(frames_of(volume.image[channel]), volume.unit)
+    affine = affine_of(volume.grid) if volume.spacing_known else None
     slices = []
-    for k in range(image.shape[2]):
-        dataset = _slice(identity, stored, affine, k, volume)
+    for k, frame in enumerate(stored.frames):
+        dataset = _header(identity, k, is_placed=affine is not None)
+        if affine is not None:
+            place(dataset, affine, k)
+        dataset.DerivationDescription = _derivation(identity, stored)
+        _fill_values(dataset, stored, volume.unit)
+        _fill_pixels(dataset, frame)
         write_dataset(dataset, folder / f"{k + 1:04d}.dcm")
         slices.append(dataset)
     return tuple(slices)
 
 
-def _dicom_affine(volume: Volume) -> np.ndarray:
-    """(column, row, slice) index to LPS+ mm."""
-    ras = np.array(volume.grid.affine)
-    for axis, flip in enumerate(_TO_DICOM.flips):
-        if flip:
-            ras[:3, 3] += ras[:3, axis] * (volume.grid.shape[axis] - 1)
-            ras[:3, axis] *= -1
-    axes = ras[:3, :3] / np.linalg.norm(ras[:3, :3], axis=0)
-    if np.abs(axes.T @ axes - np.eye(3)).max() > _SHEAR_TOLERANCE:
-        raise GeometryError("grid is sheared", expected="perpendicular axes", hint="resample first")
-    return ras_to_lps(ras)
-
-
-def _quantise(image: np.ndarray, unit: Unit) -> _Stored:
-    low, high = float(image.min()), float(image.max())
-    if unit is Unit.HU or bool((image == np.rint(image)).all()):
-        whole = np.rint(image).astype(np.int64)
-        if low < -1024 and low >= np.iinfo(np.int16).min and high <= np.iinfo(np.int16).max:
-            return _Stored(whole.astype(np.int16), 1.0, 0.0)
-        offset = -1024 if unit is Unit.HU else min(0, int(whole.min()))
-        if whole.min() >= offset and whole.max() - offset <= STORED_STEPS:
-            return _Stored((whole - offset).astype(np.uint16), 1.0, float(offset))
-    slope = float(format_number_as_ds((high - low) / STORED_STEPS if high > low else 1.0))
-    intercept = float(format_number_as_ds(low))
-    steps = np.clip(np.rint((image.astype(np.float64) - intercept) / slope), 0, STORED_STEPS)
-    return _Stored(steps.astype(np.uint16), slope, intercept)
-
-
-def _slice(identity: SeriesIdentity, stored: _Stored, affine: np.ndarray, k: int, volume: Volume) -> Dataset:
+def _header(identity: SeriesIdentity, k: int, *, is_placed: bool) -> Dataset:
+    """SOP common, general series and equipment, and the image modules."""
     dataset = Dataset()
-    identity.fill(dataset)
-    _fill_series(dataset, identity, k)
-    _fill_plane(dataset, affine, k, spacing_known=volume.spacing_known)
-    # array axes are (column, row, slice); a frame is stored row by row
-    _fill_pixels(dataset, np.ascontiguousarray(stored.values[:, :, k].T))
-    if identity.modality == "CT" or (stored.slope, stored.intercept) != (1.0, 0.0):
-        dataset.RescaleIntercept = _decimal(stored.intercept)
-        dataset.RescaleSlope = _decimal(stored.slope)
-        dataset.RescaleType = "HU" if volume.unit is Unit.HU else "US"
-    return dataset
-
-
-def _fill_series(dataset: Dataset, identity: SeriesIdentity, k: int) -> None:
-    """SOP common, general series, equipment and the image modules of CT (C.8.2.1) or MR (C.8.3.1)."""
-    is_ct = identity.modality == "CT"
-    dataset.SOPClassUID = CTImageStorage if is_ct else MRImageStorage
+    identity.fill(dataset, is_placed=is_placed)
+    known = _CLASSES.get(identity.modality) if is_placed else None
+    dataset.SOPClassUID = known or SecondaryCaptureImageStorage
     dataset.SOPInstanceUID = identity.uids.uid("image", identity.series_number, k)
     dataset.SeriesInstanceUID = identity.uids.uid("series", identity.series_number)
     dataset.Modality = identity.modality
     dataset.SeriesNumber = identity.series_number
-    dataset.SeriesDescription = identity.description
+    dataset.SeriesDescription = identity.description[:_LO_LENGTH]
     dataset.Laterality = ""
-    dataset.PatientPosition = "HFS"
     dataset.Manufacturer = dataset.ManufacturerModelName = MANUFACTURER
     dataset.SoftwareVersions = __version__
     dataset.InstanceNumber = k + 1
     dataset.AcquisitionNumber = 1
-    dataset.BurnedInAnnotation = "NO"
-    dataset.ImageType = ["DERIVED", "PRIMARY", "AXIAL"] if is_ct else ["DERIVED", "PRIMARY", "OTHER"]
-    if is_ct:
-        dataset.KVP = None
-        return
+    # a synthetic image was not made by examining a patient (PS3.3 C.7.6.1.1.2)
+    dataset.ImageType = ["DERIVED", "SECONDARY" if identity.is_synthetic else "PRIMARY"]
+    if known is None:
+        _fill_capture(dataset, identity)
+    elif known == CTImageStorage:
+        _fill_ct(dataset)
+    else:
+        _fill_mr(dataset)
+    return dataset
+
+
+def _fill_ct(dataset: Dataset) -> None:
+    """CT Image (C.8.2.1)."""
+    dataset.ImageType = [*dataset.ImageType, "AXIAL"]
+    dataset.PatientPosition = ""
+    dataset.KVP = None
+
+
+def _fill_mr(dataset: Dataset) -> None:
+    """MR Image (C.8.3.1); the sequence is not known."""
+    dataset.ImageType = [*dataset.ImageType, "OTHER"]
+    dataset.PatientPosition = ""
     dataset.ScanningSequence, dataset.SequenceVariant = "RM", "NONE"
     dataset.ScanOptions = dataset.MRAcquisitionType = ""
     dataset.EchoTime = dataset.EchoTrainLength = dataset.RepetitionTime = None
 
 
-def _fill_plane(dataset: Dataset, affine: np.ndarray, k: int, *, spacing_known: bool) -> None:
-    """Image plane (PS3.3 C.7.6.2); spacing that is only nominal says so in words."""
-    steps = np.linalg.norm(affine[:3, :3], axis=0)
-    place = affine[:3, :3] @ np.array([0.0, 0.0, float(k)]) + affine[:3, 3]
-    cosines = (affine[:3, :2] / steps[:2]).T.ravel()
-    dataset.ImagePositionPatient = [_decimal(value) for value in place]
-    dataset.ImageOrientationPatient = [_decimal(value) for value in cosines]
-    dataset.PixelSpacing = [_decimal(steps[1]), _decimal(steps[0])]
-    dataset.SliceThickness = _decimal(steps[2])
-    dataset.SpacingBetweenSlices = _decimal(steps[2])
-    dataset.SliceLocation = _decimal(place[2])
-    if not spacing_known:
-        dataset.ImageComments = "Spacing and position are nominal"
+def _fill_capture(dataset: Dataset, identity: SeriesIdentity) -> None:
+    """SC Equipment (C.8.6.1): a synthetic image, or one that a workstation wrote."""
+    dataset.ConversionType = "SYN" if identity.is_synthetic else "WSD"
+    dataset.PatientOrientation = ""
+
+
+def _derivation(identity: SeriesIdentity, stored: Stored) -> str:
+    kept = (
+        f"in steps of {stored.coding.slope:g}, off by at most {stored.loss:.3g}" if stored.loss else "exactly"
+    )
+    return f"{identity.derivation or 'Written anew from voxels'}. Intensities are kept {kept}."
+
+
+def _fill_values(dataset: Dataset, stored: Stored, unit: Unit) -> None:
+    """Modality and VOI look-up (C.11.1, C.11.2)."""
+    coding = stored.coding
+    if dataset.Modality == "CT" or _is_rescaled(coding):
+        dataset.RescaleIntercept, dataset.RescaleSlope = text(coding.intercept), text(coding.slope)
+        dataset.RescaleType = _VALUE_TYPES[unit]
+    centre, width = stored.window
+    dataset.WindowCenter, dataset.WindowWidth = text(centre), text(width)
+    if width < 1:
+        # the plain linear function has no width below 1 (C.11.2.1.2.1)
+        dataset.VOILUTFunction = "LINEAR_EXACT"
+
+
+def _is_rescaled(coding: Coding) -> bool:
+    return (coding.slope, coding.intercept) != (1.0, 0.0)
 
 
 def _fill_pixels(dataset: Dataset, frame: np.ndarray) -> None:
@@ -158,11 +146,6 @@ def _fill_pixels(dataset: Dataset, frame: np.ndarray) -> None:
     dataset.PixelRepresentation = 1 if frame.dtype == np.int16 else 0
     dataset.PixelData = frame.astype(frame.dtype.newbyteorder("<")).tobytes()
     dataset["PixelData"].VR = "OW"
-
-
-def _decimal(value: float) -> str:
-    """A decimal string of at most 16 characters (PS3.5 6.2); -0 becomes 0."""
-    return str(format_number_as_ds(float(value) + 0.0))
 
 
 def write_dataset(dataset: Dataset, path: Path) -> None:

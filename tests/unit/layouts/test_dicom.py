@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import SecondaryCaptureImageStorage
 
-from medaug.core.errors import DependencyError, GeometryError, LabelError
+from medaug.core.case import Case
+from medaug.core.errors import DependencyError, GeometryError, LabelError, UnreadableError
 from medaug.core.geometry import Grid
 from medaug.core.volume import LabelMap, Unit, Volume
 from medaug.io.annotations import combine, target_of
 from medaug.io.dicom import read_series
 from medaug.io.segmentation import read_seg
-from medaug.layouts.dicom import SeriesIdentity, Uids, write_seg, write_series
+from medaug.layouts._dicom.readback import require_same_image, require_same_labels
+from medaug.layouts._dicom.segmentation import SegmentationType
+from medaug.layouts._dicom.terms import parse_terms
+from medaug.layouts.dicom import SegSettings, SeriesIdentity, Uids, write_seg, write_series
 
 CLASSES = ("solid", "odd class", "ground_glass")
 
@@ -75,10 +81,15 @@ def test_hu_below_air_are_kept(tmp_path: Path) -> None:
     assert np.array_equal(read_back(tmp_path).image, written.image)
 
 
-def test_fractions_of_hu_are_rounded(tmp_path: Path) -> None:
+def test_fractions_of_hu_lose_at_most_half_a_step_and_say_so(tmp_path: Path) -> None:
     written = volume(oblique_grid(), whole=False)
-    write_series(written, identity(), tmp_path)
-    assert np.array_equal(read_back(tmp_path).image, np.rint(written.image))
+    written.image[0, :5] = np.rint(written.image[0, :5])
+    slices = write_series(written, identity(), tmp_path)
+    found, step = read_back(tmp_path).image, float(slices[0].RescaleSlope)
+    assert step <= 1 / 16
+    assert 0 < np.abs(found - written.image).max() <= step / 2
+    assert np.array_equal(found[0, :5], written.image[0, :5])
+    assert f"in steps of {step:g}" in slices[0].DerivationDescription
 
 
 @pytest.mark.parametrize(
@@ -133,12 +144,92 @@ def test_segments_are_coded(tmp_path: Path) -> None:
     write_seg(LabelMap(labels, grid, CLASSES), slices, identity(), tmp_path / "seg.dcm")
     segments = pydicom.dcmread(tmp_path / "seg.dcm").SegmentSequence
     types = [item.SegmentedPropertyTypeCodeSequence[0] for item in segments]
-    assert [(code.CodeValue, code.CodingSchemeDesignator) for code in types] == [
-        ("27925004", "SCT"),
-        ("52988006", "SCT"),
-        ("112120", "DCM"),
-    ]
+    solid, odd, opaque = ((code.CodeValue, code.CodingSchemeDesignator) for code in types)
+    assert (solid, opaque) == (("27925004", "SCT"), ("112120", "DCM"))
+    assert odd[1] == "99MEDAUG"
+    assert types[1].CodeMeaning == "odd class"
     assert [item.SegmentLabel for item in segments] == list(CLASSES)
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR", "PT", "OT"])
+def test_captures_where_geometry_or_modality_is_missing(tmp_path: Path, modality: str) -> None:
+    grid = oblique_grid()
+    image = np.random.default_rng(0).normal(0, 9, (1, *grid.shape)).astype(np.float32)
+    for known in (True, False):
+        nominal = Volume(image, grid, Unit.ARBITRARY, ("x",), spacing_known=known)
+        slices = write_series(nominal, identity(modality=modality), tmp_path / f"{known}")
+        is_capture = not known or modality in ("PT", "OT")
+        assert (slices[0].SOPClassUID == SecondaryCaptureImageStorage) is is_capture
+        assert slices[0].Modality == modality
+        places = {"ImagePositionPatient", "PixelSpacing", "FrameOfReferenceUID", "SliceThickness"}
+        assert {word for word in places if word in slices[0]} == (places if known else set())
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+def test_segmentation_of_slices_that_lie_nowhere(tmp_path: Path, kind: SegmentationType) -> None:
+    grid = oblique_grid()
+    image = np.random.default_rng(0).normal(0, 9, (1, *grid.shape)).astype(np.float32)
+    nominal = Volume(image, grid, Unit.ARBITRARY, ("x",), spacing_known=False)
+    slices = write_series(nominal, identity(modality="MR"), tmp_path / "sc")
+    write_seg(label_map(grid), slices, identity(modality="MR"), tmp_path / "seg.dcm", SegSettings(kind))
+    seg = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert "FrameOfReferenceUID" not in seg
+    assert "PlanePositionSequence" not in seg.PerFrameFunctionalGroupsSequence[0]
+    case = Case("c1", "p1", nominal, label_map(grid))
+    target = require_same_image(case, 0, sorted((tmp_path / "sc").iterdir()))
+    require_same_labels(case, target, tmp_path / "seg.dcm", CLASSES)
+    moved = LabelMap(np.roll(label_map(grid).labels, 1, axis=2), grid, CLASSES)
+    with pytest.raises(LabelError, match="differs"):
+        require_same_labels(replace(case, label_map=moved), target, tmp_path / "seg.dcm", CLASSES)
+
+
+def test_a_series_that_differs_is_told(tmp_path: Path) -> None:
+    written = volume(oblique_grid())
+    write_series(written, identity(), tmp_path)
+    files = sorted(tmp_path.iterdir())
+    case = Case("c1", "p1", written, None)
+    require_same_image(case, 0, files)
+    brighter = replace(written, image=written.image + 1)
+    with pytest.raises(UnreadableError, match="other values"):
+        require_same_image(replace(case, volume=brighter), 0, files)
+    affine = np.array(written.grid.affine)
+    affine[0, 3] += 0.01
+    moved = replace(written, grid=Grid(written.grid.shape, affine))
+    with pytest.raises(GeometryError, match="elsewhere"):
+        require_same_image(replace(case, volume=moved), 0, files)
+
+
+def test_label_map_object_holds_classes_and_codes(tmp_path: Path) -> None:
+    grid = oblique_grid()
+    slices = write_series(volume(grid), identity(), tmp_path / "ct")
+    settings = SegSettings("LABELMAP", parse_terms("solid=99ACME:17:Solid part"))
+    write_seg(label_map(grid), slices, identity(), tmp_path / "seg.dcm", settings)
+    series = read_series(sorted((tmp_path / "ct").iterdir()))
+    seg = read_seg(tmp_path / "seg.dcm", target_of(series))
+    assert np.array_equal(combine(seg.segments, CLASSES).labels, label_map(grid).labels)
+    header = pydicom.dcmread(tmp_path / "seg.dcm")
+    types = {
+        item.SegmentLabel: item.SegmentedPropertyTypeCodeSequence[0].CodeValue
+        for item in header.SegmentSequence
+        if item.SegmentNumber
+    }
+    assert types == {"solid": "17", "ground_glass": "112120"}
+    assert [item.CodingSchemeDesignator for item in header.CodingSchemeIdentificationSequence] == ["99ACME"]
+
+
+def test_another_content_is_another_object(tmp_path: Path) -> None:
+    grid = oblique_grid()
+    slices = write_series(volume(grid), identity(), tmp_path / "ct")
+    other = label_map(grid).labels[::-1].copy()
+    coded = SegSettings(terms=parse_terms("solid=99ACME:17"))
+    maps = [(label_map(grid), SegSettings()), (LabelMap(other, grid, CLASSES), SegSettings())]
+    maps += [(label_map(grid), SegSettings("LABELMAP")), (label_map(grid), coded)]
+    uids = set()
+    for labels, settings in maps:
+        write_seg(labels, slices, identity(), tmp_path / "seg.dcm", settings)
+        header = pydicom.dcmread(tmp_path / "seg.dcm")
+        uids |= {header.SOPInstanceUID, header.SeriesInstanceUID}
+    assert len(uids) == 8
 
 
 def test_empty_label_map_is_refused(tmp_path: Path) -> None:
@@ -169,6 +260,13 @@ def test_synthetic_mark_on_images_and_segmentation(tmp_path: Path) -> None:
             dataset = pydicom.dcmread(path)
             assert dataset[0x0008, 0x001C].value == ("YES" if is_synthetic else "NO")
             assert ("ContributingEquipmentSequence" in dataset) is is_synthetic
+            assert dataset.ImageType[1] == (
+                "SECONDARY" if is_synthetic and path.name[0] == "0" else "PRIMARY"
+            )
+            if is_synthetic:
+                (equipment,) = dataset.ContributingEquipmentSequence
+                (purpose,) = equipment.PurposeOfReferenceCodeSequence
+                assert (purpose.CodeValue, purpose.CodingSchemeDesignator) == ("109100", "DCM")
 
 
 def test_uids_are_valid_keyed_and_apart() -> None:

@@ -82,8 +82,8 @@ def test_a_folder_that_holds_something_is_refused(dataset: Path, tmp_path: Path)
 
 
 def test_unknown_form() -> None:
-    with pytest.raises(ValidationError, match="'bids', 'msd', 'nifti' or 'nnunet'"):
-        ConvertOptions.model_validate({"dataset": "a", "to": "dicom", "out": "b"})
+    with pytest.raises(ValidationError, match="'bids', 'dicom', 'msd', 'nifti' or 'nnunet'"):
+        ConvertOptions.model_validate({"dataset": "a", "to": "nrrd", "out": "b"})
 
 
 @pytest.mark.parametrize("to", ["bids", "msd", "nifti", "nnunet"])

@@ -1,0 +1,203 @@
+"""medaug convert --to dicom: valid, keyed, read back by ingest, and still marked after a second de-identification."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from medaug.core.case import Manifest, Origin, read_manifest
+from medaug.core.errors import ConfigError, PrivacyError
+from medaug.core.runs import NoProgress
+from medaug.core.volume import Unit
+from medaug.io.dataset import load_case
+from medaug.workflows.convert import ConvertOptions, ConvertSummary, convert
+from medaug.workflows.deidentify import DeidentifyOptions, deidentify
+from medaug.workflows.ingest import IngestOptions, ingest
+from scripts.check_dicom_out import contradictions, errors_of, is_unknown, missing
+from tests.unit.privacy.synthetic_set import CLASSES, make_set
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    return make_set(tmp_path).dataset
+
+
+def run(dataset: Path, out: Path, key: str = "key", **more: object) -> ConvertSummary:
+    asked = {"dataset": dataset, "to": "dicom", "out": out, "key_file": out.parent / key}
+    return convert(ConvertOptions.model_validate(asked | more), NoProgress())
+
+
+def with_cases(dataset: Path, **update: object) -> Manifest:
+    manifest = read_manifest(dataset)
+    cases = tuple(record.model_copy(update=update) for record in manifest.cases)
+    changed = manifest.model_copy(update={"cases": cases})
+    changed.write(dataset / "manifest.json")
+    return changed
+
+
+def headers(folder: Path) -> list[pydicom.Dataset]:
+    return [pydicom.dcmread(path, stop_before_pixels=True) for path in sorted(folder.rglob("*.dcm"))]
+
+
+def uids(folder: Path) -> set[str]:
+    words = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
+    return {str(one[word].value) for one in headers(folder) for word in words}
+
+
+@pytest.mark.parametrize("segmentation", ["BINARY", "LABELMAP"])
+@pytest.mark.parametrize("unit", [Unit.HU, Unit.ARBITRARY])
+def test_ingest_gives_back_volumes_places_and_classes(tmp_path: Path, segmentation: str, unit: Unit) -> None:
+    dataset = make_set(tmp_path, unit=unit, channels=("CT" if unit is Unit.HU else "MR",)).dataset
+    summary = run(dataset, tmp_path / "out", segmentation=segmentation)
+    assert (summary.cases, summary.labelled, summary.images, summary.new_key) == (2, 2, 8, True)
+    ingest(IngestOptions(sources=(tmp_path / "out" / "dicom",), out=tmp_path / "back"), NoProgress())
+    found, wanted = read_manifest(tmp_path / "back"), read_manifest(dataset)
+    assert set(found.classes) == set(CLASSES)
+    matched = 0
+    for record in found.cases:
+        back = load_case(tmp_path / "back", record, found.classes)
+        for other in wanted.cases:
+            case = load_case(dataset, other, CLASSES)
+            step = 0.0 if unit is Unit.HU else 1 / 16
+            if back.volume.image.shape != case.volume.image.shape or (
+                np.abs(back.volume.image - case.volume.image).max() > step
+            ):
+                continue
+            matched += 1
+            assert back.volume.grid.agrees_with(case.volume.grid, tolerance_mm=1e-3)
+            assert back.volume.unit is case.volume.unit
+            assert back.label_map is not None
+            assert case.label_map is not None
+            for name in CLASSES:
+                assert np.array_equal(back.label_map.mask(name), case.label_map.mask(name))
+    assert matched == 2
+
+
+@pytest.mark.skipif(bool(missing()), reason="dciodvfy and dcentvfy are not installed (Debian: dicom3tools)")
+@pytest.mark.parametrize("origin", list(Origin))
+def test_whole_output_is_valid(tmp_path: Path, origin: Origin) -> None:
+    dataset = make_set(tmp_path, unit=Unit.ARBITRARY, channels=("FLAIR", "T1/T2 map")).dataset
+    with_cases(dataset, origin=origin)
+    run(dataset, tmp_path / "out")
+    paths = sorted((tmp_path / "out").rglob("*.dcm"))
+    assert len(paths) == 2 * (2 * 4 + 1)
+    assert not any(map(is_unknown, paths))
+    assert {path: errors_of(path) for path in paths} == dict.fromkeys(paths, ())
+    assert contradictions(paths) == ()
+
+
+def test_channels_are_series_of_one_study_in_one_space(tmp_path: Path) -> None:
+    dataset = make_set(tmp_path, unit=Unit.ARBITRARY, channels=("FLAIR", "T1/T2 map")).dataset
+    run(dataset, tmp_path / "out")
+    folder = tmp_path / "out" / "dicom" / "syn_0"
+    assert sorted(path.name for path in folder.iterdir()) == ["FLAIR", "T1-T2-map", "seg.dcm"]
+    found = headers(folder)
+    assert (
+        len({one.StudyInstanceUID for one in found}) == len({one.FrameOfReferenceUID for one in found}) == 1
+    )
+    series = {one.SeriesDescription: one.SeriesInstanceUID for one in found}
+    assert set(series) == {"FLAIR", "T1/T2 map", "Segmentation"}
+    assert len(set(series.values())) == 3
+    (seg,) = (one for one in found if one.Modality == "SEG")
+    (referred,) = seg.ReferencedSeriesSequence
+    assert referred.SeriesInstanceUID == series["FLAIR"]
+    images = {one.SOPInstanceUID for one in found if one.SeriesInstanceUID == series["FLAIR"]}
+    named = {
+        source.ReferencedSOPInstanceUID
+        for frame in seg.PerFrameFunctionalGroupsSequence
+        for derivation in frame.DerivationImageSequence
+        for source in derivation.SourceImageSequence
+    }
+    assert named
+    assert named <= images
+
+
+def test_uids_follow_from_key_and_content(tmp_path: Path, dataset: Path) -> None:
+    for name in ("one", "same"):
+        run(dataset, tmp_path / name)
+    run(dataset, tmp_path / "other", "another_key")
+    one = {p.relative_to(tmp_path / "one"): p.read_bytes() for p in (tmp_path / "one").rglob("*.dcm")}
+    same = {p.relative_to(tmp_path / "same"): p.read_bytes() for p in (tmp_path / "same").rglob("*.dcm")}
+    assert one == same
+    assert not uids(tmp_path / "one") & uids(tmp_path / "other")
+    # other voxels under the ids of these cases are other instances
+    changed = make_set(tmp_path / "again", unit=Unit.ARBITRARY).dataset
+    run(changed, tmp_path / "changed")
+    assert not uids(tmp_path / "one") & uids(tmp_path / "changed")
+
+
+def test_the_mark_of_real_cases_and_of_others(tmp_path: Path, dataset: Path) -> None:
+    for origin in Origin:
+        with_cases(dataset, origin=origin)
+        run(dataset, tmp_path / origin)
+        for one in headers(tmp_path / origin):
+            assert one[0x0008, 0x001C].value == ("NO" if origin is Origin.REAL else "YES")
+            assert ("ContributingEquipmentSequence" in one) is (origin is not Origin.REAL)
+            if one.Modality == "CT":
+                assert one.StudyDescription in ("syn_0", "syn_1")
+                assert {"REAL": "of a scan", "SYNTHETIC": "Synthesised", "AUGMENTED": "Changed copy"}[
+                    origin.name
+                ] in one.DerivationDescription
+
+
+def test_a_second_deidentification_keeps_the_marks(tmp_path: Path, dataset: Path) -> None:
+    run(dataset, tmp_path / "out")
+    asked = {"source": tmp_path / "out" / "dicom", "out": tmp_path / "clean", "key_file": tmp_path / "secret"}
+    summary = deidentify(DeidentifyOptions.model_validate(asked), NoProgress())
+    assert (summary.written, summary.quarantined, summary.refused) == (10, 0, 0)
+    cleaned = headers(tmp_path / "clean")
+    assert not uids(tmp_path / "clean") & uids(tmp_path / "out")
+    for one in cleaned:
+        assert one[0x0008, 0x001C].value == "YES"
+        (equipment,) = one.ContributingEquipmentSequence
+        (purpose,) = equipment.PurposeOfReferenceCodeSequence
+        assert (purpose.CodeValue, purpose.CodingSchemeDesignator) == ("109100", "DCM")
+        assert equipment.Manufacturer == "medaug"
+    ingest(IngestOptions(sources=(tmp_path / "clean",), out=tmp_path / "back"), NoProgress())
+    assert {record.classes for record in read_manifest(tmp_path / "back").cases} == {
+        (name,) for name in CLASSES
+    }
+
+
+def test_what_has_no_geometry_or_another_modality_is_captured(tmp_path: Path, dataset: Path) -> None:
+    with_cases(dataset, spacing="nominal")
+    run(dataset, tmp_path / "nominal")
+    with_cases(dataset, modality="weird one", spacing="known")
+    run(dataset, tmp_path / "other")
+    for folder, modality, is_placed in (("nominal", "CT", False), ("other", "OT", True)):
+        (images,) = (
+            [one for one in headers(tmp_path / folder / "dicom" / "syn_0") if one.Modality == modality],
+        )
+        assert {one.SOPClassUID.name for one in images} == {"Secondary Capture Image Storage"}
+        assert {"ImagePositionPatient" in one for one in images} == {is_placed}
+
+
+def test_the_same_call_is_skipped_and_another_refused(tmp_path: Path, dataset: Path) -> None:
+    first = run(dataset, tmp_path / "out")
+    assert run(dataset, tmp_path / "out") == first.model_copy(update={"new_key": False})
+    for more in ({"segmentation": "LABELMAP"}, {"class_codes": "solid=99A:1"}, {"key": "other"}):
+        with pytest.raises(ConfigError, match=r"another (segmentation|class_codes|key_check)"):
+            run(dataset, tmp_path / "out", **more)
+
+
+def test_options_that_do_not_fit_are_refused(tmp_path: Path, dataset: Path) -> None:
+    out = tmp_path / "out"
+    for more, said in (
+        ({"key_file": None}, "need a key"),
+        ({"key_file": out / "key"}, "beside the data"),
+        ({"key_file": dataset / "key"}, "beside the data"),
+        ({"to": "nifti"}, "dicom alone"),
+        ({"to": "nifti", "key_file": None, "segmentation": "LABELMAP"}, "dicom alone"),
+        ({"to": "nifti", "key_file": None, "class_codes": "a=SCT:1"}, "dicom alone"),
+        ({"class_codes": "solid"}, "gives no class its code"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            run(dataset, out, **more)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["assessment", "syn"]
+    (tmp_path / "open").write_text("x" * 64)
+    (tmp_path / "open").chmod(0o644)
+    with pytest.raises(PrivacyError, match="read by others"):
+        run(dataset, out, "open")
