@@ -141,6 +141,10 @@ def test_everything_is_written_and_the_same_call_is_skipped(real, tmp_path, seen
         assert (tmp_path / "out" / name).stat().st_size > 1_000, name
     assert page.count("data:image/png;base64,") == 3
     assert "Lesion copies: fail" in page
+    assert audit.membership is not None
+    assert (audit.membership.verdict, summary.membership) == ("inconclusive", "inconclusive")
+    assert audit.membership.reasons[-1].startswith("6 held-out patients with lesions of these classes")
+    assert "Membership: inconclusive" in page
     assert not (tmp_path / "out/pieces").exists()
     before = (tmp_path / "out/audit.json").stat().st_mtime_ns
     assert run(made, real, tmp_path / "out") == summary
@@ -212,7 +216,7 @@ def test_what_is_left_out_is_said_and_not_passed(real, tmp_path, seen):
         0,
     )
     assert (audit.n_synthetic, audit.detection_limit) == (0, 1.0)
-    assert quality.samples == ()
+    assert (quality.samples, audit.membership) == ((), None)
     for piece in ("fidelity", "copying", "membership"):
         assert f"{piece} was not measured: --parts leaves it out" in quality.notes
     assert quality.classes[0].spaces
