@@ -232,7 +232,8 @@ def _require_clean(elements: list[Element], scrubber: Scrubber) -> None:
         # comments of a codec stand before the first pixel
         if element.is_encapsulated and scrubber.is_in_bytes(element.value[:_CODEC_HEAD]):
             raise _refused("identifier-left")
-        if element.vr not in TEXTS | {"CS", "AE"}:
+        # a pseudonym can hold the letters of a short name
+        if element.vr not in TEXTS | {"CS", "AE"} or element.tag == _PATIENT_ID:
             continue
         if scrubber.holds_identifier(decode(element.value, charset) or ""):
             raise _refused("identifier-left")

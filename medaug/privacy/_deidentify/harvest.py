@@ -10,11 +10,12 @@ from typing import Final, final
 
 from medaug.privacy._deidentify.stream import Element
 from medaug.privacy._deidentify.table import Action, Profile, rows
-from medaug.privacy._deidentify.text import vocabulary
+from medaug.privacy._deidentify.text import general_words, is_name, vocabulary
 from medaug.privacy._deidentify.values import decode, keyword_of
 
 CHARSET: Final = 0x00080005
 PATIENT_NAME, PATIENT_ID, STUDY_UID = 0x00100010, 0x00100020, 0x0020000D
+_BIRTH_DATE = 0x00100030
 _TELLING: Final = (PATIENT_ID, PATIENT_NAME, STUDY_UID)
 _PLACES = re.compile(r"Address|Institution|Residence|Location|Organization|Department")
 _IDENTIFYING = re.compile(
@@ -22,8 +23,11 @@ _IDENTIFYING = re.compile(
     r"|Physician|Operator|Department|Insurance|Residence|Location|Serial|Requester|Organization|Observer|Author|Barcode"
 )
 _TEXT_VRS: Final = frozenset(["AE", "LO", "LT", "SH", "ST", "UC", "UT"])
-_NAME_PARTS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
-_SHORTEST_ID, _SHORTEST_PLACE = 4, 4
+_NAME_PARTS = re.compile(r"(?<![^\W_])[^\W\d_]+(?:['’][^\W\d_]+)?(?![^\W_])")
+_SHORTEST_ID, _SHORTEST_PLACE = 4, 3
+# The patient's own number is looked for even where it is short
+_OWN_NUMBERS: Final = frozenset({PATIENT_ID, 0x00080050, 0x00101000})
+_SHORTEST_OWN = 3
 
 
 @final
@@ -54,14 +58,16 @@ def harvest(elements: list[Element], profile: Profile) -> Identifiers:
             continue
         text = decode(element.value, charset) or element.value.decode("latin-1")
         for value in (part.strip(" \0\r\n\t") for part in text.split("\\")):
-            if kind == "person":
+            if kind == "birth":
+                ids.update(_short_dates(value))
+            elif kind == "person":
                 names.update(_NAME_PARTS.findall(value))
                 names.update(_digits_too(value))
                 ids.update(_joined(value))
             else:
-                ids.update(_phrases(value))
+                ids.update(_phrases(value, _SHORTEST_OWN if element.tag in _OWN_NUMBERS else _SHORTEST_ID))
                 names.update(_place_words(value) if kind == "place" else ())
-    return Identifiers(frozenset(name for name in names if len(name) > 1), frozenset(ids))
+    return Identifiers(frozenset(filter(is_name, names)), frozenset(ids))
 
 
 def patient_of(elements: list[Element]) -> str:
@@ -100,9 +106,11 @@ def charset_of(elements: Iterable[Element]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=8192)
 def _kind(tag: int, vr: str) -> str:
-    """Whether an attribute tells a person, a place or something countable; nothing for all others."""
+    """Whether an attribute tells a person, a day of birth, a place or something countable; nothing for all others."""
     if vr == "PN":
         return "person"
+    if tag == _BIRTH_DATE:
+        return "birth"
     if vr not in _TEXT_VRS or tag not in _identifying_tags():
         return ""
     return "place" if _PLACES.search(keyword_of(tag)) else "id"
@@ -137,22 +145,30 @@ def _joined(value: str) -> Iterator[str]:
         yield from (form for form in forms - single if len(form) >= _SHORTEST_ID)
 
 
-def _phrases(value: str) -> Iterator[str]:
+def _phrases(value: str, shortest: int) -> Iterator[str]:
     """A value as it stands, and its lines."""
     for phrase in {value, *re.split(r"[\r\n\f;]+", value)}:
         shown = phrase.strip()
-        if len(shown) >= _SHORTEST_ID and not _is_plain(shown):
+        if len(shown) >= shortest and not _is_plain(shown) and shown.lower() not in general_words():
             yield shown
+
+
+def _short_dates(value: str) -> Iterator[str]:
+    """A date in the forms that could as well be another number; the plain ones are found without being known."""
+    if len(value) == 8 and value.isdigit():
+        year, month, day = value[2:4], value[4:6], value[6:]
+        yield from (year + month + day, day + month + year, month + day + year)
+        yield from (f"{int(day)}.{int(month)}.{year}", f"{day}.{month}.{year}")
 
 
 def _place_words(value: str) -> Iterator[str]:
     return (
         word
         for word in _NAME_PARTS.findall(value)
-        if len(word) >= _SHORTEST_PLACE and word.lower() not in vocabulary()
+        if len(word) >= _SHORTEST_PLACE and word.lower() not in vocabulary() | general_words()
     )
 
 
 def _is_plain(text: str) -> bool:
     """Whether a value says nothing: zeros, one letter again and again."""
-    return len(set(text)) == 1
+    return len(set(text)) == 1 or not any(sign.isalnum() for sign in text)

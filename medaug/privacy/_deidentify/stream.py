@@ -46,6 +46,7 @@ _SHORT: Final = frozenset(
         "US",
     ]
 )
+_SHORT_CODES: Final = {vr.encode("ascii"): vr for vr in _SHORT}
 _ZERO_PADDED: Final = frozenset(["OB", "OD", "OF", "OL", "OV", "OW", "UI", "UN"])
 _UNDEFINED: Final = 0xFFFFFFFF
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
@@ -219,6 +220,7 @@ class _Reader:
         self._tag = struct.Struct(f"{order}HH").unpack_from
         self._short = struct.Struct(f"{order}H").unpack_from
         self._long = struct.Struct(f"{order}I").unpack_from
+        self._short_head = struct.Struct(f"{order}HH2sH").unpack_from
         self._count = 0
 
     def group_two(self, at: int) -> tuple[list[Element], int]:
@@ -233,6 +235,9 @@ class _Reader:
         """Elements up to the end, or to the delimiter of the item; and where reading stopped."""
         found: list[Element] = []
         while at + 8 <= end:
+            at = self._plain(at, end, found)
+            if at + 8 > end:
+                break
             group, number = self._tag(self._content, at)
             if group == 0xFFFE:
                 if number == 0xE00D and depth:
@@ -242,10 +247,26 @@ class _Reader:
             found.append(element)
         return found, at
 
-    def _element(self, at: int, end: int, depth: int) -> tuple[Element, int]:
-        self._count += 1
+    def _plain(self, at: int, end: int, found: list[Element]) -> int:
+        """Read what is most of every file, elements with a short length and no items, and stop before anything else."""
+        content, head, begun = self._content, self._short_head, len(found)
+        while not self._is_implicit and at + 8 <= end and len(found) <= _MOST_ELEMENTS:
+            group, number, code, length = head(content, at)
+            vr, stop = _SHORT_CODES.get(code), at + 8 + length
+            if vr is None or stop > end or group == 0xFFFE:
+                break
+            found.append(Element(group << 16 | number, vr, content[at + 8 : stop]))
+            at = stop
+        self._counted(len(found) - begun)
+        return at
+
+    def _counted(self, more: int) -> None:
+        self._count += more
         if self._count > _MOST_ELEMENTS:
             raise _damaged("holds too many elements")
+
+    def _element(self, at: int, end: int, depth: int) -> tuple[Element, int]:
+        self._counted(1)
         group, number = self._tag(self._content, at)
         tag = group << 16 | number
         vr, length, at = self._head(tag, at, end)
@@ -349,6 +370,7 @@ class _Reader:
         raise _damaged("holds pixel data that are cut short")
 
 
+@lru_cache(maxsize=8192)
 def _vr_of(tag: int) -> str:
     """Representation where the file does not say it."""
     if tag >> 16 & 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, final
 
@@ -51,6 +51,7 @@ _CODES: Final = frozenset(
         0x00080115,
     }
 )
+_CODE_MEANING = 0x00080104
 _DATES: Final = frozenset({"DA", "DT", "TM"})
 _TEXT_LIKE: Final = TEXTS | NUMBERS | _DATES | {"AE", "AS", "CS", "PN", "UI", "UR"}
 _PIXELS: Final = frozenset({0x7FE00008, 0x7FE00009, PIXEL_DATA})
@@ -134,7 +135,7 @@ class Cleaner:
             return replaced
         if tag == CHARSET:
             return Element(tag, vr, "\\".join(place.written).encode("ascii"))
-        return self._value(replace(element, vr=vr), action, place)
+        return self._value(element if vr == element.vr else Element(tag, vr, element.value), action, place)
 
     def _replaced(self, tag: int, vr: str, action: Action | None) -> Element | None:
         """What stands for an element whose own value does not matter; nothing where it does."""
@@ -162,11 +163,14 @@ class Cleaner:
         if vr in BYTES or len(vr) > 2:
             is_telling = element.tag not in _PIXELS and self._scrubber.is_in_bytes(element.value)
             return None if is_telling or place.depth is Depth.NAMING else element
-        if vr in SIZES:
-            return element if len(element.value) % SIZES[vr] == 0 else replace(element, value=b"")
-        text = decode(element.value, place.charset)
+        text = decode(element.value, place.charset) if vr not in SIZES else None
         if text is None:
-            return replace(element, value=b"")
+            # a row of numbers is long enough to be a text; a text that its character sets do not fit is none
+            is_sound = vr in SIZES and len(element.value) % SIZES[vr] == 0
+            is_sound = is_sound and not self._scrubber.is_in_bytes(element.value)
+            return element if is_sound else Element(element.tag, element.vr)
+        if not text.strip(" \0\\"):
+            return element
         if vr in TEXTS:
             cleaned: str | None = self._text(element, text, action, place)
         else:
@@ -175,14 +179,15 @@ class Cleaner:
             return None if cleaned is None else self._emptied(element)
         if cleaned == text and place.charset == place.written:
             return element
-        return replace(element, value=encode(cleaned, place.written))
+        return Element(element.tag, vr, encode(cleaned, place.written))
 
     def _emptied(self, element: Element) -> Element | None:
         """An element of which cleaning left nothing, as valid for its type as the profile alone makes it."""
         fallback = self._profile.fallback(element.tag)
         if fallback is Action.REMOVE:
             return None
-        return replace(element, value=dummy(element.tag, element.vr) if fallback is Action.DUMMY else b"")
+        value = dummy(element.tag, element.vr) if fallback is Action.DUMMY else b""
+        return Element(element.tag, element.vr, value)
 
     def _text(self, element: Element, text: str, action: Action | None, place: _Place) -> str:
         if element.tag == TIMEZONE:
@@ -191,7 +196,7 @@ class Cleaner:
         if place.depth is Depth.NAMING or (place.depth is Depth.REPLACED and not is_code):
             return DUMMY_TEXT if text.strip(" \0") else ""
         scrub: Callable[[str], str] = self._scrubber.label
-        if is_code or action is Action.KEEP:
+        if (is_code and element.tag != _CODE_MEANING) or action is Action.KEEP:
             scrub = self._scrubber.code
         elif action is Action.CLEAN or element.vr in LONG_TEXTS or element.vr == "UC":
             scrub = self._scrubber.description

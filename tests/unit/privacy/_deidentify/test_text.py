@@ -2,7 +2,7 @@
 
 import pytest
 
-from medaug.privacy._deidentify.text import Scrubber, vocabulary
+from medaug.privacy._deidentify.text import Scrubber, general_words, vocabulary
 
 SCRUBBER = Scrubber(["Müller", "Li", "Head", "O'Brien"], ["MRN-4711", "A7", "Elm Street 7"])
 
@@ -12,8 +12,8 @@ SCRUBBER = Scrubber(["Müller", "Li", "Head", "O'Brien"], ["MRN-4711", "A7", "El
     [
         "1985-03-12", "12/03/85", "12.3.1985", "12. 3. 1985", "19850312", "12 March 1985", "March 12, 1985", "12-MAR-1985",
         "12MAR85", "3rd of May 2001", "+49 89 5550 1234", "(555) 123-4567", "555-123-4567", "555.123.4567",
-        "5551234567", "a.b@c.org", "https://x.org/y", "www.x.org", "1.2.840.113619.2.55", "Müller", "MUELLER", "muller",
-        "mrn-4711", "a7", "Elm street 7", "o'brien",
+        "5551234567", "555-1234", "0895550 1234", "Mar-12-1985", "March 1985", "92-year-old", "95 yo", "a.b@c.org", "https://x.org/y", "www.x.org", "1.2.840.113619.2.55", "Müller", "MUELLER", "muller",
+        "mrn-4711", "MRN 4711", "mrn4711", "a7", "Elm street 7", "o'brien",
     ],
 )  # fmt: skip
 def test_identifiers_go_from_labels(text: str) -> None:
@@ -50,6 +50,9 @@ def test_names_of_the_trade_stay_in_labels(text: str) -> None:
         ("scan 4711 of room 12", "scan of 12"),
         ("CANARY00017", ""),
         ("b1000 TE30 L5", "b1000 TE30 L5"),
+        ("GTV1 SpinalCord PTV_60 Lung_L", "GTV1 SpinalCord PTV_60 Lung"),
+        ("Smith1 GTV12345 SmithLung", ""),
+        ("JPEG-lossy SimpleITK, accelerated", "JPEG-lossy SimpleITK, accelerated"),
     ],
 )
 def test_only_known_words_stay_in_descriptions(text: str, cleaned: str) -> None:
@@ -58,6 +61,17 @@ def test_only_known_words_stay_in_descriptions(text: str, cleaned: str) -> None:
 
 def test_long_identifiers_go_from_within_words() -> None:
     assert SCRUBBER.label("scan_xMRN-4711x") == "scan_x x"
+    assert Scrubber(["Kowalczyk"]).label("PatKowalczykX") == "Pat X"
+    assert SCRUBBER.label("Müller2 X") == "2 X"
+    # a part of a word of the trade is none of a name
+    assert Scrubber(["Nhanced"]).label("Unenhanced") == "Unenhanced"
+
+
+def test_names_go_from_texts_without_blanks() -> None:
+    scrubber = Scrubber(["王", "小东", "길동"])
+    assert scrubber.label("患者王小东CT") == "患者 CT"
+    assert scrubber.label("길동환자") == "환자"
+    assert scrubber.is_in_bytes("\0王小东\0".encode("gb18030"))
 
 
 def test_a_code_is_no_telephone_number() -> None:
@@ -75,6 +89,11 @@ def test_nothing_known_leaves_codes_alone() -> None:
 def test_identifiers_are_found_in_bytes(encoding: str) -> None:
     assert SCRUBBER.is_in_bytes(b"\0\1" + "MÜLLER".replace("Ü", "ü").encode(encoding) + b"\0")
     assert not SCRUBBER.is_in_bytes(b"\0\1Head Li\0")
+
+
+def test_general_words_of_places_are_plain() -> None:
+    assert {"hospital", "street"} <= general_words()
+    assert not {word for word in general_words() if not word.isalpha() or word != word.lower()}
 
 
 def test_vocabulary_holds_plain_words() -> None:
