@@ -14,7 +14,8 @@ from typing import Protocol, cast, runtime_checkable
 
 from pydantic import BaseModel, ValidationError
 
-from medaug.core.config import explain, read_yaml
+from medaug.core.budget import PrivacyRequest
+from medaug.core.config import Frozen, explain, read_yaml
 from medaug.core.errors import CheckpointError, ConfigError, DataError
 from medaug.core.lesion import BankIndex, Generator, LesionCrop, LesionEntry
 from medaug.core.plugins import load_plugin
@@ -36,16 +37,19 @@ __all__ = [
     "Learnt",
     "LesionLibrary",
     "NetworkConfig",
+    "PrivateConfig",
     "TrainableConfig",
     "check_classes",
     "check_host",
     "generator_sha256",
+    "is_private",
     "load_generator",
     "on_device",
     "parse_generator",
     "read_card",
     "read_generator_config",
     "training_scope",
+    "with_privacy",
 ]
 
 
@@ -106,6 +110,40 @@ class NetworkConfig(Protocol):
     """The configuration of a generator whose training runs on a device: it needs lesions by the dozen."""
 
     device: str
+
+
+@runtime_checkable
+class PrivateConfig(Protocol):
+    """The configuration of a generator that can be trained with differential privacy."""
+
+    @property
+    def dp(self) -> PrivacyRequest | None:
+        """What is promised; None where nothing is."""
+        ...
+
+
+def is_private(config: GeneratorConfig) -> bool:
+    """Whether a configuration promises its patients anything."""
+    return isinstance(config, PrivateConfig) and config.dp is not None
+
+
+def with_privacy(config: GeneratorConfig, asked: Mapping[str, object]) -> GeneratorConfig:
+    """The variant of a configuration that keeps a promise.
+
+    Args:
+        config: Of the generator; of its own promise, keys that are not asked for anew stay.
+        asked: Keys of :class:`~medaug.core.budget.PrivacyRequest`.
+
+    Raises:
+        ConfigError: If the kind cannot be trained with differential privacy, or a key that is set breaks the promise.
+    """
+    if not isinstance(config, PrivateConfig) or not isinstance(config, Frozen):
+        raise ConfigError(
+            f"{config.kind} has no training with differential privacy", where="--dp", expected="cgan or vae"
+        )
+    kept = config.model_dump(mode="json", exclude_unset=True)
+    promised = config.dp.model_dump(exclude_unset=True) if config.dp is not None else {}
+    return parse_generator({**kept, "kind": config.kind, "dp": {**promised, **asked}}, where="--dp")
 
 
 def new_card(

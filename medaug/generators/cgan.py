@@ -27,6 +27,7 @@ from medaug.engine.checkpoint import save_checkpoint
 from medaug.engine.launch import memory_format, pick_device
 from medaug.engine.loop import fit_loop
 from medaug.generators._cgan.build import Net, build_net
+from medaug.generators._cgan.dp_serving import PrivateCGAN, fit_private, load_private
 from medaug.generators._cgan.draft import Draft
 from medaug.generators._cgan.learner import CganLearner
 from medaug.generators._cgan.noise import Noise
@@ -59,7 +60,7 @@ from medaug.generators.base import CARD, WEIGHTS, GeneratorCard, LesionLibrary, 
 
 _FRAMES_AT_ONCE = 32
 
-__all__ = ["CGAN", "Config", "LossWeights", "fit", "load"]
+__all__ = ["CGAN", "Config", "LossWeights", "PrivateCGAN", "fit", "load"]
 
 
 @final
@@ -160,7 +161,9 @@ class CGAN:
         return refined.float().cpu().contiguous()
 
 
-def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, seed: SeedTree) -> CGAN:
+def fit(
+    config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, seed: SeedTree
+) -> CGAN | PrivateCGAN:
     """Train on the lesions of a bank; leaves ``model.pt``, ``generator.json`` and ``samples.png`` in the run folder.
 
     Args:
@@ -174,7 +177,12 @@ def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, se
         DataError: If a class of the bank's table has no lesion.
         TrainingError: If a loss is not finite or explodes, or made lesions become all alike.
         SplitLeakageError: If the teacher was trained on other patients than the bank's.
+        ConfigError: If the promise of ``dp`` cannot be kept.
+        DependencyError: If ``dp`` is asked for and its packages are not installed.
     """
+    if config.dp is not None:
+        fit_private(config, config.dp, bank, run, progress, seed)
+        return load(run.path, config.device)
     training = gather(bank, config, progress, held_back(bank))
     anchor = _anchor(bank.index.scheme)
     teacher = None
@@ -196,13 +204,15 @@ def _leave(config: Config, bank: LesionLibrary, run: RunDir, net: Net, table: Fi
     card_of(config.model_copy(update={"teacher": teacher}), bank, weights).write(run.path / CARD)
 
 
-def load(run_path: Path, device: str = "auto") -> CGAN:
+def load(run_path: Path, device: str = "auto") -> CGAN | PrivateCGAN:
     """The generator of a finished ``medaug fit`` run folder, on a device.
 
     Raises:
         CheckpointError: If it is missing, damaged, or does not fit its own card.
     """
     config, card, state = read_run(run_path, Config)
+    if config.dp is not None:
+        return load_private(config, card, state, device)
     net = build_net(config, len(card.scheme.channels), len(card.classes))
     table = FigureTable.of_state(state, _anchor(card.scheme))
     if table is None:

@@ -45,6 +45,7 @@ from medaug.generators._patches.serving import (
 )
 from medaug.generators._patches.window import Window
 from medaug.generators._vae.directions import ATTRIBUTES, Attribute, Directions, attributes, log_size
+from medaug.generators._vae.dp_learner import fit_private
 from medaug.generators._vae.learner import VaeLearner
 from medaug.generators._vae.networks import LesionVae, Place
 from medaug.generators._vae.prior import NAMES, Prior
@@ -285,7 +286,12 @@ def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, se
     Raises:
         DataError: If a class of the bank's table has no lesion.
         DivergedError: If a loss is not finite.
+        ConfigError: If the promise of ``dp`` cannot be kept.
+        DependencyError: If ``dp`` is asked for and its packages are not installed.
     """
+    if config.dp is not None:
+        fit_private(config, config.dp, bank, run, progress, seed)
+        return load(run.path, config.device)
     training = gather(bank, config, progress)
     classes = bank.index.classes
     if len(classes) > 1 and any(len(bank.entries(name)) < FEW_LESIONS for name in classes):

@@ -6,6 +6,7 @@ from typing import Literal, Self, final
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from medaug.core.budget import PrivacyRequest
 from medaug.core.config import Frozen
 from medaug.core.lesion import Generator
 from medaug.core.runs import Progress, RunDir
@@ -13,6 +14,7 @@ from medaug.core.seeding import SeedTree
 from medaug.generators._cgan.losses import Objective
 from medaug.generators._cgan.networks import NetSpec
 from medaug.generators._patches.layers import Dims
+from medaug.generators._patches.variant import PrivateVariant
 from medaug.generators._patches.window import check_size
 from medaug.generators.base import LesionLibrary, untrained
 
@@ -41,6 +43,27 @@ class LossWeights(Frozen):
         default=0.5, ge=0, description="what the teacher makes of them, where there is one"
     )
     lecam: float = Field(default=0.1, ge=0, description="discriminator regulariser, after the class ramp")
+
+
+_PRIVATE = PrivateVariant(
+    needed={
+        "backbone": ("dcgan", "spade looks at the hosts, which are patients'"),
+        "bottleneck": ("conv", "a dcgan has no bottleneck"),
+        "coarse": ("noise", "a texture is a patient's lesion"),
+        "teacher": (None, "it has seen real lesions without noise"),
+        "compile": (False, "compiled layers tell no gradient by patient"),
+    },
+    suited={
+        "objective": "non_saturating",
+        "critic_base": 8,
+        "weights": {},
+        "steps": 2000,
+        "learning_rate": 2e-4,
+        "critic_learning_rate": 1e-3,
+        "ema": 0.995,
+    },
+)
+_REAL_TERMS = ("blurred_l1", "features", "histogram", "grain", "rim", "teacher", "lecam")
 
 
 @final
@@ -92,6 +115,27 @@ class Config(Frozen):
     samples_every: PositiveInt = Field(default=500, description="steps between pictures of samples")
     slices_per_lesion: PositiveInt = Field(default=12, description="2D: at most so many slices of one lesion")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    dp: PrivacyRequest | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,  # the hashes of all that was trained without it hold
+        description="differential privacy; chooses the variant that keeps it",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _private_variant(cls, raw: object) -> object:
+        if not isinstance(raw, dict) or raw.get("dp") is None:
+            return raw
+        chosen = _PRIVATE.chosen(raw)
+        weights = chosen["weights"]
+        if isinstance(weights, LossWeights):
+            weights = weights.model_dump(exclude_unset=True)
+        if not isinstance(weights, dict):
+            return chosen  # what it is instead is told by its own check
+        seen = [name for name in _REAL_TERMS if weights.get(name, 0.0)]
+        if seen:
+            raise ValueError(f"dp: weights.{seen[0]} must be 0: the generator would see real lesions")
+        return {**chosen, "weights": {**weights, **dict.fromkeys(_REAL_TERMS, 0.0)}}
 
     @model_validator(mode="after")
     def _check_size(self) -> Self:

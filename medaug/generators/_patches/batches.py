@@ -208,7 +208,7 @@ def gather(
         if 0 < len(entries) < FEW_LESIONS:
             progress.say(f"class {class_name} has only {len(entries)} lesions: expect little variety")
         found = [
-            (number, entry.patient_id, *_patches(bank.crop(entry.lesion_id), choice)) for entry in entries
+            (number, entry.patient_id, *patches_of(bank.crop(entry.lesion_id), choice)) for entry in entries
         ]
         found = [part for part in found if len(part[2])]
         if not any(part[1] not in without for part in found):
@@ -226,7 +226,7 @@ def gather(
     return replace(training, unseen=_joined(aside, len(bank.index.classes)).patches)
 
 
-def _patches(crop: LesionCrop, choice: PatchChoice) -> tuple[Tensor, Tensor]:
+def patches_of(crop: LesionCrop, choice: PatchChoice) -> tuple[Tensor, Tensor]:
     """Images and distances of one lesion: its slices with enough lesion in 2D, one patch in 3D."""
     window = Window.around(crop.mask, choice.size, crop.entry.spacing_mm)
     images, distances = window.frames(crop.scale.normalise(crop.image)), window.distances(crop.mask)

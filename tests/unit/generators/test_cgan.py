@@ -29,7 +29,9 @@ def tiny(**changes: object) -> Config:
 
 def train(path: Path, config: Config, bank: Bank, progress: Progress | None = None) -> CGAN:
     with open_run(path, "fit", NoSettings(), {}) as run:
-        return fit(config, bank, run, progress or NoProgress(), SeedTree(0))
+        made = fit(config, bank, run, progress or NoProgress(), SeedTree(0))
+    assert isinstance(made, CGAN)
+    return made
 
 
 @pytest.fixture(scope="module")
