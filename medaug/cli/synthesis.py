@@ -43,6 +43,16 @@ def _range(text: str | None) -> tuple[float, float] | None:
     return low, high
 
 
+def _promise(text: str | None) -> dict[str, object] | None:
+    """The keys of ``epsilon=8,delta=1e-5``; ``epsilon=none`` is the same without noise."""
+    if text is None:
+        return None
+    pairs = [part.split("=", 1) for part in text.split(",")]
+    if any(len(pair) != 2 or not all(pair) for pair in pairs):
+        raise ConfigError(f"{text!r} is no promise", where="--dp", expected="epsilon=8[,delta=1e-5,clip=1]")
+    return {key.strip(): None if value == "none" else value for key, value in pairs}
+
+
 def bank(
     *,
     dataset: DatasetArgument,
@@ -81,6 +91,14 @@ def fit(
     fold: FoldOption = 0,
     seed: SeedOption = 0,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = None,
+    dp: Annotated[
+        str | None,
+        typer.Option(
+            "--dp",
+            metavar="KEY=VALUE,...",
+            help="Train a cgan or vae with differential privacy: epsilon=8[,delta=1e-5,clip=1,patches=2].",
+        ),
+    ] = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write the losses for TensorBoard, too.")
     ] = False,
@@ -97,7 +115,7 @@ def fit(
 
     options = workflow.FitOptions(
         dataset=dataset, bank=bank, config=config, fold=fold, out=out, seed=seed, device=device,
-        tensorboard=tensorboard,
+        dp=_promise(dp), tensorboard=tensorboard,
     )  # fmt: skip
     call(workflow.fit, options, as_json=as_json)
 

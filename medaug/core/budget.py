@@ -25,7 +25,7 @@ class PrivacyRequest(Frozen):
     delta: float = Field(default=1e-5, gt=0, lt=1, description="smaller than one over the patients")
     clip: PositiveFloat = Field(default=1.0, description="largest norm of the gradient of one patient")
     patches: PositiveInt = Field(
-        default=4, description="patches of a patient's own lesions that make its gradient"
+        default=2, description="patches of a patient's own lesions that make its gradient"
     )
     randomness: Randomness = Field(
         default="system", description="seeded: repeatable, for tests; then nothing is claimed"

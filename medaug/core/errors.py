@@ -125,6 +125,11 @@ class GateRefusedError(PrivacyError):
 
 
 @final
+class BudgetExceededError(PrivacyError):
+    """A training would tell more of its patients than it promised."""
+
+
+@final
 class IdentifierError(PrivacyError):
     """A patient identifier stands where none may stand."""
 

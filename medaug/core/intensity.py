@@ -15,6 +15,7 @@ from medaug.core.volume import Unit, Volume
 Intensities = Float[np.ndarray, "C *S"]
 
 _CT_WINDOW_HU = (-1024.0, 1500.0)
+_CT_MAP = (-400.0, 500.0)
 # ITU-R BT.601 section 2.5.1, in thousandths: whole numbers keep grey pixels exact
 _LUMINANCE = (299, 587, 114)
 
@@ -75,14 +76,14 @@ class IntensityScheme(Frozen):
     @staticmethod
     def for_volume(volume: Volume) -> IntensityScheme:
         """The scheme that suits a volume's unit; HU: -1024..1500 with 0 at -400 HU and 500 HU a unit."""
-        n = len(volume.channels)
-        if volume.unit is Unit.HU:
-            return IntensityScheme(
-                unit=volume.unit, channels=volume.channels, offset=(-400.0,) * n, factor=(500.0,) * n
-            )
-        return IntensityScheme(
-            unit=volume.unit, channels=volume.channels, offset=(0.0,) * n, factor=(1.0,) * n
-        )
+        return IntensityScheme.fixed(volume.unit, volume.channels)
+
+    @staticmethod
+    def fixed(unit: Unit, channels: tuple[str, ...]) -> IntensityScheme:
+        """The scheme of a unit; no number of it is of any patient."""
+        offset, factor = _CT_MAP if unit is Unit.HU else (0.0, 1.0)
+        n = len(channels)
+        return IntensityScheme(unit=unit, channels=channels, offset=(offset,) * n, factor=(factor,) * n)
 
     def case_scale(self, volume: Volume) -> CaseScale:
         """The map of one case; always computed on the whole case, never on a crop."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medaug.core.errors import DataError
 from medaug.core.lesion import Generator
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
@@ -13,6 +14,7 @@ from medaug.generators.base import (
     Learnt,
     NetworkConfig,
     TrainableConfig,
+    is_private,
     load_generator,
     parse_generator,
     read_card,
@@ -56,10 +58,16 @@ def fit_or_fall_back(
 
     A network would learn them by heart. The hand-crafted generator needs no more than one lesion of each class, so it
     is fitted in the network's place, and its card says so.
+
+    Raises:
+        DataError: If differential privacy is asked for, which the hand-crafted generator does not keep.
     """
     count = len(bank.entries())
     if not isinstance(config, NetworkConfig) or count >= FEW_LESIONS:
         return fit_generator(config, bank, fold, run, progress, seed)
+    if is_private(config):
+        found = f"{count} lesions are too few to train {config.kind}, and {FALLBACK} hides nobody"
+        raise DataError(found, expected=f"{FEW_LESIONS} or more")
     note = (
         f"{count} lesions are too few to train {config.kind} ({FEW_LESIONS} are needed): "
         f"a {FALLBACK} generator was fitted instead"
@@ -88,5 +96,9 @@ def notes_of(bank: Bank) -> tuple[str, ...]:
 def _complete_card(run: RunDir, bank: Bank) -> None:
     """Say on the card what was learnt from, and seal it."""
     card = read_card(run.path)
+    if card.privacy is not None:
+        # counts, sizes and spacings are the patients' own, and outside the budget
+        card.model_copy(update={"notes": (card.privacy.statement,)}).sealed().write(run.path / CARD)
+        return
     told = {"learnt": Learnt.of(bank.entries()), "notes": notes_of(bank)}
     card.model_copy(update=told).sealed().write(run.path / CARD)

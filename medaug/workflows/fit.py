@@ -10,6 +10,7 @@ from typing import cast, final
 
 from pydantic import Field
 
+from medaug.core.budget import PrivacyBudget
 from medaug.core.case import read_manifest
 from medaug.core.config import Frozen, read_yaml
 from medaug.core.errors import ConfigError
@@ -30,6 +31,7 @@ from medaug.generators.base import (
     on_device,
     read_card,
     read_generator_config,
+    with_privacy,
 )
 from medaug.io.dataset import StoredCases
 from medaug.lesions.bank import Bank
@@ -52,6 +54,9 @@ class FitOptions(Frozen):
     fold: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)
     device: str | None = Field(default=None, description="auto, cpu, cuda or cuda:N; null = as the file says")
+    dp: dict[str, object] | None = Field(
+        default=None, description="train with differential privacy: epsilon, and what else is asked"
+    )
     tensorboard: bool = Field(default=False, description="write the figures for TensorBoard, too")
 
 
@@ -71,6 +76,7 @@ class FitSummary(Summary):
     steps: int
     seconds: float
     sha256: str = Field(description="of configuration and weights")
+    privacy: PrivacyBudget | None = Field(default=None, description="null: no differential privacy")
     notes: tuple[str, ...] = ()
     next_step: str = Field(default="", description="the command that uses it")
 
@@ -106,12 +112,12 @@ def fit(options: FitOptions, progress: Progress) -> FitSummary:
     """Train a generator or translator, go on with an interrupted training, or say what the finished one is.
 
     Raises:
-        ConfigError: If the configuration is wrong, the kind needs no training, a bank is missing or one too many, or
-            ``out`` holds something else.
+        ConfigError: If the configuration is wrong, the kind needs no training, a bank is missing or one too many,
+            ``out`` holds something else, or differential privacy cannot be kept.
         SplitLeakageError: If the bank holds patients outside the fold's training part.
         DataError: If a class has no lesion in the bank.
         TrainingError: If losses explode, made lesions are all alike, or the discriminator memorises.
-        DependencyError: If TensorBoard is wanted and not installed.
+        DependencyError: If TensorBoard or differential privacy is wanted and not installed.
         StorageError: If the disk cannot hold it.
     """
     chosen = _fit_generator
@@ -158,6 +164,8 @@ def _fit_generator(options: FitOptions, progress: Progress) -> Callable[[], FitS
 def _asked(options: FitOptions) -> GeneratorConfig:
     """The configuration of the file, on the device that is wanted."""
     config = read_generator_config(options.config)
+    if options.dp is not None:
+        config = with_privacy(config, options.dp)
     if not isinstance(config, TrainableConfig):
         raise ConfigError(
             f"{config.kind} needs no training",
@@ -182,6 +190,10 @@ def _fit_translator(options: FitOptions, progress: Progress) -> Callable[[], Fit
         hint = "leave --bank out"
         raise ConfigError(
             f"{config.kind} learns from whole cases, not from a bank", where="--bank", hint=hint
+        )
+    if options.dp is not None:
+        raise ConfigError(
+            f"{config.kind} has no training with differential privacy", where="--dp", expected="cgan or vae"
         )
     settings = _settings(config, options)
     if options.device is not None:
@@ -241,6 +253,7 @@ def _summarise(options: FitOptions, fold: Fold) -> FitSummary:
         steps=card.steps,
         seconds=RunRecord.read(options.out / RUN_FILE).seconds or 0.0,
         sha256=load_generator(str(options.out), fold).sha256,
+        privacy=card.privacy,
         notes=card.notes,
         next_step=f"medaug synthesize {options.dataset} {asked} --fold {fold.index} --out DIR",
     )

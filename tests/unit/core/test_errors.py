@@ -38,6 +38,7 @@ def test_line_holds_where_what_expected_and_hint_on_one_line() -> None:
         (errors.OverfittedError, 5),
         (errors.CheckpointError, 5),
         (errors.GateRefusedError, 6),
+        (errors.BudgetExceededError, 6),
         (errors.IdentifierError, 6),
         (errors.StorageError, 7),
         (errors.InterruptedRunError, 130),
