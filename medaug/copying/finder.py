@@ -20,6 +20,7 @@ from medaug.copying.registration import (
     Moves,
     agreement,
     box_sizes,
+    filled,
     find_shift,
     flattened,
     leads,
@@ -33,6 +34,7 @@ _STEPS = 4
 _LEARN_FROM, _LEAST_DEVIATION = 30, 0.3
 _RUNNER_UP = 3
 _MEASURES = len(BANDS) + 1
+_INSIDE = 0.99
 
 
 @final
@@ -144,12 +146,11 @@ class TileFinder:
         numbers, moves = self._hypotheses(image, query[0], seen, left_out)
         unique, which = torch.unique(numbers, return_inverse=True)
         candidates = self.tiles.images[unique].float()
-        sources = torch.stack([flattened(candidates, None, self._share, band) for band in BANDS], dim=1)
-        plain = self._agreement(query, seen, sources[which], moves)
+        plain = self._agreement(query, seen, candidates[which], moves)
         patients = self.tiles.patients[numbers]
         kept = self._best_of_each(numbers, self._surprise(leads(plain, patients, _RUNNER_UP)).amax(dim=1))
-        few, chosen = sources[which[kept]], moves.at(kept)
-        better = refined(query[0], few[:, 0], chosen, _STEPS)
+        few, chosen = candidates[which[kept]], moves.at(kept)
+        better = refined(query[0], flattened(few, None, self._share), chosen, _STEPS)
         finer = self._agreement(query, seen, few, better)
         ahead = leads(torch.cat([plain, finer]), torch.cat([patients, patients[kept]]), _RUNNER_UP)
         ahead = ahead[torch.cat([kept, len(plain) + torch.arange(len(kept))])]
@@ -157,14 +158,18 @@ class TileFinder:
         return self._chosen(numbers[kept].repeat(2), both, torch.cat([plain[kept], finer]), ahead)
 
     def _agreement(self, query: Sequence[Tensor], seen: Tensor, sources: Tensor, moves: Moves) -> Tensor:
-        """(H, measures * P) agreement of the moved sources, (H, bands, C, *S), with the query, a flattened tile a band.
+        """(H, measures * P) agreement of the sources, (H, C, *S), with the query, a flattened tile a band.
 
+        A moved source is shown through the query's window, and filled in around it, so that a copy is one to its edge.
         The last measure is all bands together: noise leaves each a little, and others do not agree in all of them.
         """
-        read = read_moved(sources.flatten(1, 2), moves).reshape(sources.shape)
+        whole = torch.cat([sources, torch.ones_like(sources[:, :1])], dim=1)
+        read = read_moved(whole, moves)
+        shown = (read[:, -1] > _INSIDE).float() * (seen > 0)
+        through = filled(read[:, :-1], shown)
         columns = [
-            agreement(one, seen, read[:, n], self._share, band)
-            for n, (one, band) in enumerate(zip(query, BANDS, strict=True))
+            agreement(one, seen, flattened(through, shown, self._share, band), self._share, band)
+            for one, band in zip(query, BANDS, strict=True)
         ]
         together = torch.stack(columns).sum(dim=0) / math.sqrt(len(columns))
         return torch.cat([*columns, together], dim=1)

@@ -88,6 +88,17 @@ def flattened(tiles: Tensor, seen: Tensor | None, share: float, band: Band = STR
     return even if seen is None else even * seen[:, None]
 
 
+def filled(images: Tensor, seen: Tensor) -> Tensor:
+    """(N, C, *S) images whose voxels that are not seen, by (N, *S), are filled in smoothly from those that are."""
+    n, channels = images.shape[:2]
+    sigma, counts = images.shape[-1] / 8, seen[:, None]
+    usual = (images * counts).flatten(2).sum(dim=2) / seen.flatten(1).sum(dim=1, keepdim=True).clamp_min(1.0)
+    usual = usual.reshape(n, channels, *[1] * (images.ndim - 2))
+    around = smoothed(((images - usual) * counts).flatten(0, 1), sigma).reshape(images.shape)
+    around = around / (smoothed(seen, sigma)[:, None] + 1e-4) + usual
+    return torch.where(counts > 0, images, around)
+
+
 @cache
 def _means(side: int, box: int, stride: int) -> Tensor:
     """(side, boxes): what each place gives to the mean of each box."""

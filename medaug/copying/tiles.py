@@ -21,7 +21,7 @@ from torch import Tensor
 
 from medaug.copying.channels import Layout
 from medaug.copying.imprint import Imprint
-from medaug.copying.registration import smoothed
+from medaug.copying.registration import filled
 from medaug.core.assessment import Part
 from medaug.core.volume import Mask
 
@@ -118,12 +118,7 @@ def _query(part: Part, image: Float[np.ndarray, "C *S"], near: Bool[np.ndarray, 
         return None
     pixels = torch.as_tensor(np.ascontiguousarray(image), dtype=torch.float32)
     seen = torch.as_tensor(np.ascontiguousarray(near)).float()
-    sigma = image.shape[-1] / 8
-    weight = smoothed(seen[None], sigma) + 1e-4
-    usual = float(pixels[:, seen > 0].mean())
-    around = (smoothed((pixels - usual) * seen, sigma) / weight) + usual
-    filled = torch.where(seen > 0, pixels, around)
-    return QueryTile(part, filled, seen, float(np.log(near.sum())))
+    return QueryTile(part, filled(pixels[None], seen[None])[0], seen, float(np.log(near.sum())))
 
 
 def lesions_of(chosen: Mask) -> list[Mask]:

@@ -56,9 +56,10 @@ def test_a_copy_is_described_in_words(search: CopySearch) -> None:
     assert drawn[0, 1] < -0.9
 
 
-def test_a_copied_lesion_in_a_host_is_no_copied_background(search: CopySearch) -> None:
+@pytest.mark.parametrize("rim", [10, 17])
+def test_a_copied_lesion_in_a_host_is_no_copied_background(search: CopySearch, rim: int) -> None:
     host, edit = texture(500), np.zeros((48, 48, 1), bool)
-    edit[10:38, 10:38] = True
+    edit[rim : 48 - rim, rim : 48 - rim] = True
     image = np.where(edit[None], texture(7), host)
     case = replace(imprint(2, "s", image), edit_mask=edit)
     found = {m.part: m for m in search.nearest(case)}

@@ -17,6 +17,7 @@ from medaug.copying.registration import (
     Moves,
     agreement,
     box_sizes,
+    filled,
     find_shift,
     flattened,
     leads,
@@ -69,6 +70,17 @@ def test_background_hides_the_lesion_and_the_other_way_round() -> None:
     bright = replace(one, image=np.where(one.lesion, 50.0, one.image).astype(np.float32))
     hidden = {tile.part: tile for tile in query_tiles(bright, layout_of(one))}["background"]
     assert float(hidden.image.max()) < 10.0
+
+
+def test_what_is_not_seen_does_not_matter() -> None:
+    first, second = (torch.as_tensor(texture(n)[..., 0])[None] for n in (1, 2))
+    seen = torch.zeros(1, 48, 48)
+    seen[:, 10:30, 12:40] = 1.0
+    mixed = torch.where(seen[:, None] > 0, first, 5.0 + 9.0 * second)
+    one, other = filled(first, seen), filled(mixed, seen)
+    torch.testing.assert_close(one, other)
+    assert torch.equal(one[seen[:, None] > 0], first[seen[:, None] > 0])
+    assert float(one[seen[:, None] == 0].abs().max()) < float(first.abs().max())
 
 
 def test_only_lesions_in_the_edit_mask_count() -> None:
