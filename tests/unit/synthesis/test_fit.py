@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from medaug.core.budget import PrivacyRequest
 from medaug.core.config import Frozen
-from medaug.core.errors import SplitLeakageError
+from medaug.core.errors import DataError, SplitLeakageError
 from medaug.core.runs import NoProgress, open_run
 from medaug.core.seeding import SeedTree
 from medaug.generators import copy_paste, procedural
-from medaug.generators.base import read_card
+from medaug.generators.base import CARD, read_card
 from medaug.lesions.bank import bank_of_cases
 from medaug.synthesis.fit import fit_generator, fit_or_fall_back
 from tests.small_cases import chest, fold_of
@@ -86,3 +87,15 @@ def test_eight_lesions_are_enough_and_a_kind_without_network_needs_fewer(tmp_pat
     assert '"lesions": 8' in (tmp_path / "eight" / "run" / "log.jsonl").read_text()
     fit(Learning(), fold_of(CASES), tmp_path / "four", fit_or_fall_back)
     assert '"lesions": 4' in (tmp_path / "four" / "run" / "log.jsonl").read_text()
+
+
+class Private(Network):
+    """One that promises something."""
+
+    dp: PrivacyRequest | None = PrivacyRequest(epsilon=8)
+
+
+def test_a_promise_is_not_broken_by_a_generator_that_hides_nobody(tmp_path):
+    with pytest.raises(DataError, match="procedural hides nobody"):
+        fit(Private(), fold_of(CASES), tmp_path, fit_or_fall_back)
+    assert not (tmp_path / "run" / CARD).exists()

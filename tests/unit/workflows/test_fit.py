@@ -174,3 +174,28 @@ def test_bank_of_another_state_of_the_dataset_is_refused(tmp_path: Path) -> None
     Splits(seed=0, dataset_sha256=fewer.content_sha256, folds=(fold,)).write(asked.dataset / SPLITS)
     with pytest.raises(ConfigError, match="another state"):
         fit(asked, NoProgress())
+
+
+def test_a_promise_is_on_the_card_and_in_the_summary_and_the_patients_figures_are_not(
+    options: FitOptions, tmp_path: Path
+) -> None:
+    asked = options.model_copy(update={"out": tmp_path / "run", "dp": {"epsilon": "8", "delta": "1e-6"}})
+    summary = fit(asked, NoProgress())
+    assert summary.privacy is not None
+    assert summary.privacy.is_claimed
+    assert 7.5 < summary.privacy.epsilon <= 8
+    assert summary.privacy.delta == 1e-6
+    assert summary.privacy.statement in summary.lines()
+    card = read_card(asked.out)
+    assert card.is_intact
+    assert (card.privacy, card.learnt) == (summary.privacy, None)
+    assert fit(asked, NoProgress()) == summary
+    with pytest.raises(ConfigError):
+        fit(asked.model_copy(update={"dp": {"epsilon": "3"}}), NoProgress())
+
+
+def test_a_translator_promises_nothing(options: FitOptions, tmp_path: Path) -> None:
+    (tmp_path / "style.yaml").write_text("kind: style\n")
+    asked = {"out": tmp_path / "run", "bank": None, "config": tmp_path / "style.yaml", "dp": {"epsilon": "8"}}
+    with pytest.raises(ConfigError, match="style has no training with differential privacy"):
+        fit(options.model_copy(update=asked), NoProgress())
