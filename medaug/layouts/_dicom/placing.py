@@ -11,14 +11,45 @@ from pydicom.valuerep import format_number_as_ds
 from medaug.core.errors import GeometryError
 from medaug.core.geometry import Affine, Grid, Reorientation, ras_to_lps
 
-# columns run to the patient's left and rows to the back, as scanners store axial slices
-TO_DICOM: Final = Reorientation((0, 1, 2), (True, True, False))
 _SHEAR_TOLERANCE = 1e-4
+_CLEARLY = 1.2
+# columns run to the patient's left (sagittal: back), rows to the back (sagittal, coronal: feet), as scanners store slices
+_FLIPS: Final = (True, True, False)
+_TURNS: Final = {
+    0: Reorientation((1, 2, 0), _FLIPS),
+    1: Reorientation((0, 2, 1), _FLIPS),
+    2: Reorientation((0, 1, 2), _FLIPS),
+}
 
 
-def frames_of(array: np.ndarray) -> np.ndarray:
-    """(I, J, K) in RAS+ order as contiguous (slice, row, column)."""
-    return np.ascontiguousarray(TO_DICOM.apply(array).transpose(2, 1, 0))
+def turn_of(grid: Grid) -> Reorientation:
+    """From voxels in RAS+ order to (column, row, slice).
+
+    Slices lie along the axis that has one voxel, or clearly the longest steps: as they were scanned. Else along K.
+    """
+    steps = grid.spacing_mm
+    lone = [axis for axis in (2, 1, 0) if grid.shape[axis] == 1]
+    longest = max((2, 1, 0), key=steps.__getitem__)
+    is_clear = steps[longest] > _CLEARLY * max(step for axis, step in enumerate(steps) if axis != longest)
+    return _TURNS[lone[0] if lone else longest if is_clear else 2]
+
+
+def frames_of(array: np.ndarray, grid: Grid) -> np.ndarray:
+    """(I, J, K) voxels of a grid as contiguous (slice, row, column)."""
+    return np.ascontiguousarray(turn_of(grid).apply(array).transpose(2, 1, 0))
+
+
+def placed_as(grid: Grid) -> Grid:
+    """The same voxels as :func:`frames_of` puts them, index (column, row, slice)."""
+    turn = turn_of(grid)
+    affine = np.array(grid.affine)
+    affine[:3, :3] = affine[:3, list(turn.order)]
+    shape = (grid.shape[turn.order[0]], grid.shape[turn.order[1]], grid.shape[turn.order[2]])
+    for axis, flip in enumerate(turn.flips):
+        if flip:
+            affine[:3, 3] += affine[:3, axis] * (shape[axis] - 1)
+            affine[:3, axis] *= -1
+    return Grid(shape, affine)
 
 
 def affine_of(grid: Grid) -> Affine:
@@ -27,11 +58,7 @@ def affine_of(grid: Grid) -> Affine:
     Raises:
         GeometryError: If the grid is sheared, which an image plane cannot express.
     """
-    ras = np.array(grid.affine)
-    for axis, flip in enumerate(TO_DICOM.flips):
-        if flip:
-            ras[:3, 3] += ras[:3, axis] * (grid.shape[axis] - 1)
-            ras[:3, axis] *= -1
+    ras = placed_as(grid).affine
     axes = ras[:3, :3] / np.linalg.norm(ras[:3, :3], axis=0)
     if np.abs(axes.T @ axes - np.eye(3)).max() > _SHEAR_TOLERANCE:
         raise GeometryError("grid is sheared", expected="perpendicular axes", hint="resample first")

@@ -112,10 +112,10 @@ def write_seg(
         DependencyError: If highdicom is not installed.
         StorageError: If the file cannot be written.
     """
-    names, frames = present(label_map)
+    names, labels = present(label_map)
     if not names:
         raise LabelError("label map is empty", expected="at least one class", hint="write no segmentation")
-    frames = frames_of(frames)
+    frames = frames_of(labels, label_map.grid)
     terms = tuple(term_of(name, settings.terms) for name in names)
     # another content is another object, whatever it is called
     said = "\x1f".join(

@@ -30,7 +30,7 @@ _VALUE_TYPES: Final = {Unit.HU: "HU", Unit.SUV: "SUV", Unit.ARBITRARY: "US"}
 def write_series(
     volume: Volume, identity: SeriesIdentity, folder: Path, *, channel: int = 0
 ) -> tuple[Dataset, ...]:
-    """Write ``0001.dcm`` and on, one slice along K each.
+    """Write ``0001.dcm`` and on, one slice each: along K, or along the axis of clearly the longest steps.
 
     CT and MR Image Storage where that is the modality and the spacing is known; else Secondary Capture, which tells where
     it lies if the spacing is known, and nothing of places otherwise. How intensities are kept: :func:`store`.
@@ -49,7 +49,7 @@ def write_series(
         UnreadableError: If a value is not finite.
         StorageError: If a file cannot be written.
     """
-    stored = store(frames_of(volume.image[channel]), volume.unit)
+    stored = store(frames_of(volume.image[channel], volume.grid), volume.unit)
     affine = affine_of(volume.grid) if volume.spacing_known else None
     slices = []
     for k, frame in enumerate(stored.frames):

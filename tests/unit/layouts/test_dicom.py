@@ -74,6 +74,32 @@ def test_corner_lies_where_lps_says(tmp_path: Path) -> None:
     assert hu == written.image[0, -1, -1, 0]
 
 
+@pytest.mark.parametrize(
+    ("shape", "spacing_mm", "slices", "cosines"),
+    [
+        ((9, 7, 5), (0.7, 0.9, 3.0), 5, [1, 0, 0, 0, 1, 0]),
+        ((5, 9, 7), (3.0, 0.9, 0.7), 5, [0, 1, 0, 0, 0, -1]),
+        ((9, 5, 7), (0.7, 3.0, 0.9), 5, [1, 0, 0, 0, 0, -1]),
+        ((1, 9, 7), (1.0, 1.0, 1.0), 1, [0, 1, 0, 0, 0, -1]),
+        ((9, 7, 5), (0.97, 0.97, 0.6), 5, [1, 0, 0, 0, 1, 0]),
+    ],
+)
+def test_slices_are_cut_as_they_were_scanned(
+    tmp_path: Path,
+    shape: tuple[int, int, int],
+    spacing_mm: tuple[float, float, float],
+    slices: int,
+    cosines: list[float],
+) -> None:
+    grid = Grid(shape, np.diag([*spacing_mm, 1.0]))
+    written = write_series(volume(grid), identity(), tmp_path)
+    assert len(written) == slices
+    assert [float(value) for value in written[0].ImageOrientationPatient] == cosines
+    found = read_back(tmp_path)
+    assert np.array_equal(found.image, volume(grid).image)
+    assert found.grid.agrees_with(grid, tolerance_mm=1e-6)
+
+
 def test_hu_below_air_are_kept(tmp_path: Path) -> None:
     written = volume(oblique_grid(), scale=1000)
     assert written.image.min() < -1024
@@ -181,6 +207,17 @@ def test_segmentation_of_slices_that_lie_nowhere(tmp_path: Path, kind: Segmentat
     moved = LabelMap(np.roll(label_map(grid).labels, 1, axis=2), grid, CLASSES)
     with pytest.raises(LabelError, match="differs"):
         require_same_labels(replace(case, label_map=moved), target, tmp_path / "seg.dcm", CLASSES)
+
+
+@pytest.mark.parametrize("modality", ["CT", "OT"])
+def test_what_is_not_in_ras_order_is_read_back_too(tmp_path: Path, modality: str) -> None:
+    affine = np.array([[0, 3.0, 0, 5], [0, 0, -0.7, 6], [-0.9, 0, 0, 7], [0, 0, 0, 1.0]])
+    grid = Grid((9, 7, 5), affine)
+    case = Case("c1", "p1", volume(grid), label_map(grid))
+    slices = write_series(volume(grid), identity(modality=modality), tmp_path / "images")
+    write_seg(label_map(grid), slices, identity(), tmp_path / "seg.dcm")
+    target = require_same_image(case, 0, sorted((tmp_path / "images").iterdir()))
+    require_same_labels(case, target, tmp_path / "seg.dcm", CLASSES)
 
 
 def test_a_series_that_differs_is_told(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_the_tools_see_what_is_wrong(tmp_path: Path) -> None:
 
 def wanted(study: Study) -> np.ndarray:
     """(slice, row, column) values, rounded to the steps that the headers state."""
-    frames = frames_of(study.volume.image[0])
+    frames = frames_of(study.volume.image[0], study.volume.grid)
     header = pydicom.dcmread(study.images / "0001.dcm")
     step = float(header.get("RescaleSlope", 1))
     found = np.stack([_values(path) for path in sorted(study.images.iterdir())])
@@ -84,7 +84,7 @@ def test_highdicom_reads_the_same_classes(tmp_path: Path, kind: str, segmentatio
     names = {seg.get_segment_description(n).segment_label: n for n in seg.segment_numbers if n}
     assert set(names) == set(CLASSES)
     uids = [pydicom.dcmread(path).SOPInstanceUID for path in sorted(study.images.iterdir())]
-    labels = frames_of(study.label_map.labels)
+    labels = frames_of(study.label_map.labels, study.volume.grid)
     for number, name in enumerate(CLASSES, start=1):
         found = seg.get_pixels_by_source_instance(
             uids, segment_numbers=[names[name]], combine_segments=True, ignore_spatial_locations=True,
