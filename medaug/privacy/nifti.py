@@ -1,0 +1,253 @@
+"""NIfTI files and their sidecars without what tells whose they are; voxels and geometry stay bit for bit.
+
+Headers by nifti1.h and nifti2.h, gzip by RFC 1952, sidecars by the names of BIDS for how an image was taken.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Final, final
+
+from medaug.core.errors import IdentifierError, UnreadableError
+
+_GZIP = b"\x1f\x8b"
+_MOST_BYTES = 8 << 30
+_CHUNK = 1 << 24
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """Where a header keeps what.
+
+    Attributes:
+        size: Of the header; four bytes follow that announce extensions.
+        magic: Of a file in one part, and where it stands.
+        cleared: Start and length of what is set to 0: free texts, Analyze's unused fields, and the time of the first frame.
+        dims: Start and type of the axes' lengths.
+        bits: Start of the bits a voxel.
+        offset: Start and type of the place of the first voxel.
+    """
+
+    size: int
+    magic: tuple[int, bytes]
+    cleared: tuple[tuple[int, int], ...]
+    dims: tuple[int, str]
+    bits: int
+    offset: tuple[int, str]
+
+
+_FORMS: Final = (
+    _Form(
+        348,
+        (344, b"n+1\0"),
+        # data_type, db_name, extents, session_error; toffset; glmax, glmin, descrip, aux_file; intent_name
+        ((4, 34), (136, 4), (140, 8), (148, 80), (228, 24), (328, 16)),
+        (40, "8h"),
+        72,
+        (108, "f"),
+    ),
+    _Form(
+        540,
+        (4, b"n+2\0\r\n\x1a\n"),
+        # toffset; descrip, aux_file; intent_name; unused_str
+        ((216, 8), (240, 80), (320, 24), (508, 16), (525, 15)),
+        (16, "8q"),
+        14,
+        (168, "q"),
+    ),
+)
+_INTENT = {348: 68, 540: 504}
+_INTENTS_IN_EXTENSIONS = range(3000, 3100)  # CIFTI
+_PAIRS = ((344, b"ni1\0"), (4, b"ni2\0\r\n\x1a\n"))
+
+
+def clean_nifti(content: bytes, *, packed: bool) -> bytes:
+    """The same image with an empty header text, no extension, nothing between header and voxels and nothing after them.
+
+    Its own output is given back unchanged.
+
+    Args:
+        content: A file in one part, packed by gzip or not.
+        packed: Whether to pack the result, without name, comment or time.
+
+    Raises:
+        UnreadableError: If it is damaged, in two parts, or no NIfTI.
+        IdentifierError: If it is CIFTI, whose extension is what it is.
+    """
+    raw = _unpacked(content)
+    form, order = _form(raw)
+    start, end = _voxels(raw, form, order)
+    header = bytearray(raw[: form.size])
+    for place, length in form.cleared:
+        header[place : place + length] = bytes(length)
+    intent = struct.unpack_from(order + ("h" if form.size == 348 else "i"), header, _INTENT[form.size])[0]
+    if intent in _INTENTS_IN_EXTENSIONS:
+        raise IdentifierError("its meaning stands in an extension", code="nifti-extension")
+    first = form.size + 4
+    struct.pack_into(order + form.offset[1], header, form.offset[0], first)
+    clean = bytes(header) + bytes(4) + raw[start:end]
+    return gzip.compress(clean, compresslevel=6, mtime=0) if packed else clean
+
+
+def _unpacked(content: bytes) -> bytes:
+    """The bytes of the first gzip member, or the content itself.
+
+    Raises:
+        UnreadableError: If it is damaged, or unpacks to more than is held.
+    """
+    if content[:2] != _GZIP:
+        return content
+    stream, parts, size = zlib.decompressobj(wbits=31), [], 0
+    feed = content
+    try:
+        while feed and not stream.eof:
+            parts.append(stream.decompress(feed, _CHUNK))
+            size += len(parts[-1])
+            feed = stream.unconsumed_tail
+            if size > _MOST_BYTES:
+                raise UnreadableError("file unpacks to too much", code="too-large")
+    except zlib.error as error:
+        raise UnreadableError("gzip is damaged", code="damaged-file") from error
+    if not stream.eof:
+        raise UnreadableError("gzip is cut short", code="damaged-file")
+    return b"".join(parts)
+
+
+def _form(raw: bytes) -> tuple[_Form, str]:
+    """Which header it is, and its byte order.
+
+    Raises:
+        UnreadableError: If it is none, or one of two parts.
+    """
+    for form in _FORMS:
+        place, magic = form.magic
+        if len(raw) >= form.size and raw[place : place + len(magic)] == magic:
+            for order in "<>":
+                if struct.unpack_from(order + "i", raw)[0] == form.size:
+                    return form, order
+    if any(raw[place : place + len(magic)] == magic for place, magic in _PAIRS):
+        raise UnreadableError("image and header are two files", hint="convert it to one", code="two-files")
+    raise UnreadableError("file is no NIfTI image", code="not-nifti")
+
+
+def _voxels(raw: bytes, form: _Form, order: str) -> tuple[int, int]:
+    """Where the voxels begin and end."""
+    count, *sizes = struct.unpack_from(order + form.dims[1], raw, form.dims[0])
+    if not 1 <= count <= 7 or min(sizes[:count]) < 1:
+        raise UnreadableError("NIfTI header is damaged", code="damaged-file")
+    bits = struct.unpack_from(order + "h", raw, form.bits)[0]
+    start = struct.unpack_from(order + form.offset[1], raw, form.offset[0])[0]
+    if bits < 1 or not math.isfinite(start) or start < form.size:
+        raise UnreadableError("NIfTI header is damaged", code="damaged-file")
+    end = int(start) + (math.prod(sizes[:count]) * bits + 7) // 8
+    if end > len(raw):
+        raise UnreadableError("file is cut short", code="damaged-file")
+    return int(start), end
+
+
+# How an image was taken: numbers and words of the trade that BIDS names (appendix of MRI metadata); all others go.
+_NUMBERS: Final = frozenset(
+    {
+        "EchoTime",
+        "EchoTime1",
+        "EchoTime2",
+        "RepetitionTime",
+        "RepetitionTimeExcitation",
+        "RepetitionTimePreparation",
+        "InversionTime",
+        "FlipAngle",
+        "EchoNumber",
+        "EchoTrainLength",
+        "MagneticFieldStrength",
+        "ImagingFrequency",
+        "PixelBandwidth",
+        "DwellTime",
+        "TotalReadoutTime",
+        "EffectiveEchoSpacing",
+        "SliceThickness",
+        "SpacingBetweenSlices",
+        "SliceTiming",
+        "NumberOfAverages",
+        "PhaseEncodingSteps",
+        "AcquisitionMatrixPE",
+        "ReconMatrixPE",
+        "PercentPhaseFOV",
+        "PercentSampling",
+        "ParallelReductionFactorInPlane",
+        "ParallelReductionOutOfPlane",
+        "MultibandAccelerationFactor",
+        "PartialFourier",
+        "MTState",
+        "MTFlipAngle",
+        "MTOffsetFrequency",
+        "SpoilingState",
+        "SpoilingRFPhaseIncrement",
+        "NumberShots",
+        "NumberOfVolumesDiscardedByScanner",
+        "SAR",
+        "FrameTimesStart",
+        "FrameDuration",
+        "ImageOrientationPatientDICOM",
+    }
+)
+_WORDS: Final[dict[str, re.Pattern[str]]] = {
+    "Modality": re.compile(r"MR|CT|PT|OT"),
+    "Manufacturer": re.compile(r"(?i)siemens|ge|philips|hitachi|canon|toshiba|uih|bruker|hyperfine"),
+    "MRAcquisitionType": re.compile(r"[123]D"),
+    "ScanningSequence": re.compile(r"(?:SE|IR|GR|EP|RM)(?:[_\\](?:SE|IR|GR|EP|RM))*"),
+    "SequenceVariant": re.compile(
+        r"(?:SK|MTC|SS|TRSS|SP|MP|OSP|NONE)(?:[_\\](?:SK|MTC|SS|TRSS|SP|MP|OSP|NONE))*"
+    ),
+    "PhaseEncodingDirection": re.compile(r"[ijk]-?"),
+    "SliceEncodingDirection": re.compile(r"[ijk]-?"),
+    "PatientPosition": re.compile(r"[HF]F[SPDLR]{1,2}"),
+    "BodyPartExamined": re.compile(
+        r"BRAIN|HEAD|CHEST|ABDOMEN|PELVIS|SPINE|KNEE|PROSTATE|HEART|BREAST|LIVER|NECK"
+    ),
+    "Units": re.compile(r"HU|SUV|a\.u\.|arbitrary|rad|Hz|mm|s|Bq/mL"),
+    "ContrastBolusIngredient": re.compile(r"GADOLINIUM|IODINE|BARIUM|NONE"),
+}
+_SMALLEST_ID: Final = 10_000_000
+_BOOLEANS: Final = frozenset({"SkullStripped", "MTState", "SpoilingState", "NonlinearGradientCorrection"})
+
+
+def clean_sidecar(text: str) -> tuple[str, tuple[str, ...]]:
+    """A JSON sidecar with nothing but how the image was taken, and the names of the keys that went.
+
+    A key stays if it is on the list and its value of the kind that the key has: numbers, one of a few words, or yes and no.
+
+    Raises:
+        UnreadableError: If it is no JSON object.
+    """
+    try:
+        held = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UnreadableError("sidecar is no JSON", code="damaged-file") from error
+    if not isinstance(held, dict):
+        raise UnreadableError("sidecar is no JSON object", code="damaged-file")
+    kept = {key: value for key, value in held.items() if _is_allowed(key, value)}
+    return json.dumps(kept, indent=1, sort_keys=True) + "\n", tuple(sorted(held.keys() - kept.keys()))
+
+
+def _is_allowed(key: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return key in _BOOLEANS
+    if isinstance(value, str):
+        return key in _WORDS and _WORDS[key].fullmatch(value) is not None
+    return key in _NUMBERS and _is_numeric(value)
+
+
+def _is_numeric(value: object) -> bool:
+    """A measured number, or a flat list of them; one of eight digits or more may be a date, a time or an id."""
+    if isinstance(value, list):
+        return all(not isinstance(one, list) and _is_numeric(one) for one in value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return False
+    return abs(value) < _SMALLEST_ID
