@@ -25,7 +25,7 @@ FEWEST_OTHERS: Final = 20
 FEWEST_SYNTHETIC: Final = 20
 LARGEST_UNSEEN: Final = 0.7
 _RIVALS = 5
-_MOST_PATIENTS, _MOST_OF_ONE, _MOST_SHOWN = 400, 8, 300
+_MOST_PATIENTS, _MOST_OF_ONE, _MOST_SHOWN, _MOST_MADE = 400, 8, 300, 1000
 
 T = TypeVar("T")
 PerPatient = Float[np.ndarray, " P"]
@@ -116,7 +116,7 @@ def suspect(
         mine = [lesion for lesion in known if lesion.class_name == name]
         patients = {lesion.patient_id for lesion in mine}
         if len(patients & inside) >= 2 and len(patients) >= _RIVALS + 2:
-            shown = _some([lesion for lesion in made if lesion.class_name == name], _MOST_SHOWN, rng)
+            shown = _some([lesion for lesion in made if lesion.class_name == name], _MOST_MADE, rng)
             rows.append(_compare(name, shown, mine, inside, rng))
     return _by_patient(rows, inside)
 
