@@ -1,4 +1,4 @@
-"""Commands that let data out of the house: deidentify, keygen, release, verify."""
+"""Commands that let data out of the house: deface, deidentify, keygen, release, verify."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medaug.cli.options import JsonOption
+from medaug.cli.options import DatasetArgument, JsonOption, OutOption
 from medaug.cli.render import call
 from medaug.cli.secrets import read_secret
 
@@ -22,12 +22,40 @@ PassphraseOption = Annotated[
 
 def add_commands(app: typer.Typer) -> None:
     """Register this file's commands."""
-    for command in (deidentify, keygen, release, verify):
+    for command in (deface, deidentify, keygen, release, verify):
         app.command()(command)
 
 
 def _passphrase(file: Path | None, *, confirm: bool) -> str:
     return read_secret(file, "passphrase", "--passphrase-file", confirm=confirm)
+
+
+def deface(
+    *,
+    dataset: DatasetArgument,
+    out: OutOption,
+    part: Annotated[
+        str,
+        typer.Option("--part", help="auto, or what you saw in every case: head, or other where none is one."),
+    ] = "auto",
+    views: Annotated[
+        Path | None,
+        typer.Option(
+            "--views", help="New folder for a picture of each head before and after; they show patients."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take faces out of head MR, measured; what cannot be told, and every head CT, is left out.
+
+    Example: `medaug deface dataset --out runs/faceless --views runs/views`
+    """
+    from medaug.workflows import deface as workflow
+
+    options = workflow.DefaceOptions.model_validate(
+        {"dataset": dataset, "out": out, "part": part, "views": views}
+    )
+    call(workflow.deface_dataset, options, as_json=as_json)
 
 
 def deidentify(
