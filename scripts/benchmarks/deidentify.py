@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -161,7 +161,7 @@ def _result(
     setting: str,
     seconds: dict[str, float],
     source: Path,
-    work: dict[str, Callable[[Path], None]],
+    work: Mapping[str, Callable[[Path], None]],
     repeats: int,
     notes: Sequence[str],
 ) -> BenchmarkResult:

@@ -15,6 +15,7 @@ from typing import Final, final
 from pydicom._dicom_dict import DicomDictionary
 
 from medaug.core.errors import UnreadableError
+from medaug.privacy._deidentify.values import is_standard_uid, may_be_standard
 
 IMPLICIT: Final = "1.2.840.10008.1.2"
 _BIG: Final = "1.2.840.10008.1.2.2"
@@ -384,6 +385,8 @@ def _syntax(uid: str, body: bytes) -> Syntax:
     looks_explicit = vr.decode("latin-1") in _SHORT | _LONG
     if uid == _BIG:
         return Syntax(uid, is_implicit=False, is_big=True)
+    if uid and not (is_standard_uid(uid) or may_be_standard(uid)):
+        raise UnreadableError("DICOM file is of an unknown transfer syntax", code="unknown-syntax")
     if not uid or (uid in (IMPLICIT, _EXPLICIT) and looks_explicit != (uid == _EXPLICIT)):
         uid = _EXPLICIT if looks_explicit else IMPLICIT
     return Syntax(uid, is_implicit=uid == IMPLICIT, is_big=False)

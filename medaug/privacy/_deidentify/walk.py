@@ -105,8 +105,11 @@ class Cleaner:
         return self._patient_id.decode("ascii")
 
     def clean(self, elements: list[Element]) -> list[Element]:
-        """The elements of a data set that may stay, as they may stay; the given ones are left as they are."""
-        return self._cleaned(elements, _Place(Depth.PLAIN, (), ()), Depth.PLAIN)
+        """The elements of a data set that may stay, as they may stay, under the pseudonym; the given ones are left as they are."""
+        made = self._cleaned(elements, _Place(Depth.PLAIN, (), ()), Depth.PLAIN)
+        held = {element.tag for element in made}
+        named = ((PATIENT_NAME, "PN"), (PATIENT_ID, "LO"))
+        return made + [Element(tag, vr, self._patient_id) for tag, vr in named if tag not in held]
 
     def uid(self, text: str) -> str:
         """A UID as it is written: the standard's own stay."""

@@ -505,6 +505,20 @@ def test_places_that_would_mix_what_must_stay_apart_are_refused(
     assert not (place / "elsewhere").exists()
 
 
+def test_a_file_without_a_patient_id_goes_out_under_a_pseudonym(tmp_path: Path) -> None:
+    dataset = base()
+    del dataset.PatientID
+    _save(dataset, tmp_path / "source" / "a.dcm")
+    del dataset.PatientName
+    _save(dataset, tmp_path / "source" / "b.dcm")
+    options = _options(tmp_path / "source")
+    assert _run(options).patients == 2
+    for line in _report(options):
+        header = pydicom.dcmread(options.out / (line.output or ""))
+        assert (line.output or "").startswith(f"{header.PatientID}/")
+        assert header.PatientName == header.PatientID
+
+
 def test_a_link_in_the_output_leads_nowhere(source: Path) -> None:
     options = _options(source)
     _run(options)

@@ -64,6 +64,13 @@ def test_what_is_no_dicom_is_refused(content: bytes) -> None:
         read_stream(content)
 
 
+@pytest.mark.parametrize("uid", [b"1.2.826.0.1.88888.7", b"Kowalczyk", b"1.2.840.10008.\xe9", b"1.2\\3.4"])
+def test_a_transfer_syntax_that_is_none_of_the_standard_is_refused(uid: bytes) -> None:
+    content = write_meta([Element(0x00020010, "UI", uid)]) + _content("CT_small.dcm")[-3000:]
+    with pytest.raises(UnreadableError, match="unknown transfer syntax"):
+        read_stream(content)
+
+
 def test_endless_nesting_is_refused() -> None:
     head = struct.pack("<HH2sHI", 0x0008, 0x1115, b"SQ", 0, 0xFFFFFFFF) + struct.pack(
         "<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF
