@@ -17,6 +17,8 @@ from medaug.copying.marks import Marks
 from medaug.copying.registration import (
     BANDS,
     BOXES,
+    COARSE,
+    STRUCTURE,
     Moves,
     agreement,
     box_sizes,
@@ -150,12 +152,19 @@ class TileFinder:
         patients = self.tiles.patients[numbers]
         kept = self._best_of_each(numbers, self._surprise(leads(plain, patients, _RUNNER_UP)).amax(dim=1))
         few, chosen = candidates[which[kept]], moves.at(kept)
-        better = refined(query[0], flattened(few, None, self._share), chosen, _STEPS)
+        better = self._refined(image, seen, few, chosen)
         finer = self._agreement(query, seen, few, better)
         ahead = leads(torch.cat([plain, finer]), torch.cat([patients, patients[kept]]), _RUNNER_UP)
         ahead = ahead[torch.cat([kept, len(plain) + torch.arange(len(kept))])]
         both = Moves(torch.cat([chosen.matrix, better.matrix]), torch.cat([chosen.shift, better.shift]))
         return self._chosen(numbers[kept].repeat(2), both, torch.cat([plain[kept], finer]), ahead)
+
+    def _refined(self, image: Tensor, seen: Tensor, sources: Tensor, moves: Moves) -> Moves:
+        """Moves made exact, from coarse to fine: a turn between two that were tried is far off at a tile's edge."""
+        for band in (COARSE, STRUCTURE):
+            query = flattened(image[None], seen[None], self._share, band)[0]
+            moves = refined(query, flattened(sources, None, self._share, band), moves, _STEPS)
+        return moves
 
     def _agreement(self, query: Sequence[Tensor], seen: Tensor, sources: Tensor, moves: Moves) -> Tensor:
         """(H, measures * P) agreement of the sources, (H, C, *S), with the query, a flattened tile a band.

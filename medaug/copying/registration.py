@@ -35,6 +35,7 @@ class Band(NamedTuple):
 
 
 STRUCTURE, TEXTURE, SHAPE = Band(1.2, 3.0, 5.0), Band(0.5, 1.2, 3.0), Band(2.0, 12.0, math.inf)
+COARSE = Band(2.4, 6.0, 10.0)
 BANDS = (STRUCTURE, TEXTURE, SHAPE)
 _FLAT_SHARE = 0.3
 BOXES = (1.0, 0.7, 0.5, 0.35)

@@ -4,12 +4,15 @@
     .venv/bin/python scripts/benchmarks/assess.py 3d --threads 2
     .venv/bin/python scripts/benchmarks/assess.py 2d --dataset dataset    # patches of its fold 0, not of phantoms
     .venv/bin/python scripts/benchmarks/assess.py recall --dataset dataset
+    .venv/bin/python scripts/benchmarks/assess.py lesions --dataset dataset
 
 ``2d`` and ``3d`` search 1,000 patches of 64 x 64 or 32 x 32 x 32 among 10,000: cutting, describing, learning and
 searching, all changes looked for. The peer ``ssim`` compares the same patches pair by pair as they are, no change
 looked for; its time is that of a sample of pairs, times their number. ``recall`` plants copies of each change in the
 same configuration and prints what share is flagged, whose source is named, and how many held-out patients are flagged
 that the threshold does not rest on, and the CPU time of a query (``before``: reading in, learning, calibrating).
+``lesions`` shows training lesions as if they had been drawn into another scan: unchanged, but only inside an edit mask of
+two voxels around them; the held-out ones that are flagged are shown in such masks, too.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from scipy.ndimage import binary_dilation
 
 from scripts.benchmarks.measure import (
     BenchmarkResult,
@@ -36,6 +40,8 @@ from scripts.benchmarks.measure import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from medaug.copying.imprint import Imprint
     from medaug.copying.search import CopySearch
 
@@ -44,12 +50,13 @@ FOLD: Final = 0
 SIDES: Final = {2: 64, 3: 32}
 PHANTOMS: Final = 6
 FEWEST_VARIED: Final = 0.05
+RIM_VOXELS: Final = 2
 
 
 def volumes(asked: Namespace, dims: int) -> list[tuple[str, np.ndarray, bool]]:
     """(patient, (I, J, K) normalised, whether held out) of a dataset's cases, or of phantoms."""
     if asked.dataset is not None:
-        return list(dataset_volumes(asked.dataset))
+        return [(case.patient_id, case.image[0], held) for case, held in dataset_cases(asked.dataset)]
     from medaug.phantom.cohort import PhantomSpec, draw_patient, list_patients
 
     shape = (96, 96, 16) if dims == 2 else (64, 64, 48)
@@ -60,8 +67,9 @@ def volumes(asked: Namespace, dims: int) -> list[tuple[str, np.ndarray, bool]]:
     ]
 
 
-def dataset_volumes(folder: Path) -> list[tuple[str, np.ndarray, bool]]:
-    """The cases of a dataset."""
+def dataset_cases(folder: Path) -> Iterator[tuple[Imprint, bool]]:
+    """The cases of a dataset, and whether each is held out."""
+    from medaug.copying.imprint import Imprint
     from medaug.core.case import read_manifest
     from medaug.core.intensity import IntensityScheme
     from medaug.core.splits import read_splits
@@ -69,12 +77,13 @@ def dataset_volumes(folder: Path) -> list[tuple[str, np.ndarray, bool]]:
 
     manifest = read_manifest(folder)
     fold = read_splits(folder, manifest).fold(FOLD)
-    found = []
     for record in manifest.cases:
-        volume = load_case(folder, record, manifest.classes).volume
-        image = IntensityScheme.for_volume(volume).case_scale(volume).normalise(volume.image)[0]
-        found.append((record.patient_id, image, record.patient_id not in fold.train))
-    return found
+        case = load_case(folder, record, manifest.classes)
+        image = IntensityScheme.for_volume(case.volume).case_scale(case.volume).normalise(case.volume.image)
+        grid, labels = case.volume.grid, case.label_map
+        lesion = np.zeros(grid.shape, bool) if labels is None else np.asarray(labels.labels > 0)
+        found = Imprint(record.case_id, record.patient_id, image, lesion, grid.spacing_mm)
+        yield found, record.patient_id not in fold.train
 
 
 def cut(
@@ -238,10 +247,60 @@ def planted(
     return rows
 
 
+def around_lesion(case: Imprint, *, edited: bool) -> Imprint:
+    """The slice with most of the lesion, 64 x 64 around it."""
+    from medaug.copying.imprint import Imprint
+
+    k = int(case.lesion.sum(axis=(0, 1)).argmax())
+    middle = np.argwhere(case.lesion[..., k]).mean(axis=0)
+    starts = [
+        int(np.clip(round(m - (SIDES[2] - 1) / 2), 0, max(0, n - SIDES[2])))
+        for m, n in zip(middle, case.lesion.shape, strict=False)
+    ]
+    spans = (*[slice(start, start + SIDES[2]) for start in starts], slice(k, k + 1))
+    lesion = case.lesion[spans]
+    edit = binary_dilation(lesion, np.ones((3, 3, 1), bool), RIM_VOXELS) if edited else None
+    return Imprint(case.case_id, case.patient_id, case.image[:, *spans], lesion, case.spacing_mm, edit)
+
+
+def lesions(asked: Namespace) -> dict[str, object]:
+    """Training lesions found that are shown inside an edit mask, and held-out patients flagged there."""
+    import torch
+
+    from medaug.copying.search import CopySearch
+    from medaug.core.runs import NoProgress
+
+    torch.set_num_threads(asked.threads)
+    rng = np.random.default_rng(asked.seed)
+    cases = [(case, held) for case, held in dataset_cases(asked.dataset) if case.lesion.any()]
+    training = [case for case, held in cases if not held][: asked.training]
+    others = {case.patient_id: case for case, held in cases if held}
+    names = rng.permutation(sorted(others)).tolist()
+    judges = [around_lesion(others[name], edited=False) for name in names[: len(names) // 2]]
+    search = CopySearch(training, judges, 0, NoProgress())
+    chosen = rng.permutation(len(training))[: asked.copies].tolist()
+    shown = {
+        "copies": [training[n] for n in chosen],
+        "held_out": [others[name] for name in names[len(judges) :]],
+    }
+    rows: dict[str, object] = {}
+    for kind, some in shown.items():
+        matches = [
+            match
+            for case in some
+            for match in search.nearest(around_lesion(case, edited=True))
+            if match.part == "lesion"
+        ]
+        flagged = [match for match in matches if match.score >= 1.0]
+        named = sum(match.source_case_id == match.case_id for match in flagged)
+        rows[kind] = f"{len(flagged)} of {len(matches)} flagged, source named in {named}"
+    return rows
+
+
 def main() -> int:
     """Read the command line, cut the patches, and print."""
     options = parser("Search synthetic patches for copies of training patches.", repeats=1)
-    options.add_argument("what", nargs="?", choices=("2d", "3d", "recall"), default="2d")
+    options.add_argument("what", nargs="?", choices=("2d", "3d", "recall", "lesions"), default="2d")
     options.add_argument("--training", type=at_least_one, default=10_000, help="patches (default 10000)")
     options.add_argument("--synthetic", type=at_least_one, default=1_000, help="patches (default 1000)")
     options.add_argument("--pairs", type=at_least_one, default=500, help="timed with ssim (default 500)")
@@ -251,8 +310,12 @@ def main() -> int:
     options.add_argument("--dataset", type=Path, help="dataset folder with folds, in place of phantoms")
     asked = options.parse_args()
     limit_threads(asked.threads)
+    if asked.what == "lesions" and asked.dataset is None:
+        options.error("lesions needs --dataset")
     with tempfile.TemporaryDirectory() as name:
-        if asked.what == "recall":
+        if asked.what == "lesions":
+            print(json.dumps(lesions(asked), indent=1))
+        elif asked.what == "recall":
             print(json.dumps(recall(Path(name), asked), indent=1))
         else:
             show(compare(Path(name), asked, int(asked.what[0])), as_json=asked.json)
