@@ -9,9 +9,11 @@ from typing import Final, Literal, final
 
 from medaug.core.errors import IdentifierError
 from medaug.io.headers import quiet_pydicom
+from medaug.privacy._deidentify.burned import Looked, check_pixels, clean_pixels, silent
 from medaug.privacy._deidentify.directory import Entry, directory_entry, write_directory
 from medaug.privacy._deidentify.harvest import Identifiers, charset_of, harvest, patient_of, walk
 from medaug.privacy._deidentify.marks import closed, is_own, marks, meta_elements, without_marks
+from medaug.privacy._deidentify.ocr import text_reader
 from medaug.privacy._deidentify.pixels import trimmed
 from medaug.privacy._deidentify.risks import burned_in, refusals
 from medaug.privacy._deidentify.secret import Pseudonyms, Secret, load_secret, write_secret
@@ -111,11 +113,13 @@ class Deidentified:
         content: Of the whole file.
         names: Under which it goes out.
         outcome: ``cleaned``, or ``own`` where the file was output of this key already and is left as it is.
+        boxes: Places that were blanked in its pixels; None where they were not searched for writing.
     """
 
     content: bytes
     names: Names
     outcome: Literal["cleaned", "own"] = "cleaned"
+    boxes: int | None = None
 
 
 @final
@@ -126,10 +130,14 @@ class Deidentifier:
         secret: Behind all replacements.
         profile: Which action each attribute gets.
         pixels_are_clean: Whether somebody has looked at the pixels: else what may carry writing is refused.
+
+    Raises:
+        DependencyError: If text is to be read, and there is no Tesseract.
     """
 
     def __init__(self, secret: Secret, profile: Profile, *, pixels_are_clean: bool = False) -> None:
         self._pseudonyms, self._profile, self._trusts_pixels = Pseudonyms(secret), profile, pixels_are_clean
+        self._reader = text_reader() if Option.PIXELS_OCR in profile.options else None
         self._cleaner = lru_cache(maxsize=32)(self._new_cleaner)
 
     @property
@@ -186,16 +194,26 @@ class Deidentifier:
             stream = read_stream(content)
             if is_own(stream, self._pseudonyms):
                 return Deidentified(content, _names(stream.elements), "own")
-            reasons = refusals(stream) + (() if self._trusts_pixels else burned_in(stream))
+            reasons = refusals(stream)
             if reasons:
                 raise _refused(reasons[0])
             patient = patient_of(stream.elements)
             if not patient:
                 raise _refused("no-patient")
             cleaner, scrubber = self._cleaner(patient, identifiers)
-            return self._written(stream, cleaner, scrubber)
+            return self._written(self._looked(stream), cleaner, scrubber)
 
-    def _written(self, stream: Stream, cleaner: Cleaner, scrubber: Scrubber) -> Deidentified:
+    def _looked(self, stream: Stream) -> Looked:
+        """The file with pixels that may go out."""
+        if self._trusts_pixels:
+            return Looked(silent(stream))
+        reasons = burned_in(stream)
+        if reasons and not self._profile.cleans_pixels:
+            raise _refused(reasons[0])
+        return clean_pixels(stream, self._reader) if reasons else check_pixels(stream)
+
+    def _written(self, looked: Looked, cleaner: Cleaner, scrubber: Scrubber) -> Deidentified:
+        stream = looked.stream
         elements = cleaner.clean(without_marks(stream.elements))
         kind, names = _word(elements, _CLASS), _names(elements)
         if not is_uid(kind) or not names.instance_uid:
@@ -205,10 +223,12 @@ class Deidentifier:
         pixels = trimmed(
             [element for element in elements if element.tag >= _PIXEL_GROUP], elements, stream.syntax
         )
-        header = [element for element in elements if element.tag < _PIXEL_GROUP] + marks(self._profile)
+        header = [element for element in elements if element.tag < _PIXEL_GROUP] + marks(
+            self._profile, pixels_cleaned=looked.boxes is not None
+        )
         body = write_elements(header, stream.syntax) + write_elements(pixels, stream.syntax)
         content = meta + packed(closed(meta, body, self._pseudonyms), stream.syntax)
-        return Deidentified(content, names)
+        return Deidentified(content, names, boxes=looked.boxes)
 
     def _new_cleaner(self, patient: str, identifiers: Identifiers) -> tuple[Cleaner, Scrubber]:
         scrubber = Scrubber(identifiers.names, identifiers.ids)

@@ -19,7 +19,7 @@ _OPEN = "medaug seal " + "0" * 32
 _SEAL = re.compile(rb"medaug seal ([0-9a-f]{32})")
 
 
-def marks(profile: Profile) -> list[Element]:
+def marks(profile: Profile, *, pixels_cleaned: bool = False) -> list[Element]:
     """The elements that state what was done; the seal is still open."""
     dates = "REMOVED"
     if Option.MODIFIED_DATES in profile.options:
@@ -27,7 +27,7 @@ def marks(profile: Profile) -> list[Element]:
     elif Option.FULL_DATES in profile.options:
         dates = "UNMODIFIED"
     method = f"medaug {__version__} PS3.15 {EDITION} table E.1-1\\{_OPEN}"
-    items = [_code_item(code, meaning) for code, meaning in profile.codes()]
+    items = [_code_item(code, meaning) for code, meaning in profile.codes(pixels_cleaned=pixels_cleaned)]
     return [
         Element(_REMOVED, "CS", b"YES"),
         Element(_METHOD, "LO", method.encode("ascii")),

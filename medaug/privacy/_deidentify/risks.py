@@ -14,8 +14,10 @@ _SOUND = (f"{_STORAGE}9.4.1", f"{_STORAGE}9.4.2")
 _FILM_SYNTAXES = tuple(
     f"1.2.840.10008.1.2.4.{number}" for number in (100, 101, 102, 103, 104, 105, 106, 107, 108)
 )
-# ultrasound, secondary capture, computed and digital radiography, visible light, nuclear screens: often written upon
-_WRITTEN_UPON: Final = tuple(f"{_STORAGE}{number}" for number in ("3", "6", "7", "1", "77.1", "12.77"))
+# ultrasound, secondary capture, radiography, angiography and fluoroscopy, visible light: often written upon
+_WRITTEN_UPON: Final = tuple(
+    f"{_STORAGE}{number}" for number in ("3", "6", "7", "1", "77.1", "12.1", "12.2", "12.3", "12.77")
+)
 _MODALITIES: Final = frozenset(
     [
         "US",
@@ -30,6 +32,9 @@ _MODALITIES: Final = frozenset(
         "CR",
         "DX",
         "MG",
+        "XA",
+        "RF",
+        "BI",
         "PX",
         "IO",
         "RG",

@@ -46,6 +46,8 @@ class Option(StrEnum):
     PATIENT = "retain-patient-characteristics"
     SAFE_PRIVATE = "retain-safe-private"
     UIDS = "retain-uids"
+    PIXELS = "clean-pixel-data"
+    PIXELS_OCR = "clean-pixel-data-ocr"
 
 
 # Column of the table, and the code of CID 7050 (PS3.16) that says that the option was used
@@ -68,6 +70,9 @@ _OPTIONS: Final = {
     Option.SAFE_PRIVATE: ("safe_private", "113111", "Retain Safe Private Option"),
     Option.UIDS: ("retain_uids", "113110", "Retain UIDs Option"),
 }
+# They concern no attribute, and are stated where the pixels of a file were cleaned
+_PIXEL_OPTIONS: Final = frozenset({Option.PIXELS, Option.PIXELS_OCR})
+_PIXEL_CODE = ("113101", "Clean Pixel Data Option")
 # Which of the allowed actions is taken where the standard lets the type of the attribute decide: the one that is
 # valid for every type that is named. A dummy says as little as nothing does, and never breaks an object.
 _RESOLVED: Final = {
@@ -151,7 +156,7 @@ class Profile:
                 hint="choose modified-dates or full-dates",
             )
         self.options = options
-        self._columns = {_OPTIONS[option][0] for option in options}
+        self._columns = {_OPTIONS[option][0] for option in options - _PIXEL_OPTIONS}
         self._actions = {int(row.tag, 16): self._resolve(row) for row in rows() if _is_exact(row)}
         self._basic = {int(row.tag, 16): _RESOLVED[row.basic] for row in rows() if _is_exact(row)}
         self._masks = tuple(
@@ -181,10 +186,16 @@ class Profile:
         """What becomes of the attributes of a row."""
         return self._resolve(row)
 
-    def codes(self) -> tuple[tuple[str, str], ...]:
+    @property
+    def cleans_pixels(self) -> bool:
+        """Whether writing in pixels is searched and blanked."""
+        return bool(_PIXEL_OPTIONS & self.options)
+
+    def codes(self, *, pixels_cleaned: bool = False) -> tuple[tuple[str, str], ...]:
         """Code and meaning of profile and options, for De-identification Method Code Sequence (CID 7050)."""
-        chosen = [_OPTIONS[option][1:] for option in Option if option in self.options]
-        return (_BASIC_CODE, *((code, meaning) for code, meaning in chosen))
+        chosen = [_OPTIONS[option][1:] for option in _OPTIONS if option in self.options]
+        pixels = (_PIXEL_CODE,) if pixels_cleaned else ()
+        return (_BASIC_CODE, *pixels, *((code, meaning) for code, meaning in chosen))
 
     def _resolve(self, row: Row) -> Action:
         said = [

@@ -130,7 +130,7 @@ def _clean(rules: Rules, task: Task) -> Done:
         done = Done("refused", (error.code or "damaged-file",))
     else:
         _write(rules.out, target, cleaned)
-        return Done("written", ("own-output",) if cleaned.outcome == "own" else ())
+        return Done("written", _said(cleaned))
     # an earlier call that knew fewer names of the patient may have written it
     _require_within(rules.out, target)
     try:
@@ -138,6 +138,13 @@ def _clean(rules: Rules, task: Task) -> Done:
     except OSError as error:
         raise storage_error(error) from error
     return done
+
+
+def _said(cleaned: Deidentified) -> tuple[str, ...]:
+    """What the report says of a file that was written."""
+    if cleaned.outcome == "own":
+        return ("own-output",)
+    return () if cleaned.boxes is None else (f"pixels-cleaned:{cleaned.boxes}",)
 
 
 def _write(out: Path, target: Path, cleaned: Deidentified) -> None:
