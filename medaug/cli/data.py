@@ -236,7 +236,7 @@ def convert(
     options = workflow.ConvertOptions.model_validate(
         {
             "dataset": dataset, "to": to, "out": out, "with_synthetic": tuple(with_synthetic or ()),
-            "key_file": key_file, "segmentation": segmentation.upper(), "class_codes": class_codes,
+            "key_file": key_file, "segmentation": segmentation, "class_codes": class_codes,
         }
     )  # fmt: skip
     call(workflow.convert, options, as_json=as_json)

@@ -40,7 +40,7 @@ from medaug.layouts.nnunet import FOLDS, describe, write_folds
 from medaug.privacy.deidentify import load_secret, write_secret
 
 Form = Literal["bids", "dicom", "msd", "nifti", "nnunet"]
-Segmentation = Literal["BINARY", "LABELMAP"]
+Segmentation = Literal["binary", "labelmap"]
 _OPTION = "--with-synthetic"
 R = TypeVar("R", Recipe, Translation, Rejection)
 _RAW_NAME = re.compile(r"Dataset[5-9]\d\d_\w+")
@@ -60,7 +60,7 @@ class ConvertOptions(Frozen):
     key_file: Path | None = Field(
         default=None, description="secret behind all UIDs; for dicom, and made where missing"
     )
-    segmentation: Segmentation = Field(default="BINARY", description="kind of DICOM SEG; dicom alone")
+    segmentation: Segmentation = Field(default="binary", description="kind of DICOM SEG; dicom alone")
     class_codes: str = Field(
         default="", description="terms of classes, such as nodule=SCT:27925004:Nodule; dicom alone"
     )
@@ -179,7 +179,7 @@ def _check_dicom(options: ConvertOptions) -> None:
         raise ConfigError("UIDs need a key", where="--key-file", expected="a file", hint=hint)
     stated = {
         "--key-file": options.key_file is not None,
-        "--segmentation": options.segmentation != "BINARY",
+        "--segmentation": options.segmentation != "binary",
         "--class-codes": bool(options.class_codes),
     }
     if options.to != "dicom" and any(stated.values()):
@@ -213,7 +213,11 @@ def _asked(options: ConvertOptions, uid_key: bytes) -> _Asked:
 def _layout(options: ConvertOptions) -> dict[str, object]:
     """What the layout is asked."""
     if options.to == "dicom":
-        return {"kind": "dicom", "segmentation": options.segmentation, "class_codes": options.class_codes}
+        return {
+            "kind": "dicom",
+            "segmentation": options.segmentation.upper(),
+            "class_codes": options.class_codes,
+        }
     return {"kind": options.to} | ({"test_apart": True} if options.with_synthetic else {})
 
 

@@ -47,7 +47,7 @@ def uids(folder: Path) -> set[str]:
     return {str(one[word].value) for one in headers(folder) for word in words}
 
 
-@pytest.mark.parametrize("segmentation", ["BINARY", "LABELMAP"])
+@pytest.mark.parametrize("segmentation", ["binary", "labelmap"])
 @pytest.mark.parametrize("unit", [Unit.HU, Unit.ARBITRARY])
 def test_ingest_gives_back_volumes_places_and_classes(tmp_path: Path, segmentation: str, unit: Unit) -> None:
     dataset = make_set(tmp_path, unit=unit, channels=("CT" if unit is Unit.HU else "MR",)).dataset
@@ -178,7 +178,7 @@ def test_what_has_no_geometry_or_another_modality_is_captured(tmp_path: Path, da
 def test_the_same_call_is_skipped_and_another_refused(tmp_path: Path, dataset: Path) -> None:
     first = run(dataset, tmp_path / "out")
     assert run(dataset, tmp_path / "out") == first.model_copy(update={"new_key": False})
-    for more in ({"segmentation": "LABELMAP"}, {"class_codes": "solid=99A:1"}, {"key": "other"}):
+    for more in ({"segmentation": "labelmap"}, {"class_codes": "solid=99A:1"}, {"key": "other"}):
         with pytest.raises(ConfigError, match=r"another (segmentation|class_codes|key_check)"):
             run(dataset, tmp_path / "out", **more)
 
@@ -190,7 +190,7 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path, dataset: Path) -> N
         ({"key_file": out / "key"}, "beside the data"),
         ({"key_file": dataset / "key"}, "beside the data"),
         ({"to": "nifti"}, "dicom alone"),
-        ({"to": "nifti", "key_file": None, "segmentation": "LABELMAP"}, "dicom alone"),
+        ({"to": "nifti", "key_file": None, "segmentation": "labelmap"}, "dicom alone"),
         ({"to": "nifti", "key_file": None, "class_codes": "a=SCT:1"}, "dicom alone"),
         ({"class_codes": "solid"}, "gives no class its code"),
     ):
