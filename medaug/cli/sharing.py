@@ -71,9 +71,9 @@ def deidentify(
         typer.Option(
             "--profile",
             help="basic, and after commas: clean-descriptors, clean-structured-content, modified-dates or full-dates, "
-            "retain-device, retain-institution, retain-patient-characteristics, retain-safe-private, retain-uids.",
+            "clean-pixel-data or clean-pixel-data-ocr, retain-device, retain-institution, retain-patient-characteristics, retain-safe-private, retain-uids.",
         ),
-    ] = "basic,clean-descriptors,clean-structured-content,modified-dates",
+    ] = "basic,clean-descriptors,clean-structured-content,modified-dates,clean-pixel-data",
     report: Annotated[
         Path | None, typer.Option("--report", help="One JSON line an input file, mode 600; outside --out.")
     ] = None,
@@ -136,6 +136,12 @@ def release(
     terms: Annotated[
         str | None, typer.Option("--terms", help="Terms of use, in a sentence, where the manifest has none.")
     ] = None,
+    generator: Annotated[
+        Path | None,
+        typer.Option(
+            "--generator", help="Run folder of the generator: its privacy budget goes onto the certificate."
+        ),
+    ] = None,
     accept_inconclusive: Annotated[
         bool, typer.Option("--accept-inconclusive", help="A person accepts an inconclusive copying audit.")
     ] = False,
@@ -165,7 +171,7 @@ def release(
         {
             "synthetic": dataset, "assessment": assessment, "key": key, "out": out, "tier": tier,
             "format": output_format, "licence": licence, "terms": terms, "accept_inconclusive": accept_inconclusive,
-            "no_faces": no_faces, "identifiers": identifiers, "report": report,
+            "generator": generator, "no_faces": no_faces, "identifiers": identifiers, "report": report,
             "passphrase": _passphrase(passphrase_file, confirm=False),
         }
     )  # fmt: skip

@@ -357,7 +357,7 @@ class ExperimentContext(Document):
 
 Tier = Literal["synthetic-only", "hosted", "internal"]
 Content = Literal["synthetic", "real"]
-Faces = Literal["not looked for", "none seen", "none, says a person", "defaced"]
+Faces = Literal["not looked for", "none seen", "none, says a person", "removed"]
 
 
 @final
@@ -375,7 +375,7 @@ class ReleaseCertificate(Document):
     tier: Tier
     content: Content = Field(
         default="synthetic",
-        description="real: scans of patients, or changed copies of them; nothing was synthesised",
+        description="real: scans of patients, nothing was synthesised",
     )
     layout: str = Field(default="nnunet", description="form of the files: nnunet, nifti, msd, bids or dicom")
     created: str
@@ -403,7 +403,10 @@ class ReleaseCertificate(Document):
     identifiers_searched: bool = Field(
         default=False, description="whether a list of known identifiers was searched for in every text"
     )
-    dp_epsilon: float | None = Field(description="null: not trained with differential privacy")
+    dp_epsilon: float | None = Field(
+        description="of the generator's weights, unit patient; null: not trained with differential privacy, or not shown"
+    )
+    dp_delta: float | None = Field(default=None, description="goes with dp_epsilon")
     licence: str
     terms: str
     statement: str = "Research use, not a medical device."

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import final
 
 from medaug.core.assessment import ClassQuality, Figure, QualityReport
-from medaug.core.case import Manifest, Origin
+from medaug.core.case import Manifest
 from medaug.core.config import Frozen
 from medaug.core.plan import Recipe, Translation
 from medaug.core.results import Content, Faces, ReleaseCertificate
@@ -25,8 +25,7 @@ _TIERS = {
         "generator was trained on real lesions without differential privacy unless an epsilon is stated."
     ),
     "real": (
-        "Every image is a real patient's scan, or a changed copy of one; nothing was synthesised. These images are patient data, "
-        "though headers and names are gone. For controlled sharing under the terms below, not for publication."
+        "Every image is a real patient's scan; nothing was synthesised. These images are patient data, though headers and names are gone. For controlled sharing under the terms below, not for publication."
     ),
     "internal": "For use inside the institution that made it. It must not be passed on.",
 }
@@ -57,7 +56,7 @@ _FACES: dict[Faces, str] = {
     "not looked for": "Faces were not looked for.",
     "none seen": "No image shows a head, as far as size, bone and lungs tell.",
     "none, says a person": "Some images may show a head; a person looked and says that no face is in view.",
-    "defaced": "Images that may show a head were defaced.",
+    "removed": "Faces in head MR were removed; an audit of copies, where there is one, is of the images before that.",
 }
 
 
@@ -117,8 +116,11 @@ def _content(facts: SheetFacts) -> Iterator[str]:
     made = Counter(
         [*(recipe.class_name for recipe in drawn), *(row.class_name for row in facts.translations)]
     )
-    told = certificate.generators or certificate.content == "real"
-    yield "\n| class | lesions drawn | lesions labelled, hosts' own included |\n|---|---|---|"
+    is_real = certificate.content == "real"
+    if is_real:
+        yield "\n| class | lesions labelled |\n|---|---|"
+    else:
+        yield "\n| class | lesions drawn | lesions labelled, hosts' own included |\n|---|---|---|"
     for name in manifest.classes:
         labelled = sum(
             lesion.count
@@ -126,16 +128,14 @@ def _content(facts: SheetFacts) -> Iterator[str]:
             for lesion in record.lesions
             if lesion.class_name == name
         )
-        yield f"| {name} | {made[name] if told else 'not known'} | {labelled} |"
+        drawn_of = "" if is_real else f"{made[name] if certificate.generators else 'not known'} | "
+        yield f"| {name} | {drawn_of}{labelled} |"
 
 
 def _origin(facts: SheetFacts) -> Iterator[str]:
     """Whose scans and label maps went in, and what made the cases."""
     if facts.certificate.content == "real":
-        patients = len(facts.manifest.patient_ids)
-        yield f"- {patients} patients, by pseudonym only"
-        changed = sum(record.origin is Origin.AUGMENTED for record in facts.manifest.cases)
-        yield from ([f"- {changed} of the cases are changed copies of scans"] if changed else [])
+        yield f"- {len(facts.manifest.patient_ids)} patients, by pseudonym only"
         return
     if not facts.recipes and not facts.translations:
         yield "- Made by another tool: its generator, its hosts and its donors are not known here"
@@ -168,9 +168,17 @@ def _audit(certificate: ReleaseCertificate) -> Iterator[str]:
     yield f"- Detection limit: up to {certificate.detection_limit:.1%} of the samples could be copies that went unseen (95%)."
     if certificate.accepted_inconclusive:
         yield "- The verdict on lesions is inconclusive; a person accepted that for this release."
-    epsilon = certificate.dp_epsilon
-    private = "not known" if not certificate.generators else "none"
-    yield "- Differential privacy: " + (private if epsilon is None else f"epsilon {epsilon:g}")
+    yield f"- Differential privacy: {_private(certificate)}"
+
+
+def _private(certificate: ReleaseCertificate) -> str:
+    if certificate.dp_epsilon is None:
+        return "none stated" if certificate.generators else "not known"
+    delta = "" if certificate.dp_delta is None else f", delta {certificate.dp_delta:g}"
+    return (
+        f"epsilon {certificate.dp_epsilon:.3g}{delta}, unit patient, of the generator's weights. Hosts, outlines and places come "
+        "from patients and are not covered: the release as a whole is not differentially private."
+    )
 
 
 def _left_out(facts: SheetFacts) -> Iterator[str]:

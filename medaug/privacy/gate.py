@@ -15,10 +15,9 @@ from medaug.core.errors import DataError
 from medaug.core.plan import Recipe, Translation
 from medaug.core.results import Tier
 from medaug.core.storage import sha256_file
-from medaug.io.dataset import load_case
 from medaug.privacy._deidentify.text import Scrubber
 from medaug.privacy.contradictions import contradictions
-from medaug.privacy.heads import look_for_head
+from medaug.privacy.faces import FaceVerdict, judge_face
 from medaug.privacy.inspection import Known, inspect_file
 
 _CHANNEL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+\-]{0,31}$")
@@ -75,6 +74,13 @@ class ReleaseRequest:
         return all(record.origin is Origin.SYNTHETIC for record in self.manifest.cases)
 
     @property
+    def hosts(self) -> tuple[CaseRecord, ...]:
+        """Cases that go out with the scan of a patient around their lesions, in the one tier where that needs a look."""
+        nobodys = {row.case_id for row in self.translations if row.source_case_id is None}
+        cases = self.manifest.cases if self.tier == "hosted" else ()
+        return tuple(record for record in cases if record.case_id not in nobodys)
+
+    @property
     def known(self) -> Known:
         """What every file is inspected with."""
         return Known(listed=self.listed, all_synthetic=self.is_synthetic)
@@ -104,11 +110,24 @@ def check_release(request: ReleaseRequest) -> tuple[Objection, ...]:
         *_check_licence(request),
         *_check_cases(request),
         *_check_texts(request),
+        *_check_hosts(request),
     )
     about_files = tuple(_check_files(request))
     # voxels are looked at only in files that are what the manifest says
     about_voxels = () if about_files else tuple(_check_voxels(request))
     return (*map(Objection, about_set), *about_files, *about_voxels)
+
+
+def check_faces(request: ReleaseRequest) -> tuple[FaceVerdict, ...]:
+    """What becomes of each scan of a patient that goes out: as it is, without its face, or, which is a reason, not at all.
+
+    Raises:
+        DataError: If a file cannot be read.
+    """
+    classes = request.manifest.classes
+    return tuple(
+        judge_face(request.dataset, record, classes, no_faces=request.no_faces) for record in request.hosts
+    )
 
 
 def check_folder(folder: Path, names: tuple[str, ...], known: Known) -> tuple[str, ...]:
@@ -117,7 +136,7 @@ def check_folder(folder: Path, names: tuple[str, ...], known: Known) -> tuple[st
 
 
 def _check_real(request: ReleaseRequest) -> Iterator[str]:
-    """Scans of patients, or changed copies of them: no audit can say that they copy nobody."""
+    """Scans of patients: no audit can say that they copy nobody."""
     if request.tier == "synthetic-only":
         yield "the set holds scans of patients, and tier synthetic-only holds none"
     if request.audit is not None or request.quality is not None:
@@ -203,6 +222,8 @@ def _check_cases(request: ReleaseRequest) -> Iterator[str]:
             yield from _check_made(record, drawn, whole, from_elsewhere=from_elsewhere)
         elif record.origin is Origin.SYNTHETIC:
             yield f"{record.case_id} is synthetic and others are not; release them apart"
+        elif record.origin is Origin.AUGMENTED:
+            yield f"{record.case_id} is a changed copy of a scan; release the scan"
         if not all(_CHANNEL.match(channel) for channel in record.channels):
             yield f"{record.case_id} has a channel whose name is no plain word"
     strangers = sorted((drawn | whole) - {record.case_id for record in records})
@@ -302,29 +323,21 @@ def _check_file(request: ReleaseRequest, stored: StoredFile) -> Iterator[str]:
 
 
 def _check_voxels(request: ReleaseRequest) -> Iterator[Objection]:
-    """What the voxels themselves say: recipes that do not fit them, and heads in what goes out with real hosts."""
-    nobodys = {row.case_id for row in request.translations if row.source_case_id is None}
+    """What the voxels themselves say against the recipes."""
     for record in request.manifest.cases:
         recipes = tuple(recipe for recipe in request.recipes if recipe.case_id == record.case_id)
-        has_host = request.tier == "hosted" and record.case_id not in nobodys
-        path = record.images[0].path if record.images else ""
         if not record.images:
             yield Objection(f"{record.case_id} has no image file that could be looked at")
             continue
         try:
             reasons = list(contradictions(request.dataset, record, request.manifest.classes, recipes))
-            reasons += _check_host(request, record) if has_host else ()
         except DataError as error:
             reasons = [f"{record.case_id} cannot be read: {error.what}"]
-        yield from (Objection(reason, path) for reason in reasons)
+        yield from (Objection(reason, record.images[0].path) for reason in reasons)
 
 
-def _check_host(request: ReleaseRequest, record: CaseRecord) -> Iterator[str]:
-    """Faces and writing in the scan of a patient; a person may say of the first that there is none, but of no head CT."""
-    if record.modality in _WRITTEN_UPON:
-        yield f"{record.case_id} is {record.modality}: what is written in its pixels was not looked for"
-    sight = look_for_head(load_case(request.dataset, record, request.manifest.classes).volume)
-    if sight == "head CT":
-        yield f"{record.case_id} is a CT that shows a head, and no defacing here was tested on one"
-    elif sight == "maybe a head" and not request.no_faces:
-        yield f"{record.case_id} may show a head and was not defaced; say --no-faces only after a look at every case"
+def _check_hosts(request: ReleaseRequest) -> Iterator[str]:
+    """Images that are written upon, in what goes out with the scans of patients."""
+    for record in request.hosts:
+        if record.modality in _WRITTEN_UPON:
+            yield f"{record.case_id} is {record.modality}: what is written in its pixels was not looked for"

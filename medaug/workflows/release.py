@@ -19,6 +19,7 @@ from medaug.privacy.gate import check_folder
 from medaug.privacy.keys import SigningKey
 from medaug.privacy.provenance import list_files, sign, verify_release
 from medaug.workflows._release.certificate import certify
+from medaug.workflows._release.faces import without_faces
 from medaug.workflows._release.material import Material, ReleaseOptions, gather
 from medaug.workflows._release.report import report_refused, report_written
 from medaug.workflows._release.texts import shown, write_texts
@@ -74,14 +75,19 @@ def release(options: ReleaseOptions, progress: Progress) -> ReleaseSummary:
     if options.out.exists():
         return _summary(options, _existing(options, certificate, material.key), material.key, skipped=True)
     require_free_space(options.out, 3 * _size(options.synthetic))
-    with _staging(options.out) as folder:
-        export = Export(options.synthetic, shown(material, options), folder, material.key.derive("DICOM UID"))
+    faces = frozenset(one.case_id for one in material.faces if one.outcome == "to be removed")
+    manifest = shown(material, options)
+    with (
+        without_faces(options.synthetic, manifest, faces, options.out, progress) as (dataset, cases),
+        _staging(options.out) as folder,
+    ):
+        export = Export(dataset, cases, folder, material.key.derive("DICOM UID"))
         written = layout.write(export, progress)
         layout.check(export, written, progress)
         write_texts(folder, written, certificate, material)
         certificate = _signed(folder, certificate, material)
         if options.report is not None:
-            report_written(options.report, options.synthetic, material.manifest, written)
+            report_written(options.report, options.synthetic, material.manifest, written, folder)
     return _summary(options, certificate, material.key, skipped=False)
 
 

@@ -61,7 +61,9 @@ class VerifySummary(Summary):
         if self.verdict is None or self.detection_limit is None:
             return ("scans of patients; nothing was synthesised",)
         accepted = ", accepted by a person" if self.accepted_inconclusive else ""
-        private = "none" if self.dp_epsilon is None else f"epsilon {self.dp_epsilon:g}"
+        private = (
+            "none" if self.dp_epsilon is None else f"epsilon {self.dp_epsilon:.3g}, of the generator alone"
+        )
         return (
             f"copying audit: lesion {self.verdict.lesion}{accepted}, background {self.verdict.background}",
             f"detection limit {self.detection_limit:.1%}; membership {self.membership or 'not measured'}",

@@ -36,9 +36,10 @@ def certify(options: ReleaseOptions, material: Material) -> ReleaseCertificate:
         accepted_inconclusive=options.accept_inconclusive
         and audit is not None
         and audit.verdict.lesion == "inconclusive",
-        faces=_faces(options),
+        faces=_faces(options, material),
         identifiers_searched=request.listed is not None,
-        dp_epsilon=None,
+        dp_epsilon=None if material.budget is None else material.budget.epsilon,
+        dp_delta=None if material.budget is None else material.budget.delta,
         licence=" AND ".join(sorted({record.licence or options.licence or "" for record in manifest.cases})),
         terms=" ".join(sorted({record.terms or options.terms or "" for record in manifest.cases})),
     )
@@ -61,7 +62,10 @@ def _lineage(material: Material) -> tuple[str, ...]:
     return tuple(sorted(patients))
 
 
-def _faces(options: ReleaseOptions) -> Faces:
+def _faces(options: ReleaseOptions, material: Material) -> Faces:
     if options.tier != "hosted":
         return "not looked for"
-    return "none, says a person" if options.no_faces else "none seen"
+    outcomes = {one.outcome for one in material.faces}
+    if "to be removed" in outcomes:
+        return "removed"
+    return "none, says a person" if "said" in outcomes else "none seen"

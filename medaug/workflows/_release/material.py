@@ -9,6 +9,7 @@ from typing import final
 from pydantic import Field, SecretStr
 
 from medaug.core.assessment import AUDIT, QUALITY, AuditReport, QualityReport, read_rejections
+from medaug.core.budget import PrivacyBudget
 from medaug.core.case import FINDINGS, FindingsFile, Manifest, read_manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError
@@ -16,7 +17,9 @@ from medaug.core.plan import Recipe, Translation
 from medaug.core.results import Tier
 from medaug.core.storage import sha256_file
 from medaug.core.synthetic import read_origins
-from medaug.privacy.gate import Objection, ReleaseRequest, check_release
+from medaug.generators.base import load_generator, read_card
+from medaug.privacy.faces import FaceVerdict
+from medaug.privacy.gate import Objection, ReleaseRequest, check_faces, check_release
 from medaug.privacy.identifiers import read_identifiers
 from medaug.privacy.keys import SigningKey, load_signing_key
 
@@ -38,6 +41,10 @@ class ReleaseOptions(Frozen):
     format: str = Field(default="nnunet", description="nnunet, nifti, msd, bids or dicom")
     licence: str | None = Field(default=None, description="for cases whose manifest names none")
     terms: str | None = Field(default=None, description="for cases whose manifest says none")
+    generator: Path | None = Field(
+        default=None,
+        description="run folder of the generator, where the certificate is to name its privacy budget",
+    )
     accept_inconclusive: bool = False
     no_faces: bool = Field(default=False, description="a person has looked: no face is in view")
     identifiers: Path | None = Field(
@@ -56,12 +63,16 @@ class Material:
         key: That signs.
         audit_sha256: Of the audit; None for a real dataset.
         objections: Of the gate; a release has none.
+        faces: What becomes of the scans of patients that may show one.
+        budget: What differential privacy the generator kept; None where nobody showed it, or it kept none.
     """
 
     request: ReleaseRequest
     key: SigningKey
     audit_sha256: str | None
     objections: tuple[Objection, ...]
+    faces: tuple[FaceVerdict, ...]
+    budget: PrivacyBudget | None
 
     @property
     def manifest(self) -> Manifest:
@@ -89,9 +100,14 @@ def gather(options: ReleaseOptions) -> Material:
     check_places(options)
     key = load_signing_key(options.key, options.passphrase.get_secret_value())
     request = _request(options)
+    budget = None if options.generator is None else _budget(options.generator, request.recipes)
     audit = None if options.assessment is None else options.assessment / AUDIT
     sha256 = sha256_file(audit) if audit is not None and audit.is_file() else None
-    return Material(request, key, sha256, check_release(request))
+    objections = check_release(request)
+    # images are looked at only where the files are what the manifest says
+    faces = () if any(one.path for one in objections) else check_faces(request)
+    refused = (Objection(one.reason, one.path) for one in faces if one.outcome == "refused")
+    return Material(request, key, sha256, (*objections, *refused), faces, budget)
 
 
 def _request(options: ReleaseOptions) -> ReleaseRequest:
@@ -116,6 +132,22 @@ def _request(options: ReleaseOptions) -> ReleaseRequest:
         no_faces=options.no_faces,
         listed=None if options.identifiers is None else read_identifiers(options.identifiers),
     )
+
+
+def _budget(folder: Path, recipes: tuple[Recipe, ...]) -> PrivacyBudget | None:
+    """What the generator of the recipes kept, by its card; a budget whose noise could be repeated claims nothing.
+
+    Raises:
+        ConfigError: If the recipes are of another generator.
+        CheckpointError: If the folder holds no finished generator.
+    """
+    card, sha256 = read_card(folder), load_generator(str(folder), device="cpu").sha256
+    if {recipe.generator_sha256 for recipe in recipes} != {sha256}:
+        what = f"{folder.name} is not the generator, or not the only one, of this set"
+        raise ConfigError(
+            what, where="--generator", hint="name the run folder that `medaug synthesize` was given"
+        )
+    return card.privacy if card.privacy is not None and card.privacy.is_claimed else None
 
 
 def check_places(options: ReleaseOptions) -> None:

@@ -9,6 +9,7 @@ from typing import Literal, final
 from medaug.core.case import CaseRecord, Manifest, StoredFile
 from medaug.core.config import Frozen
 from medaug.core.storage import write_text_atomic
+from medaug.io.dataset import DATASET_JSON
 from medaug.privacy.gate import Objection
 from medaug.workflows._release.texts import TEXTS
 
@@ -26,9 +27,10 @@ class ReportLine(Frozen):
     reasons: tuple[str, ...]
 
 
-def report_written(path: Path, dataset: Path, before: Manifest, after: Manifest) -> None:
-    """Write the report of a release that was made."""
-    places = dict(_places(before, after)) | {name: name for name in TEXTS}
+def report_written(path: Path, dataset: Path, before: Manifest, after: Manifest, release: Path) -> None:
+    """Write the report of a release that lies in ``release``; texts are written anew under their old names."""
+    texts = {name: name for name in (*TEXTS, DATASET_JSON) if (release / name).is_file()}
+    places = dict(_places(before, after)) | texts
     _write(
         path,
         (

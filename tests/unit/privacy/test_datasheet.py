@@ -19,6 +19,7 @@ def sheet(
     *,
     accepted: bool = False,
     generators: tuple[str, ...] = ("copy_paste abc",),
+    epsilon: float | None = None,
     **facts: object,
 ) -> str:
     material = make_set(folder)
@@ -35,7 +36,8 @@ def sheet(
         verdict=PartVerdict(lesion="inconclusive" if accepted else "pass", background="fail"),
         detection_limit=0.075,
         accepted_inconclusive=accepted,
-        dp_epsilon=None,
+        dp_epsilon=epsilon,
+        dp_delta=None if epsilon is None else 1e-5,
         licence="CC0-1.0",
         terms="Ask first.",
     )
@@ -113,3 +115,16 @@ def test_null_pastes_are_no_lesions(tmp_path: Path) -> None:
     text = sheet(tmp_path / "b", "hosted", recipes=recipes)
     assert "| solid | 0 | 1 |" in text
     assert "1 of the cases hold healthy tissue" in text
+
+
+def test_what_was_checked_and_what_was_not_is_said(tmp_path: Path) -> None:
+    text = sheet(tmp_path, "hosted")
+    assert "A list of known identifiers was not given." in text
+    assert "Faces were not looked for." in text
+    assert "Membership of patients in the training set: not measured" in text
+
+
+def test_epsilon_covers_the_generator_alone(tmp_path: Path) -> None:
+    text = sheet(tmp_path, "hosted", epsilon=7.94)
+    assert "epsilon 7.94, delta 1e-05, unit patient" in text
+    assert "not differentially private" in text

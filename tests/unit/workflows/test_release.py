@@ -169,7 +169,8 @@ def test_second_call_is_skipped_and_a_changed_one_refused(
     again = run(material, keys, out)
     assert again == first.model_copy(update={"skipped": True})
     assert (out / "certificate.dsse.json").read_bytes() == before
-    for change in ({"format": "nifti"}, {"tier": "internal"}, {"no_faces": True}):
+    (tmp_path / "list").write_text("Zzyzx\n")
+    for change in ({"format": "nifti"}, {"tier": "internal"}, {"identifiers": tmp_path / "list"}):
         with pytest.raises(ConfigError, match="another release"):
             run(material, keys, out, **change)
 

@@ -8,19 +8,24 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 import pytest
 from pydantic import SecretStr
 
 from medaug.cli.main import main
+from medaug.core.budget import PrivacyBudget, Randomness
 from medaug.core.case import read_manifest
 from medaug.core.errors import ConfigError, GateRefusedError, StorageError
 from medaug.core.plan import Recipe, read_lines
 from medaug.core.runs import NoProgress
+from medaug.core.volume import Unit, Volume
 from medaug.io.dataset import load_case
+from medaug.privacy.deface import Defaced, DefaceReport
 from medaug.privacy.keys import PRIVATE_KEY, PUBLIC_KEY, load_public_key, load_signing_key, write_key_pair
 from medaug.privacy.provenance import verify_release
 from medaug.workflows.release import ReleaseOptions, release
@@ -219,6 +224,80 @@ def test_real_scans_are_released_without_an_audit(keys: Path, tmp_path: Path, fo
     if form != "dicom":
         record = read_manifest(out).cases[0]
         assert load_case(out, record, CLASSES).patient_id == "p0"
+
+
+@pytest.mark.parametrize("form", ["nnunet", "msd", "dicom"])
+def test_faces_are_removed_on_the_way_out(
+    keys: Path, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    material = make_set(tmp_path, unit=Unit.ARBITRARY, channels=("FLAIR", "T1"))
+    before = {path: path.read_bytes() for path in material.dataset.rglob("*") if path.is_file()}
+
+    def cut(volume: Volume, spared: np.ndarray, *, modality: str) -> Defaced:
+        assert (modality, bool(spared.any())) == ("MR", True)
+        removed = ~spared
+        removed[:, :5] = False
+        image = volume.image.copy()
+        image[:, removed] = 0
+        return Defaced(
+            replace(volume, image=image), removed, DefaceReport(outcome="defaced", reason="face-removed")
+        )
+
+    monkeypatch.setattr("medaug.privacy.faces.look_for_head", lambda _: "maybe a head")
+    monkeypatch.setattr("medaug.privacy.faces.deface", cut)
+    out = tmp_path / "out"
+    release(options(material, keys, out, format=form), NoProgress())
+    certificate = verify_release(out, load_public_key(keys / PUBLIC_KEY))
+    assert certificate.faces == "removed"
+    assert "Faces in head MR were removed" in (out / "DATASHEET.md").read_text()
+    assert {path: path.read_bytes() for path in before} == before
+    if form == "dicom":
+        stored = pydicom.dcmread(out / "dicom" / "syn_0" / "T1" / "0001.dcm")
+        assert np.unique(stored.pixel_array[:3]).size == 1 < np.unique(stored.pixel_array[8:]).size
+    else:
+        image = load_case(out, read_manifest(out).cases[0], CLASSES).volume.image
+        old = load_case(material.dataset, material.manifest.cases[0], CLASSES).volume.image
+        assert not image[:, :, 7:].any()
+        assert np.array_equal(image[:, :, :5], old[:, :, :5])
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"assessment", "syn", "out"}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What is asked of a card and of its generator."""
+
+    privacy: PrivacyBudget | None = None
+    sha256: str = "a" * 64
+
+
+def budget(randomness: Randomness) -> PrivacyBudget:
+    return PrivacyBudget(
+        epsilon=7.9, delta=1e-5, epsilon_prv=7.9, epsilon_pld=7.88, noise_multiplier=1.1, clip_norm=1.0,
+        sampling_rate=0.1, steps=100, patients=80, randomness=randomness,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("held", "epsilon"), [(budget("system"), 7.9), (budget("seeded"), None), (None, None)]
+)
+def test_the_certificate_names_the_budget_of_the_generator_of_the_recipes(
+    material: Material,
+    keys: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    held: PrivacyBudget | None,
+    epsilon: float | None,
+) -> None:
+    room = "medaug.workflows._release.material"
+    monkeypatch.setattr(f"{room}.read_card", lambda _: Fitted(held))
+    monkeypatch.setattr(f"{room}.load_generator", lambda *_, **__: Fitted())
+    release(options(material, keys, tmp_path / "out", generator=tmp_path / "cgan"), NoProgress())
+    certificate = verify_release(tmp_path / "out", load_public_key(keys / PUBLIC_KEY))
+    assert certificate.dp_epsilon == epsilon
+    monkeypatch.setattr(f"{room}.load_generator", lambda *_, **__: Fitted(sha256="b" * 64))
+    with pytest.raises(ConfigError, match="not the generator"):
+        release(options(material, keys, tmp_path / "x", generator=tmp_path / "cgan"), NoProgress())
 
 
 def test_hosts_and_banks_can_be_told_by_the_holder_of_the_key_alone(
