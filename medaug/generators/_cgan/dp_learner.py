@@ -186,10 +186,15 @@ def draw_inside(net: Net, told: Conditions, z: Tensor) -> Float[Tensor, "B C *S"
 
 
 def composed(place: Patches, lesion: Tensor, *, relative: bool) -> Float[Tensor, "B C *S"]:
-    """Made lesions in their hosts: whole inside, and one voxel beyond as far as a point spread mixes the two."""
+    """Made lesions in their hosts: whole inside, and one voxel beyond as far as a point spread mixes the two.
+
+    Around them the host is the tissue that fills the zone, so that no rim of a lesion that is replaced stays; it is the
+    host's own again from three voxels on.
+    """
     mask = (place.distance > 0).to(lesion.dtype)
     level = around(place.filled, place.distance) if relative else 0.0
     share = torch.maximum(mask, smooth(mask))
     spread = smooth(mask * (lesion + level)) / (smooth(mask) + 1e-6)
     drawn = torch.where(mask > 0, lesion + level, spread)
-    return place.image + share * (drawn - place.image)
+    host = torch.lerp(place.image, place.filled, ((place.distance + 3) / 2).clamp(0, 1))
+    return host + share * (drawn - host)
