@@ -9,6 +9,7 @@ from typing import Final, final
 
 from pydicom.charset import python_encoding
 
+from medaug.privacy._deidentify.content import CONCEPT_NAME, is_withheld
 from medaug.privacy._deidentify.dates import DUMMY_DATE, cap_age, is_time, shift_date, shift_datetime
 from medaug.privacy._deidentify.harvest import CHARSET, PATIENT_ID, PATIENT_NAME, charset_of
 from medaug.privacy._deidentify.private import safe_private
@@ -36,7 +37,8 @@ from medaug.privacy._deidentify.values import (
     names_a_class,
 )
 
-_CONTENT: Final = frozenset({0x0040A730, 0x00700001, 0x0040B020})
+_CONTENT_ITEMS = 0x0040A730
+_CONTENT: Final = frozenset({_CONTENT_ITEMS, 0x00700001, 0x0040B020})
 # Code sequences (PS3.3 8.8): what stands here is looked up in a coding scheme, and digits are no telephone number
 _CODES: Final = frozenset(
     {
@@ -53,17 +55,19 @@ _CODES: Final = frozenset(
 )
 _CODE_MEANING = 0x00080104
 _DATES: Final = frozenset({"DA", "DT", "TM"})
+_VALUED: Final = NUMBERS | _DATES | {"AS", "PN"}
 _TEXT_LIKE: Final = TEXTS | NUMBERS | _DATES | {"AE", "AS", "CS", "PN", "UI", "UR"}
 _PIXELS: Final = frozenset({0x7FE00008, 0x7FE00009, PIXEL_DATA})
 
 
 @final
 class Depth(IntEnum):
-    """Where an element stands: anywhere, in content that is replaced, or in what names a person or place."""
+    """Where an element stands: anywhere, in content that is replaced, in what names a person or place, or in its value."""
 
     PLAIN = 0
     REPLACED = 1
     NAMING = 2
+    WITHHELD = 3
 
 
 @final
@@ -136,6 +140,8 @@ class Cleaner:
         replaced = self._replaced(tag, vr or known, action)
         if replaced is not None or vr == "":
             return replaced
+        if place.depth is Depth.WITHHELD and vr in _VALUED:
+            return Element(tag, vr, dummy(tag, vr))
         if tag == CHARSET:
             return Element(tag, vr, "\\".join(place.written).encode("ascii"))
         return self._value(element if vr == element.vr else Element(tag, vr, element.value), action, place)
@@ -158,14 +164,21 @@ class Cleaner:
             items = []
         elif action is Action.DUMMY:
             depth = max(depth, Depth.REPLACED if element.tag in _CONTENT else Depth.NAMING)
-        return Element(element.tag, "SQ", items=[self._cleaned(item, place, depth) for item in items])
+        if element.tag == CONCEPT_NAME:
+            depth = min(depth, Depth.REPLACED)
+        made = [self._cleaned(item, place, self._depth(element, item, depth)) for item in items]
+        return Element(element.tag, "SQ", items=made)
+
+    def _depth(self, element: Element, item: list[Element], depth: Depth) -> Depth:
+        is_content = element.tag == _CONTENT_ITEMS
+        return Depth.WITHHELD if is_content and is_withheld(item, self._profile) else depth
 
     def _value(self, element: Element, action: Action | None, place: _Place) -> Element | None:
         """An element that stays in some form."""
         vr = element.vr
         if vr in BYTES or len(vr) > 2:
             is_telling = element.tag not in _PIXELS and self._scrubber.is_in_bytes(element.value)
-            return None if is_telling or place.depth is Depth.NAMING else element
+            return None if is_telling or place.depth >= Depth.NAMING else element
         text = decode(element.value, place.charset) if vr not in SIZES else None
         if text is None:
             # a row of numbers is long enough to be a text; a text that its character sets do not fit is none
@@ -196,7 +209,7 @@ class Cleaner:
         if element.tag == TIMEZONE:
             return text if text.strip()[1:].isdigit() and len(text.strip()) == 5 else ""
         is_code = element.tag in _CODES
-        if place.depth is Depth.NAMING or (place.depth is Depth.REPLACED and not is_code):
+        if place.depth >= Depth.NAMING or (place.depth is Depth.REPLACED and not is_code):
             return DUMMY_TEXT if text.strip(" \0") else ""
         scrub: Callable[[str], str] = self._scrubber.label
         if (is_code and element.tag != _CODE_MEANING) or action is Action.KEEP:

@@ -191,3 +191,44 @@ def test_structured_content_keeps_its_form_and_loses_its_names() -> None:
     assert (moment.DateTime, day.Date) == (f"{after.StudyDate}101112", after.StudyDate)
     assert number.NumericValue == 12.5
     assert all(item.RelationshipType == "CONTAINS" for item in after.ContentSequence)
+
+
+def _item(code: str, meaning: str, keyword: str, value: object) -> Dataset:
+    name, item = Dataset(), Dataset()
+    name.CodeValue, name.CodingSchemeDesignator, name.CodeMeaning = code, "DCM", meaning
+    item.ConceptNameCodeSequence, item.RelationshipType = Sequence([name]), "HAS OBS CONTEXT"
+    setattr(item, keyword, value)
+    return item
+
+
+def test_content_items_of_a_person_keep_their_place_and_lose_their_value() -> None:
+    dataset = _named()
+    age, sex = Dataset(), Dataset()
+    age.NumericValue = "93"
+    sex.CodeValue, sex.CodingSchemeDesignator, sex.CodeMeaning = "M", "DCM", "Male"
+    dataset.ContentSequence = Sequence(
+        [
+            _item("121031", "Subject Birth Date", "Date", "19850312"),
+            _item("121033", "Subject Age", "MeasuredValueSequence", Sequence([age])),
+            _item("121030", "Subject ID", "TextValue", "12"),
+            _item("121032", "Subject Sex", "ConceptCodeSequence", Sequence([sex])),
+            _item("121071", "Finding", "TextValue", "lesion 12"),
+        ]
+    )
+    after = cleaned(dataset, CLEANING).ContentSequence
+    assert [one.ConceptNameCodeSequence for one in after] == [
+        one.ConceptNameCodeSequence for one in dataset.ContentSequence
+    ]
+    assert [one.RelationshipType for one in after] == ["HAS OBS CONTEXT"] * 5
+    assert (after[0].Date, after[1].MeasuredValueSequence[0].NumericValue) == ("20000101", 0)
+    assert (after[2].TextValue, after[4].TextValue) == ("ANONYMIZED", "lesion 12")
+    assert after[3].ConceptCodeSequence[0].CodeMeaning == "ANONYMIZED"
+    kept = cleaned(dataset, CLEANING | {Option.PATIENT}).ContentSequence
+    assert kept[3].ConceptCodeSequence[0] == sex
+    assert kept[1].MeasuredValueSequence[0].NumericValue == 0
+
+
+def test_the_example_of_the_standard() -> None:
+    dataset = _named()
+    dataset.StudyDescription = "CT chest abdomen pelvis - 55F Dr. Smith"
+    assert cleaned(dataset, CLEANING).StudyDescription == "CT chest abdomen pelvis"
