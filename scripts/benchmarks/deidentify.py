@@ -263,7 +263,7 @@ def main() -> int:
         "--source", type=Path, help="a folder of DICOM files; default: copies made for this run"
     )
     options.add_argument(
-        "--series", type=at_least_one, help="of ten files (default 10; workers 150; leaks 2)"
+        "--series", type=at_least_one, help="of ten files (default 10; workers 400; leaks 2)"
     )
     options.add_argument(
         "--clock", choices=tuple(CLOCKS), default="wall", help="of speed: cpu counts seconds of the processor"
@@ -274,7 +274,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         source = asked.source or Path(folder) / "source"
         if asked.source is None and asked.what != "memory":
-            write_files(source, asked.series or {"speed": 10, "workers": 150, "leaks": 2}[asked.what])
+            write_files(source, asked.series or {"speed": 10, "workers": 400, "leaks": 2}[asked.what])
         if asked.what == "memory":
             result = compare_memory(Path(folder), asked.repeats)
         elif asked.what == "workers":

@@ -26,6 +26,8 @@ _PATTERNS: Final = re.compile(
             rf"(?<!\d)\d{{1,2}}(?:st|nd|rd|th)?[.\s-]*(?:of\s+)?{_MONTH}[a-zäéû]*[.,\s-]*\d{{2,4}}(?!\d)",
             rf"\b{_MONTH}[a-z]*[.\s/-]+\d{{1,2}}(?:st|nd|rd|th)?[,\s/-]+\d{{2,4}}(?!\d)",
             rf"\b{_MONTH}[a-z]*[.,\s-]+(?:18|19|20)\d{{2}}(?!\d)",
+            # whoever has a title
+            r"\b(?:dr\.|prof\b\.?|mrs\b\.?|herr\b|frau\b)\s*[^\W\d_][\w'’-]*",
             # ages above 89, however they are written
             r"(?<![\d.])(?:9\d|1[01]\d)(?:\s|-)?(?:y|yo|y/o|yrs?|years?)\b(?:[\s-]?(?:old|of age)\b)?",
             # telephone numbers, and numbers long enough to be one or to count patients

@@ -13,7 +13,7 @@ SCRUBBER = Scrubber(["Müller", "Li", "Head", "O'Brien"], ["MRN-4711", "A7", "El
         "1985-03-12", "12/03/85", "12.3.1985", "12. 3. 1985", "19850312", "12 March 1985", "March 12, 1985", "12-MAR-1985",
         "12MAR85", "3rd of May 2001", "+49 89 5550 1234", "(555) 123-4567", "555-123-4567", "555.123.4567",
         "5551234567", "555-1234", "0895550 1234", "Mar-12-1985", "March 1985", "92-year-old", "95 yo", "a.b@c.org", "https://x.org/y", "www.x.org", "1.2.840.113619.2.55", "Müller", "MUELLER", "muller",
-        "mrn-4711", "MRN 4711", "mrn4711", "a7", "Elm street 7", "o'brien",
+        "mrn-4711", "MRN 4711", "mrn4711", "a7", "Elm street 7", "o'brien", "Dr. Who", "prof Who", "Frau O’Who",
     ],
 )  # fmt: skip
 def test_identifiers_go_from_labels(text: str) -> None:
@@ -24,6 +24,7 @@ def test_identifiers_go_from_labels(text: str) -> None:
     "text",
     [
         "Aquilion ONE",
+        "DR Detector",
         "syngo CT 2014A",
         "VB17.3",
         "V5.1.2",
