@@ -14,6 +14,7 @@ from medaug.core.case import CaseRecord, Manifest, Origin, StoredFile
 from medaug.core.errors import LabelError
 from medaug.core.runs import Progress
 from medaug.core.storage import sha256_file
+from medaug.core.volume import Unit
 from medaug.io.dataset import edit_mask_path, load_case
 from medaug.layouts._dicom.identity import SeriesIdentity, Uids
 from medaug.layouts._dicom.prediction import write_prediction
@@ -114,7 +115,8 @@ def _series(export: Export, record: CaseRecord) -> Iterator[tuple[Path, SeriesId
 
     UIDs follow from the key, patient, case, image files and version: another content never has the UID of this one.
     """
-    images = export.manifest.case(record.case_id).images or ()
+    images = export.manifest.case(record.case_id).images
+    modality, note = _modality(record)
     content = (__version__, *(stored.sha256 for stored in images))
     for number, name in enumerate(record.channels, start=1):
         yield (
@@ -123,14 +125,27 @@ def _series(export: Export, record: CaseRecord) -> Iterator[tuple[Path, SeriesId
                 uids=Uids(export.uid_key, (record.patient_id, record.case_id, *content)),
                 patient_id=record.patient_id,
                 patient_name=f"{record.patient_id}^",
-                modality=record.modality if _MODALITY.fullmatch(record.modality) else "OT",
+                modality=modality,
                 description=name,
                 series_number=number,
                 is_synthetic=record.origin is not Origin.REAL,
                 study=record.case_id,
-                derivation=_DERIVATIONS[record.origin],
+                derivation=_DERIVATIONS[record.origin] + note,
             ),
         )
+
+
+def _modality(record: CaseRecord) -> tuple[str, str]:
+    """The modality that headers state, and what to say of it: where none is known, HU are CT and the rest counts as MR.
+
+    So what lies somewhere stays an image series that every reader takes; an image without a place stays unknown.
+    """
+    if _MODALITY.fullmatch(record.modality) and record.modality != "OT":
+        return record.modality, ""
+    if record.spacing != "known":
+        return "OT", ""
+    guess = "CT" if record.unit is Unit.HU else "MR"
+    return guess, f"; its modality is not known, {guess} is a guess"
 
 
 def _folder(record: CaseRecord, number: int) -> str:

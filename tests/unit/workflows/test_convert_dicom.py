@@ -165,14 +165,32 @@ def test_a_second_deidentification_keeps_the_marks(tmp_path: Path, dataset: Path
 def test_what_has_no_geometry_or_another_modality_is_captured(tmp_path: Path, dataset: Path) -> None:
     with_cases(dataset, spacing="nominal")
     run(dataset, tmp_path / "nominal")
-    with_cases(dataset, modality="weird one", spacing="known")
+    with_cases(dataset, modality="PT", spacing="known")
     run(dataset, tmp_path / "other")
-    for folder, modality, is_placed in (("nominal", "CT", False), ("other", "OT", True)):
+    with_cases(dataset, modality="weird one", spacing="nominal")
+    run(dataset, tmp_path / "both")
+    for folder, modality, is_placed in (
+        ("nominal", "CT", False),
+        ("other", "PT", True),
+        ("both", "OT", False),
+    ):
         (images,) = (
             [one for one in headers(tmp_path / folder / "dicom" / "syn_0") if one.Modality == modality],
         )
         assert {one.SOPClassUID.name for one in images} == {"Secondary Capture Image Storage"}
         assert {"ImagePositionPatient" in one for one in images} == {is_placed}
+
+
+@pytest.mark.parametrize(("unit", "guess"), [(Unit.HU, "CT"), (Unit.ARBITRARY, "MR")])
+def test_an_unknown_modality_is_guessed_and_said(tmp_path: Path, unit: Unit, guess: str) -> None:
+    dataset = make_set(tmp_path, unit=unit).dataset
+    with_cases(dataset, modality="OT")
+    run(dataset, tmp_path / "out")
+    images = [one for one in headers(tmp_path / "out") if one.Modality != "SEG"]
+    assert {(one.Modality, one.SOPClassUID.name) for one in images} == {(guess, f"{guess} Image Storage")}
+    assert all(f"not known, {guess} is a guess" in one.DerivationDescription for one in images)
+    ingest(IngestOptions(sources=(tmp_path / "out" / "dicom",), out=tmp_path / "back"), NoProgress())
+    assert len(read_manifest(tmp_path / "back").cases) == 2
 
 
 def test_the_same_call_is_skipped_and_another_refused(tmp_path: Path, dataset: Path) -> None:
