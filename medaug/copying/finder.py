@@ -32,7 +32,6 @@ from medaug.copying.registration import (
 
 _PAIRS_TRIED = 12
 _A_PATIENT = 3
-_STEPS = 4
 _LEARN_FROM, _LEAST_DEVIATION = 30, 0.3
 _RUNNER_UP = 3
 _MEASURES = len(BANDS) + 1
@@ -49,15 +48,17 @@ class Effort:
         marked: Candidates by points.
         moves: Tried of each.
         refined: Made exact.
+        steps: Of each of the two passes that make them so.
     """
 
     turned: int
     marked: int
     moves: int
     refined: int
+    steps: int
 
 
-_EFFORT = {2: Effort(15, 40, 2, 12), 3: Effort(6, 14, 1, 8)}
+_EFFORT = {2: Effort(15, 40, 2, 12, 4), 3: Effort(6, 14, 1, 6, 2)}
 
 
 @final
@@ -163,7 +164,7 @@ class TileFinder:
         """Moves made exact, from coarse to fine: a turn between two that were tried is far off at a tile's edge."""
         for band in (COARSE, STRUCTURE):
             query = flattened(image[None], seen[None], self._share, band)[0]
-            moves = refined(query, flattened(sources, None, self._share, band), moves, _STEPS)
+            moves = refined(query, flattened(sources, None, self._share, band), moves, self._effort.steps)
         return moves
 
     def _agreement(self, query: Sequence[Tensor], seen: Tensor, sources: Tensor, moves: Moves) -> Tensor:
