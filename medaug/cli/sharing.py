@@ -132,6 +132,13 @@ def release(
     output_format: Annotated[
         str, typer.Option("--format", help="nnunet, nifti, msd, bids or dicom.")
     ] = "nnunet",
+    segmentation: Annotated[
+        str, typer.Option("--segmentation", help="Kind of DICOM SEG: binary or labelmap. dicom only.")
+    ] = "binary",
+    class_codes: Annotated[
+        str,
+        typer.Option("--class-codes", help="Such as nodule=SCT:27925004:Nodule, after commas. dicom only."),
+    ] = "",
     licence: Annotated[str | None, typer.Option("--licence", help="Where the manifest has none.")] = None,
     terms: Annotated[
         str | None, typer.Option("--terms", help="Terms of use, in a sentence, where the manifest has none.")
@@ -170,7 +177,8 @@ def release(
     options = workflow.ReleaseOptions.model_validate(
         {
             "synthetic": dataset, "assessment": assessment, "key": key, "out": out, "tier": tier,
-            "format": output_format, "licence": licence, "terms": terms, "accept_inconclusive": accept_inconclusive,
+            "format": output_format, "segmentation": segmentation, "class_codes": class_codes,
+            "licence": licence, "terms": terms, "accept_inconclusive": accept_inconclusive,
             "generator": generator, "no_faces": no_faces, "identifiers": identifiers, "report": report,
             "passphrase": _passphrase(passphrase_file, confirm=False),
         }

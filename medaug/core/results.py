@@ -377,7 +377,10 @@ class ReleaseCertificate(Document):
         default="synthetic",
         description="real: scans of patients, nothing was synthesised",
     )
-    layout: str = Field(default="nnunet", description="form of the files: nnunet, nifti, msd, bids or dicom")
+    layout: str = Field(
+        default="nnunet",
+        description="form of the files: nnunet, nifti, msd, bids or dicom; after commas what else it was asked",
+    )
     created: str
     medaug_version: str
     files: tuple[ReleasedFile, ...]

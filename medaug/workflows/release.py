@@ -66,7 +66,7 @@ def release(options: ReleaseOptions, progress: Progress) -> ReleaseSummary:
         StorageError: If a file cannot be written.
         DependencyError: If cryptography (or highdicom, for ``dicom``) is not installed.
     """
-    layout = parse_layout({"kind": options.format}).build()
+    layout = parse_layout(options.layout).build()
     material = gather(options)
     if material.objections and options.report is not None:
         report_refused(options.report, options.synthetic, material.objections)

@@ -18,7 +18,7 @@ def certify(options: ReleaseOptions, material: Material) -> ReleaseCertificate:
     return ReleaseCertificate(
         tier=options.tier,
         content="synthetic" if request.is_synthetic else "real",
-        layout=options.format,
+        layout=", ".join(str(value) for value in options.layout.values()),
         created=datetime.now(tz=UTC).isoformat(timespec="seconds"),
         medaug_version=__version__,
         files=(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Literal, final
 
 from pydantic import Field, SecretStr
 
@@ -39,6 +39,12 @@ class ReleaseOptions(Frozen):
     passphrase: SecretStr
     tier: Tier = "hosted"
     format: str = Field(default="nnunet", description="nnunet, nifti, msd, bids or dicom")
+    segmentation: Literal["binary", "labelmap"] = Field(
+        default="binary", description="kind of DICOM SEG; dicom alone"
+    )
+    class_codes: str = Field(
+        default="", description="terms of classes, such as nodule=SCT:27925004:Nodule; dicom alone"
+    )
     licence: str | None = Field(default=None, description="for cases whose manifest names none")
     terms: str | None = Field(default=None, description="for cases whose manifest says none")
     generator: Path | None = Field(
@@ -51,6 +57,16 @@ class ReleaseOptions(Frozen):
         default=None, description="list of what must not leave, or a folder of the original DICOM files"
     )
     report: Path | None = Field(default=None, description="one JSON line an input file; outside --out")
+
+    @property
+    def layout(self) -> dict[str, object]:
+        """What the layout is asked; one that does not know a setting refuses it."""
+        stated: dict[str, object] = {"kind": self.format}
+        if self.segmentation != "binary":
+            stated["segmentation"] = self.segmentation.upper()
+        if self.class_codes:
+            stated["class_codes"] = self.class_codes
+        return stated
 
 
 @final

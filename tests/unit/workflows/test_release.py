@@ -212,6 +212,23 @@ def test_nifti_layout(material: Material, keys: Path, tmp_path: Path) -> None:
     assert np.array_equal(load_case(out, record, CLASSES).volume.image, original.volume.image)
 
 
+def test_dicom_options_are_heeded_and_stand_on_the_certificate(
+    material: Material, keys: Path, tmp_path: Path
+) -> None:
+    more = {"format": "dicom", "segmentation": "labelmap", "class_codes": "solid=99ACME:17"}
+    assert run(material, keys, tmp_path / "release", **more).layout == "dicom, LABELMAP, solid=99ACME:17"
+    seg = pydicom.dcmread(tmp_path / "release" / "dicom" / "syn_0" / "seg.dcm")
+    (term,) = (
+        item.SegmentedPropertyTypeCodeSequence[0] for item in seg.SegmentSequence if item.SegmentNumber
+    )
+    assert (seg.SegmentationType, term.CodeValue) == ("LABELMAP", "17")
+    assert run(material, keys, tmp_path / "release", **more).skipped
+    with pytest.raises(ConfigError, match="holds another release"):
+        run(material, keys, tmp_path / "release", format="dicom")
+    with pytest.raises(ConfigError, match="segmentation"):
+        run(material, keys, tmp_path / "other", segmentation="labelmap")
+
+
 def test_dicom_layout(material: Material, keys: Path, tmp_path: Path) -> None:
     out = tmp_path / "release"
     run(material, keys, out, format="dicom")
