@@ -19,9 +19,9 @@ from scipy.sparse.csgraph import connected_components
 
 __all__ = ["Box", "find_writing", "letters_in", "rows_of", "shapes_of"]
 
-# pixels of a letter at the scale at which it is looked for; larger writing is found in the image at a half and a quarter
+# pixels of a letter at the scale at which it is looked for; larger writing is found in the image at a half
 _LOWEST, _HIGHEST = 5, 48
-_SCALES: Final = (1, 2, 4)
+_SCALES: Final = (1, 2)
 _LEVELS: Final = tuple(range(20, 256, 12))
 _STABLE_LEVELS, _SHARP_LEVELS = 3, 6
 _MOST_SHAPES = 6000
@@ -31,11 +31,12 @@ _BLOCK, _NOISE, _LEAST_NOISE, _SMOOTH, _PER_NOISE, _FAINTEST = 32, 1.5, 2.0, 8.0
 # a row of letters: how far apart, how unlike in height and brightness
 _GAP, _HEIGHTS, _SPREAD, _FLAT = 1.1, 2.2, 20, 14
 # colours that are drawn with: how often at least, how much more often than their like, how many are tried
-_FEWEST_PIXELS, _SPIKE, _MOST_INKS, _APART, _LEAST_OF_INK = 40, 2.5, 4, 5, 5
+_FEWEST_PIXELS, _SPIKE, _MOST_INKS, _APART = 40, 1.6, 4, 5
+_FEW_OF_INK, _LEAST_OF_INK, _VERY_SHARP = 3, 5, 14
 _PEAKS, _STRAIGHT = 40, 2.5
 _SOLID, _FULL, _WORD, _LEAST_STROKES, _FEWEST_STROKES = 0.9, 0.7, 1.6, 0.7, 3
 _LEVEL_WITH, _LEAST_IN_LINE, _CLOSE = 0.2, 0.65, 0.5
-_MARGIN = 0.25
+_ABOVE, _BESIDE = 0.35, 0.8
 
 Shapes = Int[np.ndarray, "n 8"]
 _TOP, _LEFT, _BOTTOM, _RIGHT, _AREA, _LEVEL, _RUN, _PEAK = range(8)
@@ -190,9 +191,10 @@ def _rows_in(plane: UInt8[np.ndarray, "rows columns"]) -> list[Box]:
 
 
 def _inked(plane: UInt8[np.ndarray, "rows columns"]) -> list[Box]:
-    """Boxes of writing of one colour, on whatever it stands: only long rows, for colours of tissue can be used often, too."""
-    rows = (row for row in rows_of(_stable(plane)) if letters_in(row) >= _LEAST_OF_INK and _is_drawn(row))
-    return [box for row in rows for box in _boxes_of(row, plane.shape)]
+    """Boxes of writing of one colour, on whatever it stands: long rows, or very sharp ones, for tissue has usual colours, too."""
+    rows = [row for row in rows_of(_stable(plane)) if letters_in(row) >= _FEW_OF_INK and _is_drawn(row)]
+    sure = (row for row in rows if len(row) >= _LEAST_OF_INK or np.median(row[:, _RUN]) >= _VERY_SHARP)
+    return [box for row in sure for box in _boxes_of(row, plane.shape)]
 
 
 def _stable(plane: UInt8[np.ndarray, "rows columns"]) -> Shapes:
@@ -347,13 +349,19 @@ def _strokes(shape: Int[np.ndarray, " 8"], plane: UInt8[np.ndarray, "rows column
     return crossed * inside.shape[0] / inside.shape[1] if crossed >= _FEWEST_STROKES else 0.0
 
 
-def _boxes_of(row: Shapes, shape: tuple[int, int]) -> list[Box]:
-    """One box around a straight row; around each letter of a crooked one."""
+def _boxes_of(row: Shapes, shape: tuple[int, ...]) -> list[Box]:
+    """One box around a straight row, around each letter of a crooked one; wide, for marks at the ends may not look like letters."""
     top, left, bottom, right = row[:, _TOP], row[:, _LEFT], row[:, _BOTTOM], row[:, _RIGHT]
     tall = float(np.median(bottom - top))
-    margin = max(2, round(_MARGIN * tall))
-    if bottom.max() - top.min() <= _STRAIGHT * tall:
-        return [
-            Box(int(top.min()), int(left.min()), int(bottom.max()), int(right.max())).grown(margin, shape)
-        ]
-    return [Box(*(int(side) for side in one[:4])).grown(margin, shape) for one in row]
+    above, beside = max(2, round(_ABOVE * tall)), max(2, round(_BESIDE * tall))
+    whole = np.array([[top.min(), left.min(), bottom.max(), right.max()]])
+    boxes = whole if bottom.max() - top.min() <= _STRAIGHT * tall else row[:, :4]
+    return [
+        Box(
+            max(up - above, 0),
+            max(first - beside, 0),
+            min(down + above, shape[0]),
+            min(last + beside, shape[1]),
+        )
+        for up, first, down, last in boxes.tolist()
+    ]

@@ -87,7 +87,7 @@ def near(ink: np.ndarray) -> np.ndarray:
     """All that may be blanked: the box of the ink, and a margin."""
     rows, columns = np.nonzero(ink)
     mask = np.zeros(ink.shape, dtype=bool)
-    mask[max(rows.min() - 12, 0) : rows.max() + 13, max(columns.min() - 12, 0) : columns.max() + 13] = True
+    mask[rows.min() - 8 : rows.max() + 9, columns.min() - 16 : columns.max() + 17] = True
     return mask
 
 
