@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 UNRESTRAINED: Final = {
     "kind": "vae", "dims": 2, "size": [48, 48], "base": 16, "z_size": 4, "beta": 0, "free_bits": 0, "gradient": 1.0,
-    "noisy": 0, "grain": 0, "warm_up": 0, "batch_size": 16,
+    "noisy": 0, "grain": 0, "warm_up": 0, "batch_size": 16, "device": "cpu",
 }  # fmt: skip
 LINKED: Final = ("manifest.json", "dataset.json", "imagesTr", "labelsTr")
 
@@ -96,7 +96,7 @@ def draw(dataset: Path, asked: Namespace, kind: str) -> Path:
     if kind in trained:
         config, run = out / f"{kind}.json", out / kind
         config.write_text(json.dumps(trained[kind]))
-        fit(FitOptions(dataset=dataset, bank=lesions, config=config, out=run, device="cpu"), NoProgress())
+        fit(FitOptions(dataset=dataset, bank=lesions, config=config, out=run), NoProgress())
         generator = str(run)
     each = asked.lesions // len(read_manifest(dataset).classes)
     counts = tuple(f"{name}={each}" for name in read_manifest(dataset).classes)
