@@ -19,8 +19,10 @@ Randomness = Literal["system", "seeded"]
 class PrivacyRequest(Frozen):
     """``dp`` of a generator's configuration; the unit is the patient."""
 
-    epsilon: PositiveFloat | None = Field(
-        description="null: the same variant without noise, to compare with; nothing is claimed"
+    epsilon: float | None = Field(
+        gt=0,
+        le=20,  # exp(20) hides nobody
+        description="null: the same variant without noise, to compare with; nothing is claimed",
     )
     delta: float = Field(default=1e-5, gt=0, lt=1, description="smaller than one over the patients")
     clip: PositiveFloat = Field(default=1.0, description="largest norm of the gradient of one patient")

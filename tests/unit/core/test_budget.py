@@ -32,7 +32,13 @@ def test_seeded_noise_claims_nothing():
     assert "epsilon" not in seeded.statement
 
 
-@pytest.mark.parametrize("asked", [{}, {"epsilon": 0}, {"epsilon": -1}, {"epsilon": 1, "delta": 1}])
+@pytest.mark.parametrize(
+    "asked", [{}, {"epsilon": 0}, {"epsilon": -1}, {"epsilon": 21}, {"epsilon": 1, "delta": 1}]
+)
 def test_a_request_without_sense_is_refused(asked):
     with pytest.raises(ValidationError):
         PrivacyRequest.model_validate(asked)
+
+
+def test_the_same_without_noise_may_be_asked_for():
+    assert PrivacyRequest(epsilon=None).epsilon is None
