@@ -20,6 +20,7 @@ from medaug.privacy._deface.brain import estimate_brains, is_whole
 from medaug.privacy._deface.cut import (
     face_excess,
     leak_mm,
+    lean_mm,
     measure_profile,
     mirrored,
     points_of,
@@ -52,8 +53,9 @@ MARGIN_MM: Final = 8.0  # adult mm between the brain's estimate and what is remo
 _FEWEST_SLICES = 8
 _MR = frozenset({"MR", "OT"})
 _HEAD_MM = (85.0, 215.0)
-_HEAD_SKULL, _NO_SKULL = 0.4, 0.2
+_HEAD_SKULL, _NO_SKULL = 0.4, 0.3
 _LEAK_MM = 10.0
+_LEAST_LEAN_MM = 10.0
 _FINE_LEFT, _MOST_LEFT = 0.08, 0.2
 
 
@@ -210,6 +212,8 @@ def _found(outline: Outline, brain: Voxels, spared: Mask | None, neck_mm: float)
     spacing = outline.frame.spacing_mm
     profile = measure_profile(brain, outline.body, spacing)
     if not tells_face(profile) or leak_mm(profile) > _LEAK_MM:
+        return None
+    if lean_mm(brain, outline.body, profile, spacing) < _LEAST_LEAN_MM:
         return None
     points = mirrored(points_of(brain, spacing), middle(outline.body) * spacing[0])
     if spared is not None and spared.any():

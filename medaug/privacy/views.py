@@ -16,7 +16,7 @@ from medaug.core.volume import Mask, Volume
 from medaug.privacy._deface.frame import Voxels
 from medaug.privacy._deface.outline import find_outline
 
-_STEP_MM: Final = 1.0
+_STEP_MM: Final = 1.6
 _ANGLES_DEG = (0.0, 45.0, 90.0)
 _LIGHT = np.array([0.4, 0.7, 0.6])
 
@@ -60,7 +60,7 @@ def _shade(body: Voxels, angle_deg: float) -> Shaded:
     return _light(smooth, seen)
 
 
-def _light(depth: Float[np.ndarray, "P K"], seen: np.ndarray) -> Shaded:
+def _light(depth: Float[np.ndarray, "X Z"], seen: np.ndarray) -> Shaded:
     right, up = np.gradient(depth)
     normals = np.stack([right, np.ones_like(depth), up])
     normals /= np.linalg.norm(normals, axis=0)

@@ -65,6 +65,9 @@ class DefacedCase(Frozen):
     """What became of one case."""
 
     case_id: str
+    images: tuple[str, ...] = Field(
+        description="SHA-256 of the images as they were written; none if left out"
+    )
     report: DefaceReport
 
 
@@ -154,7 +157,7 @@ def _write(options: DefaceOptions, manifest: Manifest, run: RunDir, progress: Pr
         done.append(_Done.read(kept))
         progress.advance(note=done[-1].report.outcome)
     lines = [
-        DefacedCase(case_id=record.case_id, report=one.report)
+        DefacedCase(case_id=record.case_id, images=_hashes(one.record), report=one.report)
         for record, one in zip(manifest.cases, done, strict=True)
     ]
     records = tuple(one.record for one in done if one.record is not None)
@@ -167,6 +170,10 @@ def _write(options: DefaceOptions, manifest: Manifest, run: RunDir, progress: Pr
     DefacedFile(cases=tuple(lines)).write(run.path / DEFACED)
     shutil.rmtree(working)
     run.log("defaced", kept=len(records), left_out=len(done) - len(records))
+
+
+def _hashes(record: CaseRecord | None) -> tuple[str, ...]:
+    return () if record is None else tuple(file.sha256 for file in record.images)
 
 
 def _one(options: DefaceOptions, record: CaseRecord, classes: tuple[str, ...]) -> _Done:

@@ -22,6 +22,7 @@ _BELOW_MM = 10.0
 _LARGE = 0.85  # of the largest section
 _WIDEST_GAP_MM = 27.0
 _NARROW_MM = 12.0
+_STEM_MM = 10.0  # its front, ahead of the middle of the brain
 _ELSEWHERE_MM = 1e4  # other sections do not count
 
 
@@ -103,11 +104,14 @@ def local_level(outline: Outline) -> Levels:
 
 
 def _without_tongues(brain: Voxels, outline: Outline) -> Voxels:
-    """Each axial section without what is narrower than a frontal lobe: mucosa, nerves, orbits."""
+    """Each axial section without what is narrower than a frontal lobe and ahead of the stem: mucosa, nerves, orbits."""
     apart = (*outline.frame.spacing_mm[:2], _ELSEWHERE_MM)
     filled = fill_sections(brain)
     pads = [(1, 1), (1, 1), (0, 0)]
     inner = ndimage.distance_transform_edt(np.pad(filled, pads), sampling=apart)[1:-1, 1:-1] > _NARROW_MM
     if not inner.any():
         return np.zeros_like(brain)
-    return np.asarray((ndimage.distance_transform_edt(~inner, sampling=apart) <= _NARROW_MM) & filled)
+    wide = np.asarray((ndimage.distance_transform_edt(~inner, sampling=apart) <= _NARROW_MM) & filled)
+    middle = np.argwhere(wide)[:, 1].mean() + _STEM_MM / apart[1]
+    wide[:, : int(middle)] |= filled[:, : int(middle)]
+    return wide

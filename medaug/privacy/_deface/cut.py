@@ -18,6 +18,7 @@ _TOLD_APART_MM = 32.0
 _RECEDES_MM = 18.0
 _PLATEAU_MM, _LEVEL_MM = 15.0, 2.0
 _FOREHEAD_MM, _BROW_MM = 45.0, 6.0
+_FACE_MM, _LEAN_OF_BRAIN = 70.0, 1.5
 
 
 @final
@@ -70,6 +71,25 @@ def tells_face(profile: Profile) -> bool:
     return bool(apart[0]) and bool(apart[: max(len(apart) // 4, 1)].all())
 
 
+def lean_mm(brain: Voxels, body: Voxels, profile: Profile, spacing_mm: Spacing) -> float:
+    """By how much more the body below the brow reaches forward than back, and the brain there lies back: below 0 for a face behind.
+
+    Nodding moves one of the two forward and the other back, so that their sum hardly changes.
+    """
+    low, high = slice(0, profile.brow), slice(profile.brow, None)
+    if not brain[:, :, low].any() or not brain[:, :, high].any():
+        return 0.0
+    upper, lower = (np.argwhere(brain[:, :, part])[:, 1].mean() for part in (high, low))
+    reaches = []
+    for level in range(max(profile.brow - round(_FACE_MM / spacing_mm[2]), 0), profile.brow):
+        rows = np.flatnonzero(body[:, :, level].any(axis=0))
+        if len(rows):
+            reaches.append((rows[-1] - upper) - (upper - rows[0]))
+    if not reaches:
+        return 0.0
+    return float(np.median(reaches) + _LEAN_OF_BRAIN * (upper - lower)) * spacing_mm[1]
+
+
 def leak_mm(profile: Profile) -> float:
     """By how much the brain reaches beyond its poles below them, or comes forward again where it had receded far."""
     pole_mm = profile.brain_mm[profile.pole]
@@ -96,7 +116,7 @@ def points_of(mask: Voxels, spacing_mm: Spacing) -> Points:
     return np.asarray(np.argwhere(mask) * np.asarray(spacing_mm))
 
 
-def mirrored(points: Points, middle_mm: float) -> Points:
+def mirrored(points: Points, middle_mm: float) -> Float[np.ndarray, "twice 3"]:
     """The points and their mirror images left for right: what one side shows, the other is granted."""
     other = points.copy()
     other[:, 0] = 2 * middle_mm - other[:, 0]

@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float32
 from scipy import ndimage
 
 Levels = Float32[np.ndarray, "I J K"]
+OtherLevels = Float32[np.ndarray, "P Q R"]  # on another grid than the argument
+OtherVoxels = Bool[np.ndarray, "P Q R"]
 Voxels = Bool[np.ndarray, "I J K"]
 Spacing = tuple[float, float, float]
 
@@ -33,11 +35,11 @@ class Frame:
     spacing_mm: Spacing
     shape: tuple[int, int, int]
 
-    def to_scan(self, field: Levels) -> Levels:
+    def to_scan(self, field: Levels) -> OtherLevels:
         """A field on the coarse voxels, at the voxels of the scan, linear between them."""
         return _zoom(field, self.shape)
 
-    def coarse_mask(self, mask: Voxels) -> Voxels:
+    def coarse_mask(self, mask: Voxels) -> OtherVoxels:
         """The coarse voxels that hold any True voxel of a mask on the scan, and their neighbours."""
         coarse = np.zeros(self.image.shape, dtype=bool)
         index = (np.argwhere(mask) + 0.5) * (np.array(self.image.shape) / np.array(self.shape))
@@ -59,7 +61,7 @@ def make_frame(image: Levels, spacing_mm: Spacing) -> Frame:
     )
 
 
-def _zoom(image: Levels, shape: tuple[int, int, int]) -> Levels:
+def _zoom(image: Levels, shape: tuple[int, int, int]) -> OtherLevels:
     """Linear interpolation between grids that share their outer faces, not their first voxels' centres."""
     if image.shape == shape:
         return image

@@ -38,8 +38,9 @@ def skull_share(outline: Outline) -> float:
         x, y = points[:, here] - points[:, here].mean(axis=1, keepdims=True)
         angles[here] = np.floor((np.arctan2(y, x) / (2 * np.pi) + 0.5) * _SECTORS) % _SECTORS
     bands = (k * spacing[2] // max(_BAND_MM, spacing[2])).astype(np.int64)
-    depths = ((outline.depth_mm[i, j, levels[k]] - _STEP_MM / 2) // _STEP_MM).astype(np.int64)
-    deepest = int(_DEEPEST_MM // _STEP_MM)
+    step = max(_STEP_MM, *spacing[:2])
+    depths = ((outline.depth_mm[i, j, levels[k]] - step / 2) // step).astype(np.int64)
+    deepest, skull_ends = int(_DEEPEST_MM // step), int(_SKULL_ENDS_MM // step)
     shallow = depths < deepest
     cells = np.ravel_multi_index(
         (bands[shallow], angles[shallow], depths[shallow]), (int(bands.max()) + 1, _SECTORS, deepest)
@@ -48,7 +49,7 @@ def skull_share(outline: Outline) -> float:
     values = outline.smooth[i, j, levels[k]][shallow].astype(np.float64)
     counts = np.bincount(cells, minlength=size).reshape(-1, deepest)
     sums = np.bincount(cells, weights=values, minlength=size).reshape(-1, deepest)
-    return _share_with_dip(counts, sums)
+    return _share_with_dip(counts, sums, skull_ends)
 
 
 def tapers(body: Voxels) -> bool:
@@ -58,13 +59,12 @@ def tapers(body: Voxels) -> bool:
     return bool(max(areas[levels[0]], areas[levels[-1]]) <= _TAPERED * areas.max())
 
 
-def _share_with_dip(counts: np.ndarray, sums: np.ndarray) -> float:
+def _share_with_dip(counts: np.ndarray, sums: np.ndarray, last: int) -> float:
     """How many profiles fall and rise again on their way in."""
     whole = (counts > 0).all(axis=1)
     if np.count_nonzero(whole) < _FEWEST:
         return -1.0
     profiles = sums[whole] / counts[whole]
-    last = int(_SKULL_ENDS_MM // _STEP_MM)
     outer = np.maximum.accumulate(profiles, axis=1)[:, : last - 1]
     core = np.median(profiles[:, last:], axis=1)[:, None]
     dips = profiles[:, 1:last] / np.minimum(outer, core)
