@@ -110,7 +110,9 @@ def dataset(place: Path) -> Path:
 
 
 STATIONS: dict[str, Station] = {
-    "ingest": lambda p, out: ("ingest", p / "cohort/dicom", p / "cohort/nifti", "--out", out, "--licence", "CC0-1.0"),
+    "ingest": lambda p, out: (
+        "ingest", p / "cohort/dicom", p / "cohort/nifti", "--out", out, "--licence", "CC0-1.0", "--terms", "Made up.",
+    ),
     "split": lambda _, out: ("split", out, "--folds", 2),
     "inspect": lambda _, out: ("inspect", out),
     "augment": lambda p, out: ("augment", dataset(p), "--config", p / "augment.yaml", "--n", 2, "--out", out),

