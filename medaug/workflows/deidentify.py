@@ -118,7 +118,7 @@ def deidentify(options: DeidentifyOptions, progress: Progress) -> DeidentifySumm
     secret = write_secret(options.key_file) if is_new else load_secret(options.key_file)
     rules = Rules(secret, profile.options, options.out)
     paths = tuple(_files(options.source))
-    require_free_space(options.out, sum(path.lstat().st_size for path in paths))
+    require_free_space(options.out, sum(map(_size, paths)))
     _open(options, rules)
     with crew(options.workers or os.cpu_count() or 1, _WORTH_WORKERS) as processes:
         run = _Run(options.source, rules, processes, progress)
@@ -213,6 +213,14 @@ def _files(source: Path) -> Iterator[Path]:
         folders.sort()
         links = [name for name in folders if (Path(folder) / name).is_symlink()]
         yield from (Path(folder) / name for name in sorted([*names, *links]))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        # gone since it was listed: it is refused when it is read
+        return 0
 
 
 def _stop(error: OSError) -> None:

@@ -61,17 +61,12 @@ def directory_entry(content: bytes, file: str) -> Entry | None:
             setattr(dataset, keyword, value)
     try:
         records = tuple(_record(dataset, kind) for kind in kinds)
-    except ValueError:
+        keys = (str(dataset.PatientID), str(dataset.StudyInstanceUID), str(dataset.SeriesInstanceUID))
+    except (AttributeError, ValueError):
         return None
-    meta = dataset.file_meta
-    uids = (str(dataset.SOPClassUID), str(dataset.SOPInstanceUID), str(meta.TransferSyntaxUID))
-    keys = (
-        str(dataset.PatientID),
-        str(dataset.StudyInstanceUID),
-        str(dataset.SeriesInstanceUID),
-        uids[1],
-    )
-    return Entry(file, uids, keys, kinds, records)
+    syntax = str(dataset.file_meta.TransferSyntaxUID)
+    uids = (str(dataset.SOPClassUID), str(dataset.SOPInstanceUID), syntax)
+    return Entry(file, uids, (*keys, uids[1]), kinds, records)
 
 
 def write_directory(entries: Iterable[Entry], pseudonyms: Pseudonyms) -> bytes:
@@ -84,7 +79,8 @@ def write_directory(entries: Iterable[Entry], pseudonyms: Pseudonyms) -> bytes:
     for node in nodes:
         node.offset, before = before, before + _ITEM_HEAD + len(node.content(0))
     items = b"".join(_item(node.content(following)) for node, following in _with_next(roots))
-    head = write_elements(_head(roots[0].offset, roots[-1].offset), EXPLICIT) if roots else b""
+    ends = (roots[0].offset, roots[-1].offset) if roots else (0, 0)
+    head = write_elements(_head(*ends), EXPLICIT)
     sequence = struct.pack("<HH2sHI", 0x0004, 0x1220, b"SQ", 0, len(items))
     return meta + head + sequence + items
 

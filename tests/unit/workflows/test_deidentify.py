@@ -180,11 +180,11 @@ def test_what_may_not_go_out_any_more_is_taken_back(source: Path) -> None:
     written = {line.input: line.output for line in _report(options)}
     path = options.out / (written["late.dcm"] or "")
     assert path.is_file()
-    dataset.BurnedInAnnotation = "YES"
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.66"
     _save(dataset, source / "late.dcm")
     _run(options)
     assert not path.exists()
-    assert {line.input: line.reasons for line in _report(options)}["late.dcm"] == ("burned-in-text-possible",)
+    assert {line.input: line.reasons for line in _report(options)}["late.dcm"] == ("raw-data",)
 
 
 def test_names_of_files_that_are_no_text_are_reported_and_never_written(source: Path) -> None:
@@ -264,6 +264,21 @@ def test_directory_of_a_file_set_is_made_anew_and_leads_to_every_file(tmp_path: 
     second = _options(options.out, out=tmp_path / "again", report=tmp_path / "again.jsonl", profile=profile)
     _run(second)
     assert _tree(second.out) == _tree(options.out)
+
+
+def test_files_that_no_directory_can_list_are_written_all_the_same(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    _media(source)
+    dataset = base()
+    del dataset.SeriesInstanceUID, dataset.StudyInstanceUID
+    for path in source.glob("IM*"):
+        path.unlink()
+    _save(dataset, source / "IM9")
+    options = _options(source)
+    assert _run(options).written == 2
+    directory = pydicom.dcmread(options.out / "DICOMDIR")
+    assert not directory.DirectoryRecordSequence
+    assert directory.OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity == 0
 
 
 def test_directory_without_its_files_stays_where_it_is(tmp_path: Path) -> None:
