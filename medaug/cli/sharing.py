@@ -73,7 +73,7 @@ def deidentify(
             help="basic, and after commas: clean-descriptors, clean-structured-content, modified-dates or full-dates, "
             "clean-pixel-data or clean-pixel-data-ocr, retain-device, retain-institution, retain-patient-characteristics, retain-safe-private, retain-uids.",
         ),
-    ] = "basic,clean-descriptors,clean-structured-content,modified-dates,clean-pixel-data",
+    ] = "basic,clean-descriptors,clean-structured-content,modified-dates",
     report: Annotated[
         Path | None, typer.Option("--report", help="One JSON line an input file, mode 600; outside --out.")
     ] = None,

@@ -37,7 +37,7 @@ from medaug.workflows._deidentify.work import (
 )
 
 RECORD: Final = "deidentification.json"
-DEFAULT_PROFILE: Final = "basic,clean-descriptors,clean-structured-content,modified-dates,clean-pixel-data"
+DEFAULT_PROFILE: Final = "basic,clean-descriptors,clean-structured-content,modified-dates"
 _WORTH_WORKERS = 200
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -35,6 +35,7 @@ _FEWEST_PIXELS, _SPIKE, _MOST_INKS, _APART = 40, 1.6, 4, 5
 _FEW_OF_INK, _LEAST_OF_INK, _VERY_SHARP = 3, 5, 14
 _PEAKS, _STRAIGHT = 40, 2.5
 _SOLID, _FULL, _WORD, _LEAST_STROKES, _FEWEST_STROKES = 0.9, 0.7, 1.6, 0.7, 3
+_LONGEST_WORD = 16
 _LEVEL_WITH, _LEAST_IN_LINE, _CLOSE = 0.2, 0.65, 0.5
 _ABOVE, _BESIDE = 0.35, 0.8
 
@@ -73,6 +74,8 @@ def find_writing(image: UInt8[np.ndarray, "rows columns *samples"]) -> tuple[Box
     samples = image[..., None] if image.ndim == 2 else image
     for colour in _inks(samples):
         found += _inked(_likeness(samples, colour))
+    if image.ndim == 2:
+        found += (box for plane in _above_noise(image) for box in _inked(plane))
     for plane in _planes(image):
         for scale in _SCALES:
             small = plane if scale == 1 else _reduced(plane, scale)
@@ -119,8 +122,6 @@ def _planes(image: UInt8[np.ndarray, "rows columns *samples"]) -> Iterator[UInt8
     brightest, darkest = (image, image) if image.ndim == 2 else (image.max(axis=2), image.min(axis=2))
     yield brightest
     yield 255 - darkest
-    if image.ndim == 2:
-        yield from _above_noise(image)
     if image.ndim == 3 and (brightest - darkest).max() >= _LEVELS[0]:
         yield brightest - darkest
         yield darkest
@@ -191,9 +192,10 @@ def _rows_in(plane: UInt8[np.ndarray, "rows columns"]) -> list[Box]:
 
 
 def _inked(plane: UInt8[np.ndarray, "rows columns"]) -> list[Box]:
-    """Boxes of writing of one colour, on whatever it stands: long rows, or very sharp ones, for tissue has usual colours, too."""
+    """Boxes of writing in a plane in which tissue is bright, too: long rows, or very sharp ones."""
     rows = [row for row in rows_of(_stable(plane)) if letters_in(row) >= _FEW_OF_INK and _is_drawn(row)]
-    sure = (row for row in rows if len(row) >= _LEAST_OF_INK or np.median(row[:, _RUN]) >= _VERY_SHARP)
+    sharp = ((row, float(np.median(row[:, _RUN]))) for row in rows)
+    sure = (row for row, run in sharp if run >= (_SHARP_LEVELS if len(row) >= _LEAST_OF_INK else _VERY_SHARP))
     return [box for row in sure for box in _boxes_of(row, plane.shape)]
 
 
@@ -292,7 +294,13 @@ def _is_writing(row: Shapes, plane: UInt8[np.ndarray, "rows columns"]) -> bool:
         return False
     bars = row[:, _AREA] >= _SOLID * height * width
     sharp = row[:, _RUN] >= _SHARP_LEVELS
-    words = ~bars & sharp & (width >= _WORD * height) & (row[:, _AREA] <= _FULL * height * width)
+    words = (
+        ~bars
+        & sharp
+        & (width >= _WORD * height)
+        & (width <= _LONGEST_WORD * height)
+        & (row[:, _AREA] <= _FULL * height * width)
+    )
     if any(_strokes(one, plane) >= _LEAST_STROKES for one in row[words]):
         return True
     letters = ~bars & (width <= 2 * height)

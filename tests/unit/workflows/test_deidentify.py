@@ -47,7 +47,7 @@ def source(tmp_path: Path) -> Path:
     other.PatientID, other.PatientName, other.SOPInstanceUID = "MRN4712", "Nowak^Jan", "1.2.826.0.1.88888.1.9"
     _save(other, folder / "Nowak.dcm")
     ultrasound = base()
-    ultrasound.Modality, ultrasound.BurnedInAnnotation = "US", "YES"
+    ultrasound.Modality = "US"
     _save(ultrasound, folder / "us.dcm")
     (folder / "notes.txt").write_text("Kowalczyk called", encoding="utf-8")
     (folder / "cut.dcm").write_bytes((folder / "Nowak.dcm").read_bytes()[:-9])
@@ -89,7 +89,7 @@ def test_each_file_is_written_or_named_with_its_reason(source: Path) -> None:
         "cut.dcm": ("refused", ("damaged-file",)),
         "link.dcm": ("refused", ("no-plain-file",)),
         "notes.txt": ("refused", ("not-dicom",)),
-        "us.dcm": ("quarantined", ("writing-not-found",)),
+        "us.dcm": ("quarantined", ("burned-in-text-possible",)),
     }
     assert options.report is not None
     assert options.report.stat().st_mode & 0o777 == 0o600
