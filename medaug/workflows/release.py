@@ -27,7 +27,7 @@ from medaug.workflows._release.texts import shown, write_texts
 __all__ = ["ReleaseOptions", "ReleaseSummary", "release"]
 
 _SHOWN = 8
-_REMEDY = "mend that, and assess a synthetic set again whose files changed"
+_REMEDY = "mend that; a synthetic set that changed needs `medaug assess` again"
 
 
 @final

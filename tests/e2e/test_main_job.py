@@ -75,7 +75,8 @@ def medaug(place: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def test_scans_become_a_dataset(medaug: Run, place: Path) -> None:
-    medaug("ingest", "@cohort/dicom", "@cohort/nifti", "--out", "@dataset", "--licence", "CC0-1.0")
+    stated = ("--licence", "CC0-1.0", "--terms", "Made-up patients: free for any use.")
+    medaug("ingest", "@cohort/dicom", "@cohort/nifti", "--out", "@dataset", *stated)
     manifest = read_manifest(place / "dataset")
     assert len(manifest.cases) == 12
     assert set(manifest.classes) == {"solid", "ground_glass"}
