@@ -17,12 +17,12 @@ _LOCAL_MM = 20.0
 _DARKEST = 0.6  # of the tissue around, that of the brain
 _NECKS_MM: Final = (6.0, 8.0, 10.0, 12.0, 14.0)
 _RIM_MM = 2.0
-_HIGHEST_BRAIN_MM = 160.0  # from the skin of the vertex to the foramen magnum, head bent
+_HIGHEST_BRAIN_MM = 170.0  # from the skin of the vertex to the foramen magnum, head bent
 _BELOW_MM = 10.0
 _LARGE = 0.85  # of the largest section
 _WIDEST_GAP_MM = 27.0
 _NARROW_MM = 12.0
-_STEM_MM = 10.0  # its front, ahead of the middle of the brain
+_STEM_MM = 20.0  # its front, head bent back, ahead of the middle of the brain
 _ELSEWHERE_MM = 1e4  # other sections do not count
 
 
