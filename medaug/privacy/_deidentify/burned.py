@@ -212,7 +212,11 @@ def _is_written_upon(frame: Shaped[np.ndarray, "rows columns"]) -> bool:
     usual = np.partition(sample := frame.ravel()[::11], -1 - len(sample) // 200)[-1 - len(sample) // 200]
     for level in (highest, usual + (highest.astype(np.float64) - usual) / 2):
         mask = frame >= level
-        if _FEWEST <= np.count_nonzero(mask) <= _MOST * mask.size:
+        count = np.count_nonzero(mask)
+        if not _FEWEST <= count <= _MOST * mask.size:
+            continue
+        # strokes are joined, noise is not
+        if 3 * np.count_nonzero(mask[1:] & mask[:-1]) >= count:
             rows = rows_of(shapes_of(mask))
             if any(letters_in(row) >= _LEAST_LETTERS for row in rows if len(row) >= _LEAST_LETTERS):
                 return True
