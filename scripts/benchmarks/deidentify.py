@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
+import resource
 import sys
 import tempfile
 import time
@@ -132,15 +133,26 @@ def compare_workers(source: Path, repeats: int) -> BenchmarkResult:
     work = {name: partial(afresh, partial(clean_medaug, workers=count)) for name, count in counts.items()}
     seconds = alternate({name: partial(one, source) for name, one in work.items()}, repeats)
     count = sum(path.is_file() for path in source.rglob("*"))
+    here, other = _shares(partial(work["medaug"], source))
     setting = f"{count} DICOM files, two processes (medaug) against one; starting the second is counted"
-    return _result(
-        setting,
-        seconds,
-        source,
-        dict.fromkeys(work, work["one_worker"]),
-        repeats,
-        ["the peak is that of one process"],
+    notes = [
+        f"seconds of the processor, of two: {here:.1f} in the first, {other:.1f} in the second",
+        "the peak is that of one process",
+    ]
+    return _result(setting, seconds, source, dict.fromkeys(work, work["one_worker"]), repeats, notes)
+
+
+def _shares(work: Callable[[], None]) -> tuple[float, float]:
+    """Seconds of the processor that this process and those that it starts spend."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    before = [resource.getrusage(kind) for kind in kinds]
+    work()
+    after = [resource.getrusage(kind) for kind in kinds]
+    here, other = (
+        now.ru_utime + now.ru_stime - was.ru_utime - was.ru_stime
+        for was, now in zip(before, after, strict=True)
     )
+    return here, other
 
 
 def compare_memory(folder: Path, repeats: int) -> BenchmarkResult:
