@@ -39,7 +39,7 @@ COARSE = Band(2.4, 6.0, 10.0)
 BANDS = (STRUCTURE, TEXTURE, SHAPE)
 _FLAT_SHARE = 0.3
 BOXES = (1.0, 0.7, 0.5, 0.35)
-_FEWEST_FREE = 6.0
+_FEWEST_FREE, _COVERED = 6.0, 0.6
 _CELLS = {2: 16, 3: 8}
 _NEAR_SHARE = 0.12
 
@@ -201,7 +201,8 @@ def refined(query: Tensor, sources: Tensor, moves: Moves, steps: int) -> Moves:
 def agreement(query: Tensor, weight: Tensor, read: Tensor, share: float, band: Band = STRUCTURE) -> Tensor:
     """(H, P) how strongly the moved sources agree with the query inside boxes; below 0 where inverted.
 
-    It is ``atanh(r) sqrt(n - 3)``, where n is the number of independent values that both show in a box. Boxes of
+    It is ``atanh(r) sqrt(n - 3)``, where n is the number of independent values that both show in a box, and 0 where
+    the source shows too little of what the query does. Boxes of
     each size of :data:`BOXES` follow one another, see :func:`box_sizes`.
 
     Args:
@@ -218,15 +219,18 @@ def agreement(query: Tensor, weight: Tensor, read: Tensor, share: float, band: B
     first = (query**2).sum(dim=0) * known
     second = (read**2).sum(dim=1) * weight
     cell = max(1, side // _CELLS[dims])
-    cells = _along(torch.cat([product, first, second, known]), _means(side, cell, cell))
+    cells = _along(torch.cat([product, first, second, known, weight[None]]), _means(side, cell, cell))
     columns = []
     for part in BOXES:
         box = max(1, round(cells.shape[-1] * part))
-        inner, here, there, shown = _along(cells, _means(cells.shape[-1], box, 1)).chunk(4)
+        means = _along(cells, _means(cells.shape[-1], box, 1))
+        inner, here, there, shown = means[:-1].chunk(4)
         r = (inner / torch.sqrt(here * there).clamp_min(1e-6)).clamp(-_LARGEST, _LARGEST)
         free = shown * ((box * cell) ** dims / each) - 3.0
         strength = torch.atanh(r) * torch.sqrt(free.clamp_min(0.0))
-        columns.append(torch.where(free >= _FEWEST_FREE, strength, torch.zeros(())).flatten(1))
+        # a rib at the rim, where nothing else of the source is left, agrees by chance
+        counts = (free >= _FEWEST_FREE) & (shown >= _COVERED * means[-1:])
+        columns.append(torch.where(counts, strength, torch.zeros(())).flatten(1))
     return torch.cat(columns, dim=1)
 
 

@@ -146,6 +146,16 @@ def test_flattened_tiles_know_no_shades_and_no_contrast() -> None:
     torch.testing.assert_close(plain, scaled, rtol=1e-2, atol=1e-2)
 
 
+def test_a_source_that_shows_too_little_of_a_box_says_nothing_there() -> None:
+    query, seen = flattened(torch.as_tensor(texture(5)[..., 0])[None], None, 0.75)[0], torch.ones(48, 48)
+    read = query[None].clone()
+    read[..., 27:] = 0.0
+    found, sizes = agreement(query, seen, read, 0.75)[0], box_sizes(2, 48)
+    assert float(found[sizes == 0].abs().max()) == 0.0
+    assert float(found[sizes == 2].max()) > 10.0
+    assert float(agreement(query, torch.where(read[0, 0] != 0, 1.0, 0.0), read, 0.75)[0, 0]) > 10.0
+
+
 def test_noise_hides_a_plain_tile_less_where_contrast_stays_as_it_is() -> None:
     rng = np.random.default_rng(6)
     shaded = texture(6)[..., 0] * np.where(np.arange(48) < 24, 1.0, 0.05).astype(np.float32)
