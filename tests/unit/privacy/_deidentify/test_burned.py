@@ -1,6 +1,9 @@
 """Writing in pixels is blanked and nothing else, in every way in which pixels are stored; what is not sure is held back."""
 
 import io
+import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -21,6 +24,7 @@ from pydicom.uid import (
 from medaug.core.errors import IdentifierError, UnreadableError
 from medaug.privacy._deidentify.burned import Looked, check_pixels, clean_pixels
 from medaug.privacy._deidentify.stream import Stream, read_stream, write_elements, write_meta
+from medaug.privacy.deidentify import Deidentifier, Option, Profile, Secret
 from scripts.benchmarks.deidentify_pixels import background, draw
 from tests.unit.privacy.canaries import base
 
@@ -325,3 +329,35 @@ def test_label_maps_and_doses_are_no_pictures() -> None:
     dataset = _slice(text="DOE JANE 4711")
     dataset.Modality = "SEG"
     assert check_pixels(stream_of(dataset)).boxes is None
+
+
+def _released(content: bytes) -> tuple[Dataset, int | None]:
+    deidentifier = Deidentifier(
+        Secret.of(b"a secret for tests, thirty-two bytes"), Profile(frozenset({Option.PIXELS}))
+    )
+    result = deidentifier.clean(content, deidentifier.look(content).identifiers)
+    assert deidentifier.clean(result.content, deidentifier.look(result.content).identifiers).outcome == "own"
+    return pydicom.dcmread(io.BytesIO(result.content)), result.boxes
+
+
+def test_a_cleaned_file_states_what_was_done() -> None:
+    out = io.BytesIO()
+    file_of(GREY).save_as(out, enforce_file_format=True)
+    after, boxes = _released(out.getvalue())
+    assert boxes == 1
+    assert [item.CodeValue for item in after.DeidentificationMethodCodeSequence] == ["113100", "113101"]
+    require_only_ink_is_gone(GREY, after.pixel_array, DRAWN.ink)
+
+
+@pytest.mark.skipif("MEDAUG_DATA" not in os.environ, reason="MEDAUG_DATA is not set")
+def test_a_real_ultrasound_image_loses_its_identity_and_keeps_its_tissue() -> None:
+    folder = Path(os.environ["MEDAUG_DATA"]) / "dicom"
+    known = json.loads((folder / "answers.json").read_text("utf-8"))["ultrasound_text"]
+    content = (folder / "ultrasound_text" / known["file"]).read_bytes()
+    before = pydicom.dcmread(io.BytesIO(content)).pixel_array
+    after, _ = _released(content)
+    for _, left, top, width, height in known["boxes"]:
+        assert not after.pixel_array[top : top + height, left : left + width].any()
+    left, top, right, bottom = known["ultrasound_region"]
+    kept = (before == after.pixel_array)[top : bottom + 1, left : right + 1]
+    assert kept.mean() > 0.98
