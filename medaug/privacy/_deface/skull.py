@@ -39,7 +39,7 @@ def skull_share(outline: Outline) -> float:
         angles[here] = np.floor((np.arctan2(y, x) / (2 * np.pi) + 0.5) * _SECTORS) % _SECTORS
     bands = (k * spacing[2] // max(_BAND_MM, spacing[2])).astype(np.int64)
     step = max(_STEP_MM, *spacing[:2])
-    depths = ((outline.depth_mm[i, j, levels[k]] - step / 2) // step).astype(np.int64)
+    depths = np.maximum((outline.depth_mm[i, j, levels[k]] - step / 2) // step, 0).astype(np.int64)
     deepest, skull_ends = int(_DEEPEST_MM // step), int(_SKULL_ENDS_MM // step)
     shallow = depths < deepest
     cells = np.ravel_multi_index(

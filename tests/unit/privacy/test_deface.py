@@ -36,8 +36,9 @@ def defaced(spec: HeadSpec) -> Defaced:
         HeadSpec(weighting="PD", spacing_mm=THICK, turn_deg=(-10.0, 0.0, 0.0)),
         HeadSpec(weighting="T1", spacing_mm=THICK, size=0.8, is_child=True, crooked_mm=6.0),
         HeadSpec(weighting="T2", spacing_mm=THICK, noise=0.08, bias=0.5),
+        HeadSpec(spacing_mm=(5.0, 3.0, 3.0)),
     ],
-    ids=["upright", "oblique", "chin down", "child", "noisy"],
+    ids=["upright", "oblique", "chin down", "child", "noisy", "thick sagittal"],
 )
 def test_no_brain_goes_and_no_nose_stays(spec: HeadSpec) -> None:
     scan, made = head(spec), defaced(spec)

@@ -1,6 +1,6 @@
 """How defacing fares on made-up heads, whose brain and nose are known, and on a dataset, whose lesions are.
 
-`python scripts/benchmarks/deface.py heads [NAME ...]`, and `... dataset DATASET`: there lesions are not spared, so that they tell
+`python scripts/measure_defacing.py heads [NAME ...]`, and `... dataset DATASET`: there lesions are not spared, so that they tell
 whether brain would go.
 """
 
