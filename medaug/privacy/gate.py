@@ -202,9 +202,6 @@ def _check_licence(request: ReleaseRequest) -> Iterator[str]:
     others = {record.licence for record in request.manifest.cases if record.licence} - {request.licence}
     if request.licence and others:
         yield f"--licence {request.licence} contradicts the manifest ({', '.join(sorted(map(str, others)))})"
-    without = sum(not record.terms for record in request.manifest.cases)
-    if without and not request.terms:
-        yield f"{without} cases name no terms of use; say them with --terms"
     said = {record.terms for record in request.manifest.cases if record.terms}
     if request.terms and said - {request.terms}:
         yield "--terms contradicts the manifest"

@@ -12,6 +12,7 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass
+from itertools import product
 from typing import Final, final
 
 from medaug.core.errors import IdentifierError, UnreadableError
@@ -126,12 +127,11 @@ def _form(raw: bytes) -> tuple[_Form, str]:
     Raises:
         UnreadableError: If it is none, or one of two parts.
     """
-    for form in _FORMS:
+    for form, order in product(_FORMS, "<>"):
         place, magic = form.magic
-        if len(raw) >= form.size and raw[place : place + len(magic)] == magic:
-            for order in "<>":
-                if struct.unpack_from(order + "i", raw)[0] == form.size:
-                    return form, order
+        fits = len(raw) >= form.size and raw[place : place + len(magic)] == magic
+        if fits and struct.unpack_from(order + "i", raw)[0] == form.size:
+            return form, order
     if any(raw[place : place + len(magic)] == magic for place, magic in _PAIRS):
         raise UnreadableError("image and header are two files", hint="convert it to one", code="two-files")
     raise UnreadableError("file is no NIfTI image", code="not-nifti")

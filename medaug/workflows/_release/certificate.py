@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from medaug import __version__
 from medaug.core.results import Faces, ReleaseCertificate
 from medaug.privacy.provenance import keyed_hashes
-from medaug.workflows._release.material import Material, ReleaseOptions
+from medaug.workflows._release.material import DEFAULT_TERMS, Material, ReleaseOptions
 
 
 def certify(options: ReleaseOptions, material: Material) -> ReleaseCertificate:
@@ -41,7 +41,7 @@ def certify(options: ReleaseOptions, material: Material) -> ReleaseCertificate:
         dp_epsilon=None if material.budget is None else material.budget.epsilon,
         dp_delta=None if material.budget is None else material.budget.delta,
         licence=" AND ".join(sorted({record.licence or options.licence or "" for record in manifest.cases})),
-        terms=" ".join(sorted({record.terms or options.terms or "" for record in manifest.cases})),
+        terms=" ".join(sorted({record.terms or options.terms or DEFAULT_TERMS for record in manifest.cases})),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, final
+from typing import Final, Literal, final
 
 from pydantic import Field, SecretStr
 
@@ -22,6 +22,8 @@ from medaug.privacy.faces import FaceVerdict
 from medaug.privacy.gate import Objection, ReleaseRequest, check_faces, check_release
 from medaug.privacy.identifiers import read_identifiers
 from medaug.privacy.keys import SigningKey, load_signing_key
+
+DEFAULT_TERMS: Final = "No terms beyond the licence."
 
 
 @final
@@ -46,7 +48,9 @@ class ReleaseOptions(Frozen):
         default="", description="terms of classes, such as nodule=SCT:27925004:Nodule; dicom alone"
     )
     licence: str | None = Field(default=None, description="for cases whose manifest names none")
-    terms: str | None = Field(default=None, description="for cases whose manifest says none")
+    terms: str | None = Field(
+        default=None, description=f"for cases whose manifest says none, instead of: {DEFAULT_TERMS}"
+    )
     generator: Path | None = Field(
         default=None,
         description="run folder of the generator, where the certificate is to name its privacy budget",

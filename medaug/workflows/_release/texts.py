@@ -13,7 +13,7 @@ from medaug.core.results import ReleaseCertificate
 from medaug.core.storage import write_text_atomic
 from medaug.privacy.datasheet import DATASHEET, SheetFacts, write_datasheet
 from medaug.privacy.keys import SigningKey
-from medaug.workflows._release.material import Material, ReleaseOptions
+from medaug.workflows._release.material import DEFAULT_TERMS, Material, ReleaseOptions
 
 TEXTS: Final = (MANIFEST, FINDINGS, RECIPES, TRANSLATIONS)
 _ALLOWED_ATTRIBUTES: Final[frozenset[AttributeName]] = frozenset()  # of patients: none leaves
@@ -28,7 +28,7 @@ def shown(material: Material, options: ReleaseOptions) -> Manifest:
             update={
                 "source_sha256": (),
                 "licence": record.licence or options.licence,
-                "terms": record.terms or options.terms,
+                "terms": record.terms or options.terms or DEFAULT_TERMS,
             }
         )
         for record in manifest.cases

@@ -77,6 +77,12 @@ def test_release_is_a_dataset_folder_and_verifies(material: Material, keys: Path
         assert (record.source_sha256, record.terms) == ((), "Research use alone.")
 
 
+def test_without_terms_the_licence_is_all(keys: Path, tmp_path: Path) -> None:
+    run(make_set(tmp_path, terms=None), keys, tmp_path / "release")
+    terms = {record.terms for record in read_manifest(tmp_path / "release").cases}
+    assert terms == {"No terms beyond the licence."}
+
+
 def test_plain_source_hashes_stay_at_home(material: Material, keys: Path, tmp_path: Path) -> None:
     run(material, keys, tmp_path / "release")
     plain = [one for record in material.manifest.cases for one in record.source_sha256]
