@@ -8,7 +8,7 @@ from typing import Final, final
 
 from medaug.copying.audit import CopyAudit, audit
 from medaug.copying.search import CopySearch, Match
-from medaug.core.assessment import AuditReport, Part, PartVerdict
+from medaug.core.assessment import AuditReport, MembershipResult, Part, PartVerdict
 from medaug.core.config import Document
 from medaug.core.runs import Progress
 from medaug.quality.sheets import Pair, Panel, write_pairs
@@ -45,6 +45,18 @@ def search_copies(job: Job, reader: Reader, out: Path, progress: Progress) -> Co
     # what is known to be pasted counts as at the threshold, whatever the search saw
     scores |= {flag.case_id: max(1.0, scores.get(flag.case_id, 0.0)) for flag in flags}
     return Copies(audit=with_pasted(report, flags), scores=scores)
+
+
+def with_membership(audit: AuditReport, membership: MembershipResult | None) -> AuditReport:
+    """The audit with the attack's result; lesions that tell who was trained on fail, though none is a copy by itself."""
+    update: dict[str, object] = {"membership": membership}
+    if membership is not None and membership.verdict == "fail":
+        update["verdict"] = audit.verdict.model_copy(update={"lesion": "fail"})
+        reason = (
+            "lesion: the set as a whole tells which patients were trained on, as the membership attack shows"
+        )
+        update["reasons"] = (reason, *audit.reasons)
+    return audit.model_copy(update=update)
 
 
 def unsearched(job: Job, reason: str) -> Copies:

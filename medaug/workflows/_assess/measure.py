@@ -25,7 +25,7 @@ from medaug.quality.extractor import Extractor
 from medaug.quality.realism import Lesions, describe_classes
 from medaug.quality.samples import LesionSample
 from medaug.quality.scores import Material, Scores, aligned, score_samples
-from medaug.workflows._assess.copies import Copies, search_copies, unsearched
+from medaug.workflows._assess.copies import Copies, search_copies, unsearched, with_membership
 from medaug.workflows._assess.job import PIECES, Job
 from medaug.workflows._assess.labels import LabelDice, measure_labels
 from medaug.workflows._assess.look import Kept, Reader, let_by
@@ -62,7 +62,7 @@ def measure(job: Job, run: RunDir, progress: Progress) -> None:
     if scores is not None:
         draw_worst(run.path / WORST, kept, scores.samples)
     run.log("assess", lesions=len(kept.made), flagged=len(copies.audit.flagged))
-    audit = copies.audit.model_copy(update={"membership": course.membership(kept)})
+    audit = with_membership(copies.audit, course.membership(kept))
     write_results(job, run, quality, audit)
     course.pieces.clear()
 

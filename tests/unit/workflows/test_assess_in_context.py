@@ -15,6 +15,7 @@ from medaug.core.case import RECIPES
 from medaug.core.plan import Recipe, read_lines, write_lines
 from medaug.core.runs import NoProgress
 from medaug.workflows._assess.checks import open_job
+from medaug.workflows._assess.copies import with_membership
 from medaug.workflows._assess.in_context import pasted, recall_in_context, with_pasted, with_recall
 from medaug.workflows._assess.job import AssessOptions, Job
 from tests.unit.report.assessed import audit
@@ -59,6 +60,18 @@ def test_a_set_with_pasted_lesions_fails(real, tmp_path):
         audit("fail", "fail", copied=4), (flags[0].model_copy(update={"case_id": "syn_000"}), *flags[1:])
     )
     assert again.shares[0].flagged == 6
+
+
+@pytest.mark.parametrize("verdict", ["pass", "inconclusive", "fail"])
+def test_lesions_that_tell_who_was_trained_on_fail(verdict):
+    before = audit("pass", "fail")
+    known = before.membership
+    assert known is not None
+    attacked = known.model_copy(update={"verdict": verdict})
+    found = with_membership(before, attacked)
+    assert found.membership == attacked
+    assert found.verdict.lesion == ("fail" if verdict == "fail" else "pass")
+    assert (found.reasons == before.reasons) == (verdict != "fail")
 
 
 @pytest.mark.parametrize(("recall", "verdict"), [(0.2, "inconclusive"), (0.0, "inconclusive"), (0.6, "pass")])
