@@ -114,12 +114,14 @@ class Deidentified:
         names: Under which it goes out.
         outcome: ``cleaned``, or ``own`` where the file was output of this key already and is left as it is.
         boxes: Places that were blanked in its pixels; None where they were not searched for writing.
+        spared: Places within ultrasound regions that look like writing and stay.
     """
 
     content: bytes
     names: Names
     outcome: Literal["cleaned", "own"] = "cleaned"
     boxes: int | None = None
+    spared: int = 0
 
 
 @final
@@ -228,7 +230,7 @@ class Deidentifier:
         )
         body = write_elements(header, stream.syntax) + write_elements(pixels, stream.syntax)
         content = meta + packed(closed(meta, body, self._pseudonyms), stream.syntax)
-        return Deidentified(content, names, boxes=looked.boxes)
+        return Deidentified(content, names, boxes=looked.boxes, spared=looked.spared)
 
     def _new_cleaner(self, patient: str, identifiers: Identifiers) -> tuple[Cleaner, Scrubber]:
         scrubber = Scrubber(identifiers.names, identifiers.ids)

@@ -38,7 +38,7 @@ _LOSSY_SYNTAXES: Final = frozenset(
 )
 # frames of many that are searched one by one, besides the brightest and the darkest of all
 _ALONE, _SAMPLED = 4, 6
-_MOST_BLANKED, _LEAST_REGION = 0.25, 0.1
+_MOST_BLANKED, _LEAST_REGION, _MOST_REGION = 0.25, 0.1, 0.95
 # of a row in plain CT or MR: letters, pixels of one value, and how many of all
 _LEAST_LETTERS, _FEWEST, _MOST = 5, 24, 0.04
 # kinds whose values are labels or doses
@@ -63,14 +63,18 @@ class Looked:
     Attributes:
         stream: As it may go on.
         boxes: Places that were blanked; None where writing was not searched and blanked.
+        spared: Places within ultrasound regions that look like writing and stay.
     """
 
     stream: Stream
     boxes: int | None = None
+    spared: int = 0
 
 
 def clean_pixels(stream: Stream, reader: Reader | None = None) -> Looked:
     """A file whose pixels may carry writing, without it.
+
+    What lies in declared ultrasound regions stays bit for bit, unless a reader looks at it as well.
 
     Args:
         stream: The file.
@@ -86,6 +90,9 @@ def clean_pixels(stream: Stream, reader: Reader | None = None) -> Looked:
     values, layout = read_values(stream, pixels)
     values, was_hidden = without_hidden(stream, values, layout)
     outside, written = _outside(stream, values), _written(stream, values, layout, reader)
+    spared = 0
+    if reader is None and outside.any():
+        spared, written = int(ndimage.label(written & ~outside)[1]), written & outside
     boxes = int(ndimage.label(written & ~outside)[1])
     if (written & ~outside).mean() > _MOST_BLANKED:
         raise _held("writing-all-over")
@@ -93,8 +100,9 @@ def clean_pixels(stream: Stream, reader: Reader | None = None) -> Looked:
     if not boxes and _text(stream, _BURNED_IN) == "YES":
         raise _held("writing-not-found")
     if boxes or was_hidden:
-        return Looked(_changed(write_values(stream, values, layout), stream, is_derived=boxes > 0), boxes)
-    return Looked(_stated(silent(stream)), 0)
+        changed = _changed(write_values(stream, values, layout), stream, is_derived=boxes > 0)
+        return Looked(changed, boxes, spared)
+    return Looked(_stated(silent(stream)), 0, spared)
 
 
 def check_pixels(stream: Stream) -> Looked:
@@ -178,7 +186,10 @@ def _outside(stream: Stream, values: Values) -> Mask:
             return none
         outside[top : bottom + 1, left : right + 1] = False
     shows = (values != values[:1, :1, :1]).any(axis=(0, 3))
-    is_credible = (~outside).mean() >= _LEAST_REGION and (shows & outside).sum() <= (shows & ~outside).sum()
+    is_credible = (
+        _LEAST_REGION <= (~outside).mean() <= _MOST_REGION
+        and (shows & outside).sum() <= (shows & ~outside).sum()
+    )
     return outside if is_credible else none
 
 

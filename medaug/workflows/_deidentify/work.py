@@ -144,7 +144,8 @@ def _said(cleaned: Deidentified) -> tuple[str, ...]:
     """What the report says of a file that was written."""
     if cleaned.outcome == "own":
         return ("own-output",)
-    return () if cleaned.boxes is None else (f"pixels-cleaned:{cleaned.boxes}",)
+    blanked = () if cleaned.boxes is None else (f"pixels-cleaned:{cleaned.boxes}",)
+    return (*blanked, f"writing-in-region:{cleaned.spared}") if cleaned.spared else blanked
 
 
 def _write(out: Path, target: Path, cleaned: Deidentified) -> None:
