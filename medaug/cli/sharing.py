@@ -60,7 +60,9 @@ def deface(
 
 def deidentify(
     *,
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder with DICOM files, or one file.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="Folder with DICOM and NIfTI files, or one file.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="New folder; an interrupted run goes on in it.")],
     key_file: Annotated[
         Path,
@@ -82,7 +84,7 @@ def deidentify(
     ] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Take out of DICOM files what tells whose they are (PS3.15 Annex E); what cannot be made safe is left out.
+    """Take out of DICOM and NIfTI files what tells whose they are (PS3.15 Annex E); what cannot be made safe is left out.
 
     Example: `medaug deidentify scans --out runs/clean --key-file keys/pseudonyms --report runs/clean.jsonl`
     """

@@ -32,7 +32,7 @@ class _Form:
         magic: Of a file in one part, and where it stands.
         cleared: Start and length of what is set to 0: free texts, Analyze's unused fields, and the time of the first frame.
         dims: Start and type of the axes' lengths.
-        bits: Start of the bits a voxel.
+        kind: Start of the type of a voxel; its bits follow.
         offset: Start and type of the place of the first voxel.
     """
 
@@ -40,7 +40,7 @@ class _Form:
     magic: tuple[int, bytes]
     cleared: tuple[tuple[int, int], ...]
     dims: tuple[int, str]
-    bits: int
+    kind: int
     offset: tuple[int, str]
 
 
@@ -51,7 +51,7 @@ _FORMS: Final = (
         # data_type, db_name, extents, session_error; toffset; glmax, glmin, descrip, aux_file; intent_name
         ((4, 34), (136, 4), (140, 8), (148, 80), (228, 24), (328, 16)),
         (40, "8h"),
-        72,
+        70,
         (108, "f"),
     ),
     _Form(
@@ -60,12 +60,20 @@ _FORMS: Final = (
         # toffset; descrip, aux_file; intent_name; unused_str
         ((216, 8), (240, 80), (320, 24), (508, 16), (525, 15)),
         (16, "8q"),
-        14,
+        12,
         (168, "q"),
     ),
 )
 _INTENT = {348: 68, 540: 504}
 _INTENTS_IN_EXTENSIONS = range(3000, 3100)  # CIFTI
+# bits of a voxel by its type; one that claims more would bring along what stands behind the voxels
+_TYPES: Final = {1: (1,), 8: (2, 256), 16: (4, 512), 24: (128,), 32: (8, 16, 768, 2304)} | {
+    64: (32, 64, 1024, 1280),
+    128: (1536, 1792),
+    256: (2048,),
+}
+_BITS: Final = {kind: bits for bits, kinds in _TYPES.items() for kind in kinds}
+_COLOURS = (128, 2304)
 _PAIRS = ((344, b"ni1\0"), (4, b"ni2\0\r\n\x1a\n"))
 
 
@@ -80,7 +88,7 @@ def clean_nifti(content: bytes, *, packed: bool) -> bytes:
 
     Raises:
         UnreadableError: If it is damaged, in two parts, or no NIfTI.
-        IdentifierError: If it is CIFTI, whose extension is what it is.
+        IdentifierError: If it is CIFTI, whose extension is what it is, or in colour, as captures with writing are.
     """
     raw = _unpacked(content)
     form, order = _form(raw)
@@ -88,6 +96,8 @@ def clean_nifti(content: bytes, *, packed: bool) -> bytes:
     header = bytearray(raw[: form.size])
     for place, length in form.cleared:
         header[place : place + length] = bytes(length)
+    if struct.unpack_from(order + "h", header, form.kind)[0] in _COLOURS:
+        raise IdentifierError("a colour image may carry writing", code="burned-in-text-possible")
     intent = struct.unpack_from(order + ("h" if form.size == 348 else "i"), header, _INTENT[form.size])[0]
     if intent in _INTENTS_IN_EXTENSIONS:
         raise IdentifierError("its meaning stands in an extension", code="nifti-extension")
@@ -142,9 +152,9 @@ def _voxels(raw: bytes, form: _Form, order: str) -> tuple[int, int]:
     count, *sizes = struct.unpack_from(order + form.dims[1], raw, form.dims[0])
     if not 1 <= count <= 7 or min(sizes[:count]) < 1:
         raise UnreadableError("NIfTI header is damaged", code="damaged-file")
-    bits = struct.unpack_from(order + "h", raw, form.bits)[0]
+    kind, bits = struct.unpack_from(order + "2h", raw, form.kind)
     start = struct.unpack_from(order + form.offset[1], raw, form.offset[0])[0]
-    if bits < 1 or not math.isfinite(start) or start < form.size:
+    if _BITS.get(kind) != bits or not math.isfinite(start) or start < form.size:
         raise UnreadableError("NIfTI header is damaged", code="damaged-file")
     end = int(start) + (math.prod(sizes[:count]) * bits + 7) // 8
     if end > len(raw):
@@ -228,7 +238,7 @@ def clean_sidecar(text: str) -> tuple[str, tuple[str, ...]]:
     """
     try:
         held = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableError("sidecar is no JSON", code="damaged-file") from error
     if not isinstance(held, dict):
         raise UnreadableError("sidecar is no JSON object", code="damaged-file")
@@ -248,6 +258,26 @@ def _is_numeric(value: object) -> bool:
     """A measured number, or a flat list of them; one of eight digits or more may be a date, a time or an id."""
     if isinstance(value, list):
         return all(not isinstance(one, list) and _is_numeric(one) for one in value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return False
-    return abs(value) < _SMALLEST_ID
+    # what is no number is not smaller either
+    return not isinstance(value, bool) and isinstance(value, int | float) and abs(value) < _SMALLEST_ID
+
+
+_NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+
+
+def clean_gradients(text: str) -> str:
+    """The b-values or gradient directions of an image, in FSL's form of one or three rows: numbers as they stand and nothing else.
+
+    Raises:
+        UnreadableError: If there is anything else, or a number that may be a date or an id.
+    """
+    rows = [line.split() for line in text.splitlines() if line.strip()]
+    shape = {len(row) for row in rows}
+    words = [word for row in rows for word in row]
+    if not rows or len(shape) != 1 or not all(map(_is_small_number, words)):
+        raise UnreadableError("gradients are no rows of numbers", code="damaged-file")
+    return "".join(" ".join(row) + "\n" for row in rows)
+
+
+def _is_small_number(word: str) -> bool:
+    return _NUMBER.fullmatch(word) is not None and abs(float(word)) < _SMALLEST_ID

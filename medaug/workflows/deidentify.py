@@ -1,4 +1,4 @@
-"""``medaug deidentify``: DICOM files without what tells whose they are; what cannot be made safe stays where it is."""
+"""``medaug deidentify``: DICOM and NIfTI files without what tells whose they are; what cannot be made safe stays where it is."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from medaug.core.storage import (
 )
 from medaug.core.workers import Crew, crew
 from medaug.privacy.deidentify import EDITION, Finding, Profile, load_secret, parse_options, write_secret
+from medaug.workflows._deidentify.images import FACE, ImageTask, clean_images, leave_out, plan_images
 from medaug.workflows._deidentify.plan import DIRECTORY, Circles, NameBook
 from medaug.workflows._deidentify.work import (
     Done,
@@ -84,23 +85,31 @@ class DeidentifySummary(Summary):
     written: int
     quarantined: int
     refused: int
-    patients: int
+    patients: int = Field(description="of DICOM files that were written")
+    faces_not_looked_at: int = Field(
+        description="NIfTI images that were written; a head among them has its face"
+    )
     reasons: dict[str, int] = Field(description="files by reason, of those that were not written")
     new_key: bool
 
     def lines(self) -> tuple[str, ...]:
         """Counts, then reasons."""
         made = ("made a new key: keep it, it alone gives the same pseudonyms again",) if self.new_key else ()
+        whose = f" of {self.patients} patients" if self.patients else ""
+        faces = (
+            f"{FACE}: {self.faces_not_looked_at} NIfTI images; a head among them has its face, see `medaug deface`",
+        )
         return (
             *made,
-            f"{self.written} files of {self.patients} patients written to {self.out}",
+            f"{self.written} files{whose} written to {self.out}",
+            *(faces if self.faces_not_looked_at else ()),
             f"{self.quarantined} quarantined: they stay where they are; {self.refused} refused",
             *(f"{reason}: {count}" for reason, count in sorted(self.reasons.items())),
         )
 
 
 def deidentify(options: DeidentifyOptions, progress: Progress) -> DeidentifySummary:
-    """Clean every DICOM file below a folder; the same call again goes on where it stopped.
+    """Clean every DICOM and NIfTI file below a folder; the same call again goes on where it stopped.
 
     All headers of a patient are read before the first file is written, so that a name that stands in one is found in the texts
     of all. A file that cannot be made safe is not written; nothing of it is copied anywhere.
@@ -144,6 +153,28 @@ class _Run:
 
     def clean(self, paths: Sequence[Path]) -> list[ReportLine]:
         """What became of each file, in the order of the paths."""
+        planned = plan_images(self._rules, self._source, paths)
+        cleaned = self._dicom([path for path in paths if path not in planned]) | self._images(planned)
+        return [self._line(path, *cleaned[path]) for path in paths]
+
+    def _images(self, planned: dict[Path, ImageTask | Done]) -> dict[Path, tuple[str, Done]]:
+        """First images, then what stands beside those that were written."""
+        cleaned = {path: ("", one) for path, one in planned.items() if isinstance(one, Done)}
+        tasks = [one for one in planned.values() if isinstance(one, ImageTask)]
+        if tasks:
+            self._progress.start("clean images", len(tasks))
+        self._clean_images([one for one in tasks if one.is_image], cleaned)
+        series = {one.series for one in tasks if one.is_image and cleaned[one.path][1].outcome == "written"}
+        beside = [one for one in tasks if not one.is_image]
+        self._clean_images([one for one in beside if one.series in series], cleaned)
+        alone = (one for one in beside if one.series not in series)
+        return cleaned | {one.path: (one.name, leave_out(self._rules, one)) for one in alone}
+
+    def _clean_images(self, tasks: Sequence[ImageTask], cleaned: dict[Path, tuple[str, Done]]) -> None:
+        done = self._share(partial(clean_images, self._rules), tasks)
+        cleaned.update((task.path, (task.name, one)) for task, one in zip(tasks, done, strict=True))
+
+    def _dicom(self, paths: Sequence[Path]) -> dict[Path, tuple[str, Done]]:
         self._progress.start("read headers", len(paths))
         looked = self._share(partial(look, self._rules), paths)
         tasks = _planned(paths, looked)
@@ -161,7 +192,7 @@ class _Run:
                 cleaned[path] = ("", found)
             elif found.is_directory:
                 cleaned[path] = (DIRECTORY, listed)
-        return [self._line(path, *cleaned[path]) for path in paths]
+        return cleaned
 
     def _share(self, work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
         results = []
@@ -276,6 +307,7 @@ def _summary(
         quarantined=outcomes["quarantined"],
         refused=outcomes["refused"],
         patients=patients,
+        faces_not_looked_at=sum(FACE in line.reasons for line in lines),
         reasons=dict(reasons),
         new_key=is_new,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +26,7 @@ from medaug.privacy.deidentify import (
 )
 
 _MOST_BYTES: Final = 2 << 30
+_HALVES: Final = (".hdr", ".img")  # of Analyze and NIfTI in two files
 Outcome = Literal["written", "quarantined", "refused"]
 
 
@@ -115,29 +116,52 @@ def list_files(rules: Rules, names: Sequence[str]) -> list[Entry | None]:
 
 def _look(rules: Rules, path: Path) -> Finding | Done:
     try:
-        return deidentifier(rules).look(_content(path))
+        return deidentifier(rules).look(read_content(path))
     except UnreadableError as error:
-        return Done("refused", (error.code or "damaged-file",))
+        code = error.code or "damaged-file"
+        is_half = code == "not-dicom" and path.suffix.lower() in _HALVES
+        return Done("refused", ("two-files" if is_half else code,))
 
 
 def _clean(rules: Rules, task: Task) -> Done:
-    target = rules.out / task.name
+    def made() -> tuple[bytes, tuple[str, ...]]:
+        cleaned = deidentifier(rules).clean(read_content(task.path), task.identifiers)
+        return cleaned.content, _said(cleaned)
+
+    return put(rules.out, task.name, made)
+
+
+def put(out: Path, name: str, make: Callable[[], tuple[bytes, tuple[str, ...]]]) -> Done:
+    """Write what is made of a file, with what the report says of it, or take back what an earlier call wrote.
+
+    Raises:
+        StorageError: If it cannot be written, or a link leads out of the output.
+    """
     try:
-        cleaned = deidentifier(rules).clean(_content(task.path), task.identifiers)
+        content, said = make()
     except IdentifierError as error:
         done = Done("quarantined", (error.code,))
     except UnreadableError as error:
         done = Done("refused", (error.code or "damaged-file",))
     else:
-        _write(rules.out, target, cleaned)
-        return Done("written", _said(cleaned))
-    # an earlier call that knew fewer names of the patient may have written it
-    _require_within(rules.out, target)
+        _write(out, out / name, content)
+        return Done("written", said)
+    take_back(out, name)
+    return done
+
+
+def take_back(out: Path, name: str) -> None:
+    """Remove what an earlier call wrote that knew less, such as fewer names of the patient.
+
+    Raises:
+        StorageError: If it cannot be removed, or a link leads out of the output.
+    """
+    target = out / name
+    _require_within(out, target)
     try:
         target.unlink(missing_ok=True)
     except OSError as error:
         raise storage_error(error) from error
-    return done
 
 
 def _said(cleaned: Deidentified) -> tuple[str, ...]:
@@ -148,10 +172,9 @@ def _said(cleaned: Deidentified) -> tuple[str, ...]:
     return (*blanked, f"writing-in-region:{cleaned.spared}") if cleaned.spared else blanked
 
 
-def _write(out: Path, target: Path, cleaned: Deidentified) -> None:
+def _write(out: Path, target: Path, content: bytes) -> None:
     """Write a file unless it stands there already."""
     _require_within(out, target)
-    content = cleaned.content
     if target.is_file() and target.stat().st_size == len(content) and target.read_bytes() == content:
         return
     # read again and compared when the call is repeated: a sync for each of many files would cost more than the rest
@@ -163,8 +186,12 @@ def _require_within(out: Path, target: Path) -> None:
         raise StorageError("a link leads out of the output", where="--out", hint="name another folder")
 
 
-def _content(path: Path) -> bytes:
-    """A file's bytes; what is no plain file, or too large to be held, is refused."""
+def read_content(path: Path) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        UnreadableError: If it is no plain file, or too large to be held.
+    """
     with _plain_file(path) as handle:
         size = os.fstat(handle).st_size
         if size > _MOST_BYTES:

@@ -11,7 +11,7 @@ import pytest
 from nibabel.nifti1 import Nifti1Extension
 
 from medaug.core.errors import IdentifierError, UnreadableError
-from medaug.privacy.nifti import clean_nifti, clean_sidecar
+from medaug.privacy.nifti import clean_gradients, clean_nifti, clean_sidecar
 
 CANARY = b"Kowalczyk^Bronis"
 AFFINE = np.array([[0.0, -1.5, 0.1, 4.0], [2.0, 0.0, 0.0, -7.0], [0.0, 0.1, 3.0, 1.0], [0.0, 0.0, 0.0, 1.0]])
@@ -69,6 +69,7 @@ def test_gzip_says_nothing_of_the_file_it_packed_and_own_output_stays() -> None:
         (b"", "not-nifti"),
         (image()[:344] + b"ni1\0" + image()[348:], "two-files"),
         (image()[:40] + struct.pack("<8h", 3, -2, 3, 4, 1, 1, 1, 1) + image()[56:], "damaged-file"),
+        (image()[:72] + struct.pack("<h", 64) + image()[74:] + CANARY * 9, "damaged-file"),
         (image()[:108] + struct.pack("<f", float("nan")) + image()[112:], "damaged-file"),
     ],
 )
@@ -105,6 +106,7 @@ def test_sidecars_keep_how_an_image_was_taken_and_nothing_of_whom() -> None:
         "InstitutionName": "St. Mary",
         "EchoTime1": float("nan"),
         "SpoilingState": "Kowalczyk",
+        "EchoTime2": 10**400,
     }
     text, dropped = clean_sidecar(json.dumps(kept | gone))
     assert json.loads(text) == kept
@@ -112,7 +114,19 @@ def test_sidecars_keep_how_an_image_was_taken_and_nothing_of_whom() -> None:
     assert clean_sidecar(text) == (text, ())
 
 
-@pytest.mark.parametrize("text", ["[1]", "{", "3"])
+@pytest.mark.parametrize("text", ["[1]", "{", "3", '{"EchoTime": ' + "1" * 5000 + "}"])
 def test_a_sidecar_that_is_no_object_is_refused(text: str) -> None:
     with pytest.raises(UnreadableError):
         clean_sidecar(text)
+
+
+def test_gradients_keep_their_numbers_as_they_stand() -> None:
+    assert clean_gradients("0  1000\t.5 -1e-3\r\n\n") == "0 1000 .5 -1e-3\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0 Kowalczyk", "0 1\n0", "0 20200301", "0 nan", "# Kowalczyk\n0 1", "0 \u0661"]
+)
+def test_gradients_of_anything_else_are_refused(text: str) -> None:
+    with pytest.raises(UnreadableError):
+        clean_gradients(text)
