@@ -60,7 +60,7 @@ DOCUMENTS: Final = (
     ("audit.json", "medaug.core.assessment:AuditReport", "`medaug assess`"),
     ("rejected.json", "medaug.core.assessment:RejectionsFile", "`medaug filter`"),
     ("the release certificate", "medaug.core.results:ReleaseCertificate", "`medaug release`"),
-    ("defaced.json", "medaug.workflows.deface:DefacedFile", "`medaug deface`"),
+    ("defaced.json", "medaug.privacy.defaced:DefacedFile", "`medaug deface`"),
     (
         "deidentification.json",
         "medaug.workflows.deidentify:DeidentificationRecord",

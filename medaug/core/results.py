@@ -357,7 +357,9 @@ class ExperimentContext(Document):
 
 Tier = Literal["synthetic-only", "hosted", "internal"]
 Content = Literal["synthetic", "real"]
-Faces = Literal["not looked for", "none seen", "none, says a person", "removed"]
+Faces = Literal[
+    "not looked for", "none seen", "none, says a person", "removed before, says a record", "removed"
+]
 
 
 @final

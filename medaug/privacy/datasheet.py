@@ -56,6 +56,7 @@ _FACES: dict[Faces, str] = {
     "not looked for": "Faces were not looked for.",
     "none seen": "No image shows a head, as far as size, bone and lungs tell.",
     "none, says a person": "Some images may show a head; a person looked and says that no face is in view.",
+    "removed before, says a record": "Faces in head MR were removed before, says a record of the dataset that nobody signed; it was believed.",
     "removed": "Faces in head MR were removed; an audit of copies, where there is one, is of the images before that.",
 }
 

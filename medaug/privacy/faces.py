@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, final
@@ -11,10 +12,11 @@ import numpy as np
 from medaug.core.case import Case, CaseRecord
 from medaug.core.volume import Mask, Volume
 from medaug.io.dataset import load_case, load_edit_mask
-from medaug.privacy.deface import Defaced, deface
+from medaug.privacy.deface import Defaced, DefaceReport, deface
+from medaug.privacy.defaced import Images
 from medaug.privacy.heads import look_for_head
 
-Outcome = Literal["none", "said", "to be removed", "refused"]
+Outcome = Literal["none", "said", "removed before", "to be removed", "refused"]
 
 
 @final
@@ -25,7 +27,7 @@ class FaceVerdict:
     Attributes:
         case_id: Whose.
         path: Of its first image.
-        outcome: ``none``, ``said`` to be none by a person, ``to be removed``, or ``refused``.
+        outcome: ``none``, ``said`` to be none by a person, ``removed before`` as a record tells, ``to be removed``, or ``refused``.
         reason: Why it is refused.
     """
 
@@ -35,27 +37,51 @@ class FaceVerdict:
     reason: str = ""
 
 
-def judge_face(dataset: Path, record: CaseRecord, classes: tuple[str, ...], *, no_faces: bool) -> FaceVerdict:
+def judge_face(
+    dataset: Path,
+    record: CaseRecord,
+    classes: tuple[str, ...],
+    *,
+    no_faces: bool,
+    recorded: Mapping[Images, DefaceReport],
+) -> FaceVerdict:
     """Look for a head, and try to remove its face; a person may say that there is none, but of no CT with a skull.
+
+    Args:
+        dataset: The dataset folder.
+        record: Of the case; its images are what it says.
+        classes: Of the dataset.
+        no_faces: Whether a person says that there is no face.
+        recorded: What was told of these images when they were defaced.
 
     Raises:
         DataError: If a file cannot be read.
     """
     case = load_case(dataset, record, classes)
-    outcome, why = _judge(dataset, record, case, no_faces=no_faces)
+    told = recorded.get(tuple(file.sha256 for file in record.images))
+    outcome, why = _look(case) or _told(told, no_faces=no_faces) or _judge(dataset, record, case)
     return FaceVerdict(
         record.case_id, record.images[0].path, outcome, f"{record.case_id} {why}" if why else ""
     )
 
 
-def _judge(dataset: Path, record: CaseRecord, case: Case, *, no_faces: bool) -> tuple[Outcome, str]:
+def _look(case: Case) -> tuple[Outcome, str] | None:
+    """What needs no more than a look."""
     sight = look_for_head(case.volume)
     if sight == "head CT":
         return "refused", "is a CT that shows a head, and no defacing was tested on one"
-    if sight == "no head":
-        return "none", ""
-    if no_faces:
-        return "said", ""
+    return ("none", "") if sight == "no head" else None
+
+
+def _told(told: DefaceReport | None, *, no_faces: bool) -> tuple[Outcome, str] | None:
+    """What is believed of an image that may show a head."""
+    if told is not None and told.outcome == "defaced":
+        return "removed before", ""
+    is_said = no_faces or (told is not None and told.reason == "said-to-be-no-head")
+    return ("said", "") if is_said else None
+
+
+def _judge(dataset: Path, record: CaseRecord, case: Case) -> tuple[Outcome, str]:
     report = _defaced(dataset, record, case).report
     if report.outcome == "quarantined":
         return (

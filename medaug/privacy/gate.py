@@ -17,6 +17,7 @@ from medaug.core.results import Tier
 from medaug.core.storage import sha256_file
 from medaug.privacy._deidentify.text import Scrubber
 from medaug.privacy.contradictions import contradictions
+from medaug.privacy.defaced import read_defaced
 from medaug.privacy.faces import FaceVerdict, judge_face
 from medaug.privacy.inspection import Known, inspect_file
 
@@ -124,9 +125,16 @@ def check_faces(request: ReleaseRequest) -> tuple[FaceVerdict, ...]:
     Raises:
         DataError: If a file cannot be read.
     """
-    classes = request.manifest.classes
+    recorded = read_defaced(request.dataset) if request.hosts else {}
     return tuple(
-        judge_face(request.dataset, record, classes, no_faces=request.no_faces) for record in request.hosts
+        judge_face(
+            request.dataset,
+            record,
+            request.manifest.classes,
+            no_faces=request.no_faces,
+            recorded=recorded,
+        )
+        for record in request.hosts
     )
 
 

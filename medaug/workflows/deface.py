@@ -33,9 +33,9 @@ from medaug.core.wording import counted
 from medaug.io.dataset import finish_dataset, load_case, load_edit_mask
 from medaug.io.nifti import write_channels, write_volume
 from medaug.privacy.deface import Defaced, DefaceReport, Part, deface
+from medaug.privacy.defaced import DEFACED, DefacedCase, DefacedFile
 from medaug.privacy.views import draw_views
 
-DEFACED = "defaced.json"
 _SHOWN = 10
 
 
@@ -58,24 +58,6 @@ class _Settings(Frozen):
     """What makes a defaced set this one."""
 
     part: Part
-
-
-@final
-class DefacedCase(Frozen):
-    """What became of one case."""
-
-    case_id: str
-    images: tuple[str, ...] = Field(
-        description="SHA-256 of the images as they were written; none if left out"
-    )
-    report: DefaceReport
-
-
-@final
-class DefacedFile(Document):
-    """``defaced.json``: what became of every case of a dataset; those quarantined are not in the folder."""
-
-    cases: tuple[DefacedCase, ...]
 
 
 @final

@@ -63,9 +63,12 @@ def _lineage(material: Material) -> tuple[str, ...]:
 
 
 def _faces(options: ReleaseOptions, material: Material) -> Faces:
+    """What stands on the weakest ground says it of all."""
     if options.tier != "hosted":
         return "not looked for"
     outcomes = {one.outcome for one in material.faces}
-    if "to be removed" in outcomes:
-        return "removed"
-    return "none, says a person" if "said" in outcomes else "none seen"
+    if "said" in outcomes:
+        return "none, says a person"
+    if "removed before" in outcomes:
+        return "removed before, says a record"
+    return "removed" if "to be removed" in outcomes else "none seen"

@@ -19,6 +19,7 @@ from medaug.core.assessment import (
     read_rejections,
 )
 from medaug.core.case import Case, FindingsFile, Origin, StoredFile
+from medaug.core.errors import DataError
 from medaug.core.geometry import Grid
 from medaug.core.plan import Recipe, Translation, read_lines, write_lines
 from medaug.core.results import Tier
@@ -27,6 +28,8 @@ from medaug.core.synthetic import read_origins
 from medaug.core.volume import Unit, Volume
 from medaug.io.dataset import CaseFacts, write_case
 from medaug.privacy._deidentify.text import Scrubber
+from medaug.privacy.deface import DefaceReport
+from medaug.privacy.defaced import DEFACED, DefacedCase, DefacedFile
 from medaug.privacy.gate import ReleaseRequest, check_faces, check_release
 from tests.unit.privacy.synthetic_set import (
     AUDIT,
@@ -377,6 +380,43 @@ def test_heads_are_not_released_as_hosted_unless_a_person_has_looked(material: M
     found = reasons(request(material, tier=tier))
     assert (["may show a face" in one for one in found] == [True]) is (tier == "hosted")
     assert reasons(request(material, tier=tier, no_faces=True)) == ()
+
+
+def _record(material: Material, outcome: str, reason: str, images: tuple[str, ...] | None = None) -> None:
+    """What `medaug deface` would say of the first case."""
+    first = material.manifest.cases[0]
+    hashes = tuple(file.sha256 for file in first.images) if images is None else images
+    report = DefaceReport.model_validate({"outcome": outcome, "reason": reason})
+    case = DefacedCase(case_id=first.case_id, images=hashes, report=report)
+    DefacedFile(cases=(case,)).write(material.dataset / DEFACED)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "verdict"),
+    [
+        ("defaced", "face-removed", "removed before"),
+        ("nothing", "said-to-be-no-head", "said"),
+        ("nothing", "skull-stripped", "refused"),
+        ("quarantined", "face-left", "refused"),
+    ],
+)
+def test_heads_that_a_record_calls_defaced_are_believed(
+    material: Material, outcome: str, reason: str, verdict: str
+) -> None:
+    _head(material)
+    _record(material, outcome, reason)
+    assert check_faces(request(material))[0].outcome == verdict
+
+
+def test_a_record_of_other_images_says_nothing_and_a_damaged_one_is_refused(material: Material) -> None:
+    _head(material)
+    _record(material, "defaced", "face-removed", ("0" * 64,))
+    assert check_faces(request(material))[0].outcome == "refused"
+    _record(material, "defaced", "face-removed", ())
+    assert check_faces(request(material))[0].outcome == "refused"
+    (material.dataset / DEFACED).write_text("{", encoding="utf-8")
+    with pytest.raises(DataError):
+        check_faces(request(material))
 
 
 def test_images_that_may_be_written_upon_are_no_hosts(material: Material) -> None:

@@ -12,7 +12,8 @@ from medaug.core.runs import NoProgress
 from medaug.core.storage import sha256_file
 from medaug.io.dataset import CaseFacts, finish_dataset, load_case, write_case
 from medaug.phantom.head import HeadSpec, draw_head
-from medaug.workflows.deface import DEFACED, DefacedFile, DefaceOptions, deface_dataset
+from medaug.privacy.defaced import DEFACED, DefacedFile
+from medaug.workflows.deface import DefaceOptions, deface_dataset
 
 MM = (3.0, 3.0, 5.0)
 

@@ -26,6 +26,7 @@ from medaug.core.runs import NoProgress
 from medaug.core.volume import Unit, Volume
 from medaug.io.dataset import load_case
 from medaug.privacy.deface import Defaced, DefaceReport
+from medaug.privacy.defaced import DEFACED, DefacedCase, DefacedFile
 from medaug.privacy.keys import PRIVATE_KEY, PUBLIC_KEY, load_public_key, load_signing_key, write_key_pair
 from medaug.privacy.provenance import verify_release
 from medaug.workflows.release import ReleaseOptions, release
@@ -224,6 +225,31 @@ def test_real_scans_are_released_without_an_audit(keys: Path, tmp_path: Path, fo
     if form != "dicom":
         record = read_manifest(out).cases[0]
         assert load_case(out, record, CLASSES).patient_id == "p0"
+
+
+def test_faces_that_were_removed_before_stay_removed_and_the_record_stays_at_home(
+    keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    material = make_set(tmp_path, unit=Unit.ARBITRARY)
+    cases = tuple(
+        DefacedCase(
+            case_id=record.case_id,
+            images=tuple(file.sha256 for file in record.images),
+            report=DefaceReport(outcome="defaced", reason="face-removed"),
+        )
+        for record in material.manifest.cases
+    )
+    DefacedFile(cases=cases).write(material.dataset / DEFACED)
+    monkeypatch.setattr("medaug.privacy.faces.look_for_head", lambda _: "maybe a head")
+    monkeypatch.setattr("medaug.privacy.faces.deface", lambda *_, **__: pytest.fail("defaced again"))
+    out = tmp_path / "out"
+    release(options(material, keys, out, format="nifti", report=tmp_path / "report.jsonl"), NoProgress())
+    certificate = verify_release(out, load_public_key(keys / PUBLIC_KEY))
+    assert certificate.faces == "removed before, says a record"
+    assert "nobody signed" in (out / "DATASHEET.md").read_text()
+    assert not [*out.rglob(DEFACED)]
+    lines = [json.loads(line) for line in (tmp_path / "report.jsonl").read_text().splitlines()]
+    assert [line["outcome"] for line in lines if line["input"] == DEFACED] == ["quarantined"]
 
 
 @pytest.mark.parametrize("form", ["nnunet", "msd", "dicom"])
