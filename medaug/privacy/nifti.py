@@ -34,6 +34,8 @@ class _Form:
         dims: Start and type of the axes' lengths.
         kind: Start of the type of a voxel; its bits follow.
         offset: Start and type of the place of the first voxel.
+        spacing: Start and type of the axes' spacing.
+        parameters: Start and length of what goes with an intent.
     """
 
     size: int
@@ -42,6 +44,8 @@ class _Form:
     dims: tuple[int, str]
     kind: int
     offset: tuple[int, str]
+    spacing: tuple[int, str]
+    parameters: tuple[int, int]
 
 
 _FORMS: Final = (
@@ -53,6 +57,8 @@ _FORMS: Final = (
         (40, "8h"),
         70,
         (108, "f"),
+        (76, "8f"),
+        (56, 12),
     ),
     _Form(
         540,
@@ -62,6 +68,8 @@ _FORMS: Final = (
         (16, "8q"),
         12,
         (168, "q"),
+        (104, "8d"),
+        (80, 24),
     ),
 )
 _INTENT = {348: 68, 540: 504}
@@ -96,15 +104,33 @@ def clean_nifti(content: bytes, *, packed: bool) -> bytes:
     header = bytearray(raw[: form.size])
     for place, length in form.cleared:
         header[place : place + length] = bytes(length)
+    _clear_axes(header, form, order)
     if struct.unpack_from(order + "h", header, form.kind)[0] in _COLOURS:
         raise IdentifierError("a colour image may carry writing", code="burned-in-text-possible")
     intent = struct.unpack_from(order + ("h" if form.size == 348 else "i"), header, _INTENT[form.size])[0]
     if intent in _INTENTS_IN_EXTENSIONS:
         raise IdentifierError("its meaning stands in an extension", code="nifti-extension")
+    if not intent:
+        place, length = form.parameters
+        header[place : place + length] = bytes(length)
     first = form.size + 4
     struct.pack_into(order + form.offset[1], header, form.offset[0], first)
     clean = bytes(header) + bytes(4) + raw[start:end]
     return gzip.compress(clean, compresslevel=6, mtime=0) if packed else clean
+
+
+def _clear_axes(header: bytearray, form: _Form, order: str) -> None:
+    """Lengths and spacing of axes that the image does not have become 1; the fourth spacing stays, which may be a repetition time."""
+    (place, kind), (spot, sort) = form.dims, form.spacing
+    sizes, spacing = (
+        struct.unpack_from(order + kind, header, place),
+        struct.unpack_from(order + sort, header, spot),
+    )
+    last = sizes[0]
+    plain = [one if axis <= last or one in (0, 1) else 1 for axis, one in enumerate(sizes)]
+    steps = [one if axis <= max(last, 4) or one in (0, 1) else 1 for axis, one in enumerate(spacing)]
+    struct.pack_into(order + kind, header, place, *plain)
+    struct.pack_into(order + sort, header, spot, *steps)
 
 
 def _unpacked(content: bytes) -> bytes:

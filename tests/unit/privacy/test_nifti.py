@@ -50,6 +50,26 @@ def test_voxels_and_geometry_stay_and_texts_go(kind: Any, order: str) -> None:
     assert len(clean) == after.header.sizeof_hdr + 4 + 24 * after.get_data_dtype().itemsize
 
 
+@pytest.mark.parametrize(
+    ("kind", "spacing", "parameters"), [(nib.Nifti1Image, 76, 56), (nib.Nifti2Image, 104, 80)]
+)
+def test_axes_that_are_not_there_and_an_intent_that_is_none_hold_nothing(
+    kind: Any, spacing: int, parameters: int
+) -> None:
+    wide = kind is nib.Nifti2Image
+    real, width, dims = ("<d", 8, 16 + 5 * 8) if wide else ("<f", 4, 40 + 5 * 2)
+    raw = bytearray(image(kind))
+    struct.pack_into("<q" if wide else "<h", raw, dims, 4711)
+    struct.pack_into(real, raw, spacing + 4 * width, 2.5)
+    for place in (spacing + 7 * width, parameters, parameters + 2 * width):
+        struct.pack_into(real, raw, place, 19480315.0)
+    clean = kind.from_bytes(clean_nifti(bytes(raw), packed=False))
+    assert clean.header["dim"].tolist() == [3, 2, 3, 4, 1, 1, 1, 1]
+    assert clean.header["pixdim"][4:].tolist() == [2.5, 1, 1, 1]
+    assert [float(clean.header[f"intent_p{one}"]) for one in (1, 2, 3)] == [0, 0, 0]
+    assert np.allclose(clean.affine, AFFINE)
+
+
 def test_gzip_says_nothing_of_the_file_it_packed_and_own_output_stays() -> None:
     packed = gzip.compress(image(), mtime=1583020800)
     named = packed[:3] + b"\x08" + packed[4:10] + CANARY + b".nii\0" + packed[10:]
