@@ -585,7 +585,8 @@ WRONG: dict[str, tuple[Callable[[Path], tuple[object, ...]], int, str]] = {
     "out is foreign": (lambda p: ("bank", dataset(p), "--out", p / "cohort"), 2, "--out: cohort exists and is no"),
     "no dataset": (lambda p: ("inspect", p / "nowhere"), 3, "nowhere does not exist"),
     "file as dataset": (lambda p: ("bank", p / "passphrase", "--out", "x"), 3, "passphrase is no dataset folder"),
-    "form": (lambda p: ("convert", dataset(p), "--to", "dicom", "--out", "x"), 2, "--to: input should be 'bids', 'msd'"),
+    "form": (lambda p: ("convert", dataset(p), "--to", "minc", "--out", "x"), 2, "--to: input should be 'bids', 'dicom'"),
+    "no key": (lambda p: ("convert", dataset(p), "--to", "dicom", "--out", "x"), 2, "--key-file: UIDs need a key"),
     "bank as dataset": (lambda p: ("split", p / "bank"), 3, "bank is no dataset folder"),
     "dataset as bank": (
         lambda p: ("synthesize", dataset(p), "--bank", dataset(p), "--generator", "copy_paste",

@@ -20,7 +20,9 @@ from medaug.workflows.convert import ConvertOptions, Form, convert
 from medaug.workflows.ingest import IngestOptions, ingest
 
 CLASSES = ("solid", "ground glass", "never seen")
-FORMS: tuple[Form, ...] = get_args(Form)
+FORMS: tuple[Form, ...] = tuple(
+    form for form in get_args(Form) if form != "dicom"
+)  # test_dicom_round_trip.py
 # ids and names that no form takes as they are, or that two of a form's own names could be
 PATIENTS = ("p_1", "p-1", "P1", "anna")
 CHANNELS = (("CT",), ("FLAIR",), ("T1", "t1", "T1ce"), ("a b", "a-b"), ("FLAIR", "ADC", "ü"))

@@ -19,11 +19,13 @@ from tests.unit.io.series import stored_values, write_series
 
 ROOT = Path(__file__).resolve().parents[3]
 _INTERRUPTED = """
+import signal
 import sys
 from pathlib import Path
 from medaug.io.headers import scan
 
 def main():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     files = [Path(sys.argv[1])] * 200_000
     try:
         scan(files, lambda: print(flush=True), workers=3)

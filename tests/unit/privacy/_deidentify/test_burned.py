@@ -25,7 +25,7 @@ from medaug.core.errors import IdentifierError, UnreadableError
 from medaug.privacy._deidentify.burned import Looked, check_pixels, clean_pixels
 from medaug.privacy._deidentify.stream import Stream, read_stream, write_elements, write_meta
 from medaug.privacy.deidentify import Deidentifier, Option, Profile, Secret
-from scripts.benchmarks.deidentify_pixels import background, draw
+from scripts.measure_pixel_writing import background, draw
 from tests.unit.privacy.canaries import base
 
 RNG = np.random.default_rng(5)

@@ -8,7 +8,7 @@ import pytest
 
 from medaug.core.errors import DependencyError, IdentifierError
 from medaug.privacy._deidentify.ocr import text_reader
-from scripts.benchmarks.deidentify_pixels import covered, draw
+from scripts.measure_pixel_writing import covered, draw
 
 DRAWN = draw(np.zeros((120, 400, 3), np.uint8), "Jane Doe 4711", ("DejaVuSans", 26), "white", (40, 60))
 

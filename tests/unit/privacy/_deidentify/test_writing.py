@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from medaug.privacy._deidentify.writing import Box, find_writing
-from scripts.benchmarks.deidentify_pixels import HELD_OUT, KINDS, Drawn, Kind, background, covered, draw
+from scripts.measure_pixel_writing import HELD_OUT, KINDS, Drawn, Kind, background, covered, draw
 
 TEXT = "DOE, JANE 4711"
 

@@ -1,8 +1,8 @@
 """Writing in pixels: how much of what is drawn into made images is found, and how much else is blanked with it.
 
-    .venv/bin/python scripts/benchmarks/deidentify_pixels.py               # fonts and sizes that nothing was tuned on
-    .venv/bin/python scripts/benchmarks/deidentify_pixels.py --tuned       # those that the limits were chosen on
-    .venv/bin/python scripts/benchmarks/deidentify_pixels.py --files DIR   # DICOM files: outcome and time
+    .venv/bin/python scripts/measure_pixel_writing.py               # fonts and sizes that nothing was tuned on
+    .venv/bin/python scripts/measure_pixel_writing.py --tuned       # those that the limits were chosen on
+    .venv/bin/python scripts/measure_pixel_writing.py --files DIR   # DICOM files: outcome and time
 
 Leaks and utility are told apart: a leak is writing of which more than 2% of the ink stays; what is lost is the share of the image
 that is blanked although nothing is written there.

@@ -1,7 +1,7 @@
 """Membership inference on real lesions: a generator that learnt 8 patients by heart, and sets that know nobody.
 
-    .venv/bin/python scripts/benchmarks/membership.py overfitted --dataset dataset --out runs/membership
-    .venv/bin/python scripts/benchmarks/membership.py chance --dataset dataset --draws 40
+    .venv/bin/python scripts/measure_membership.py overfitted --dataset dataset --out runs/membership
+    .venv/bin/python scripts/measure_membership.py chance --dataset dataset --draws 40
 
 ``overfitted`` trains a VAE without any restraint on 8 patients, two of each class where there are four, draws lesions
 with it, with ``copy_paste`` and with ``procedural``, whose textures are its own and whose outlines the 8 patients',
