@@ -27,7 +27,6 @@ from medaug.workflows._release.texts import shown, write_texts
 __all__ = ["ReleaseOptions", "ReleaseSummary", "release"]
 
 _SHOWN = 8
-_REMEDY = "mend that; a synthetic set that changed needs `medaug assess` again"
 
 
 @final
@@ -70,7 +69,7 @@ def release(options: ReleaseOptions, progress: Progress) -> ReleaseSummary:
     material = gather(options)
     if material.objections and options.report is not None:
         report_refused(options.report, options.synthetic, material.objections)
-    _refuse(tuple(one.reason for one in material.objections))
+    _refuse(tuple(one.reason for one in material.objections), material)
     certificate = certify(options, material)
     if options.out.exists():
         return _summary(options, _existing(options, certificate, material.key), material.key, skipped=True)
@@ -94,16 +93,19 @@ def release(options: ReleaseOptions, progress: Progress) -> ReleaseSummary:
 def _signed(folder: Path, certificate: ReleaseCertificate, material: Material) -> ReleaseCertificate:
     """The certificate with all files, once each was inspected as it lies on disk, and the signature was checked."""
     complete = certificate.model_copy(update={"files": list_files(folder)})
-    _refuse(check_folder(folder, tuple(file.path for file in complete.files), material.request.known))
+    _refuse(
+        check_folder(folder, tuple(file.path for file in complete.files), material.request.known), material
+    )
     sign(folder, complete, material.key)
     return verify_release(folder, material.key.public)
 
 
-def _refuse(reasons: tuple[str, ...]) -> None:
+def _refuse(reasons: tuple[str, ...], material: Material) -> None:
     if not reasons:
         return
     more = f"; and {len(reasons) - _SHOWN} more reasons" if len(reasons) > _SHOWN else ""
-    raise GateRefusedError("release refused: " + "; ".join(reasons[:_SHOWN]) + more, hint=_REMEDY)
+    again = "; a set that changed needs `medaug assess` again" if material.request.is_synthetic else ""
+    raise GateRefusedError("release refused: " + "; ".join(reasons[:_SHOWN]) + more, hint=f"mend that{again}")
 
 
 def _existing(options: ReleaseOptions, wanted: ReleaseCertificate, key: SigningKey) -> ReleaseCertificate:

@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr
 
 from medaug.core.assessment import AUDIT, QUALITY, AuditReport, QualityReport, read_rejections
 from medaug.core.budget import PrivacyBudget
-from medaug.core.case import FINDINGS, FindingsFile, Manifest, read_manifest
+from medaug.core.case import FINDINGS, FindingsFile, Manifest, Origin, read_manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError
 from medaug.core.plan import Recipe, Translation
@@ -114,7 +114,8 @@ def gather(options: ReleaseOptions) -> Material:
     """Read key, set and assessment, and ask the gate.
 
     Raises:
-        ConfigError: If the folders lie within each other, or key, passphrase or list of identifiers are wrong.
+        ConfigError: If the folders lie within each other, there is no such assessment or can be none, or key, passphrase
+            or list of identifiers are wrong.
         DataError: If a file of the set or the assessment is damaged.
     """
     check_places(options)
@@ -133,6 +134,7 @@ def gather(options: ReleaseOptions) -> Material:
 def _request(options: ReleaseOptions) -> ReleaseRequest:
     folder, assessment = options.synthetic, options.assessment
     manifest = read_manifest(folder)
+    _check_assessment(assessment, manifest)
     recipes, translations = read_origins(folder)
     audit = None if assessment is None else assessment / AUDIT
     quality = None if assessment is None else assessment / QUALITY
@@ -152,6 +154,18 @@ def _request(options: ReleaseOptions) -> ReleaseRequest:
         no_faces=options.no_faces,
         listed=None if options.identifiers is None else read_identifiers(options.identifiers),
     )
+
+
+def _check_assessment(assessment: Path | None, manifest: Manifest) -> None:
+    """Scans of patients have no assessment, and one that is named is there."""
+    if assessment is None:
+        return
+    if manifest.cases and all(record.origin is not Origin.SYNTHETIC for record in manifest.cases):
+        what = "an assessment says nothing of scans of patients"
+        raise ConfigError(what, where="--assessment", hint="leave it out")
+    if not assessment.is_dir():
+        hint = "name the --out of `medaug assess`"
+        raise ConfigError(f"there is no folder {assessment.name}", where="--assessment", hint=hint)
 
 
 def _budget(folder: Path, recipes: tuple[Recipe, ...]) -> PrivacyBudget | None:

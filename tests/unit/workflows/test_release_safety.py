@@ -227,6 +227,32 @@ def test_real_scans_are_released_without_an_audit(keys: Path, tmp_path: Path, fo
         assert load_case(out, record, CLASSES).patient_id == "p0"
 
 
+def test_scans_of_patients_take_no_assessment(keys: Path, tmp_path: Path) -> None:
+    material = make_real(tmp_path)
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "run.json").write_text("{}")
+    for name in ("nowhere", "unfinished"):
+        named = tmp_path / name
+        with pytest.raises(ConfigError, match=r"--assessment: .* scans of patients; leave it out"):
+            release(options(material, keys, tmp_path / "out", assessment=named), NoProgress())
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_assessment_that_is_named_is_there(material: Material, keys: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--assessment: there is no folder nowhere"):
+        release(options(material, keys, tmp_path / "out", assessment=tmp_path / "nowhere"), NoProgress())
+
+
+def test_a_new_assessment_is_a_remedy_of_synthetic_sets_alone(keys: Path, tmp_path: Path) -> None:
+    for name, make in (("real", make_real), ("made", make_set)):
+        material = make(tmp_path / name)
+        (material.dataset / material.manifest.cases[0].images[0].path).unlink()
+        assessment = None if name == "real" else material.assessment
+        with pytest.raises(GateRefusedError, match="mend that") as caught:
+            release(options(material, keys, tmp_path / "out", assessment=assessment), NoProgress())
+        assert ("medaug assess" in caught.value.line()) == (name == "made")
+
+
 def test_faces_that_were_removed_before_stay_removed_and_the_record_stays_at_home(
     keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
