@@ -14,6 +14,7 @@ from medaug.privacy.deidentify import Deidentifier, Identifiers, Profile, Secret
 _WHERE = "--identifiers"
 _NAME_PART = re.compile(r"[^\W\d_]{2,}")
 _SHORTEST = 2
+_SHOWN = 8
 
 
 def read_identifiers(path: Path) -> Scrubber:
@@ -21,30 +22,41 @@ def read_identifiers(path: Path) -> Scrubber:
 
     Args:
         path: A text file with one identifier a line (a line without digits is a name: its parts count alone, in any
-            order), or a folder of the original DICOM files, every header of which is read.
+            order; alone, words of the trade do not), or a folder of the original DICOM files, every header of which is read.
 
     Raises:
-        ConfigError: If there is no such file, it is empty, or a DICOM file of the folder cannot be read.
+        ConfigError: If there is no such file, it is empty, a line could not be searched for, or a DICOM file of the folder cannot be read.
     """
-    if path.is_dir():
-        found = _harvested(path)
-    elif path.is_file():
-        found = _listed(path)
-    else:
+    if not path.exists():
         raise ConfigError("no such file or folder", where=_WHERE)
-    if not found.names and not found.ids:
+    lines = () if path.is_dir() else _lines(path)
+    found = _harvested(path) if path.is_dir() else _identifiers(lines)
+    if not found.names and not found.ids and not any(lines):
         raise ConfigError(
             f"{path.name} names no identifier", where=_WHERE, expected="one a line, or DICOM files"
         )
-    return Scrubber(found.names, found.ids)
+    scrubber = Scrubber(found.names, found.ids)
+    _check_searched(lines, scrubber)
+    return scrubber
 
 
-def _listed(path: Path) -> Identifiers:
+def _lines(path: Path) -> tuple[str, ...]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        return tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name} cannot be read", where=_WHERE, expected="text in UTF-8") from error
-    return _identifiers(line.strip() for line in lines)
+
+
+def _check_searched(lines: Iterable[str], scrubber: Scrubber) -> None:
+    """Every listed line would be found where it stands as it is."""
+    lost = [n for n, line in enumerate(lines, start=1) if line and not scrubber.holds_identifier(line)]
+    if lost:
+        shown = ", ".join(map(str, lost[:_SHOWN])) + (", ..." if len(lost) > _SHOWN else "")
+        raise ConfigError(
+            f"nothing could be searched for line {shown} of the list: a word of the trade, or one sign",
+            where=_WHERE,
+            hint="write more of it, such as the whole name, or leave it out",
+        )
 
 
 def _identifiers(lines: Iterable[str]) -> Identifiers:

@@ -55,3 +55,19 @@ def test_a_list_that_lists_nothing_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=words):
             read_identifiers(tmp_path / name)
+
+
+def test_lines_that_could_not_be_searched_for_are_named_by_number(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("Quirkwood\n\nflair\nFLAIR, Zebulon\nx\nflair-7\n")
+    with pytest.raises(ConfigError, match="line 3, 5 of the list") as caught:
+        read_identifiers(path)
+    assert "flair" not in caught.value.line().lower()
+    path.write_text("x\n" * 20)
+    with pytest.raises(ConfigError, match=r"line 1, 2, 3, 4, 5, 6, 7, 8, \.\.\. of the list"):
+        read_identifiers(path)
+    path.write_text("FLAIR, Zebulon\nflair-7\nabnormality\n")
+    listed = read_identifiers(path)
+    for text in ("flair_abnormality", "zebulon", "flair, zebulon", "flair-7"):
+        assert listed.holds_identifier(text), text
+    assert not listed.holds_identifier("flair")
