@@ -18,6 +18,8 @@ from medaug.privacy._deidentify.dates import DUMMY_DATE, DUMMY_DATETIME, DUMMY_T
 _CHARSET_ERRORS = (AttributeError, LookupError, TypeError, ValueError)
 DUMMY_TEXT: Final = "ANONYMIZED"
 DUMMY_CODE: Final = "ANON"
+# Stands for a text or code of which cleaning leaves no word; a word of the vocabulary, so that it is no name
+REMOVED: Final = "REMOVED"
 # Free text, in which anything can be written; the longest kinds hold one value, backslashes and all
 TEXTS: Final = frozenset(["LO", "LT", "SH", "ST", "UC", "UT"])
 LONG_TEXTS: Final = frozenset(["LT", "ST", "UT"])

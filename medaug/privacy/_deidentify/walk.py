@@ -23,6 +23,7 @@ from medaug.privacy._deidentify.values import (
     DUMMY_TEXT,
     LONG_TEXTS,
     NUMBERS,
+    REMOVED,
     SIZES,
     TEXTS,
     code_string,
@@ -57,6 +58,7 @@ _CODE_MEANING = 0x00080104
 _DATES: Final = frozenset({"DA", "DT", "TM"})
 _VALUED: Final = NUMBERS | _DATES | {"AS", "PN"}
 _TEXT_LIKE: Final = TEXTS | NUMBERS | _DATES | {"AE", "AS", "CS", "PN", "UI", "UR"}
+_WORDS: Final = TEXTS | {"CS"}
 _PIXELS: Final = frozenset({0x7FE00008, 0x7FE00009, PIXEL_DATA})
 
 
@@ -184,15 +186,14 @@ class Cleaner:
             # a row of numbers is long enough to be a text; a text that its character sets do not fit is none
             is_sound = vr in SIZES and len(element.value) % SIZES[vr] == 0
             is_sound = is_sound and not self._scrubber.is_in_bytes(element.value)
-            return element if is_sound else Element(element.tag, element.vr)
+            left = REMOVED.encode("ascii") if vr in _WORDS else b""
+            return element if is_sound else Element(element.tag, vr, left)
         if not text.strip(" \0\\"):
             return element
-        if vr in TEXTS:
-            cleaned: str | None = self._text(element, text, action, place)
-        else:
-            cleaned = self._coded(element, text, action)
-        if cleaned is None or (action is Action.CLEAN and not cleaned.strip("\\ ")):
-            return None if cleaned is None else self._emptied(element)
+        read = self._text(element, text, action, place) if vr in TEXTS else self._coded(element, text, action)
+        if read is None or (action is Action.CLEAN and not read.strip("\\ ")):
+            return None if read is None else self._emptied(element)
+        cleaned = _filled(text, read, vr) if vr in _WORDS and element.tag != TIMEZONE else read
         if cleaned == text and place.charset == place.written:
             return element
         return Element(element.tag, vr, encode(cleaned, place.written))
@@ -254,6 +255,16 @@ class Cleaner:
         shift = shift_date if vr == "DA" else shift_datetime
         moved = shift(part, self._days) if self._keeps_dates else None
         return moved or DUMMY_DATE
+
+
+def _filled(text: str, cleaned: str, vr: str) -> str:
+    """A cleaned text with a word for each value of which nothing is left: many attributes must not be empty (PS3.5 7.4.1)."""
+    given, kept = ([text], [cleaned]) if vr in LONG_TEXTS else (text.split("\\"), cleaned.split("\\"))
+    # several values may have become one, which holds a word already
+    return "\\".join(
+        REMOVED if before.strip(" \0") and not after.strip() else after
+        for before, after in zip(given, kept, strict=False)
+    )
 
 
 def _is_structure(tag: int) -> bool:

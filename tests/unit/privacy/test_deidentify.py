@@ -385,6 +385,33 @@ def test_values_that_have_not_their_form_do_not_come_out() -> None:
     assert (after.SliceThickness, after.StudyDate, after.PatientPosition) == (None, "20000101", "HFS")
 
 
+@pytest.mark.parametrize("word", ["Kowalczyk", "REMOVED"])
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_a_value_of_which_no_word_is_left_is_not_empty(word: str, depth: int) -> None:
+    dataset = base()
+    dataset.PatientName = f"{word}^Kowalczyk"
+    item: Dataset = dataset
+    for _ in range(depth):
+        item.ReferencedSeriesSequence = Sequence([Dataset()])
+        item = item.ReferencedSeriesSequence[0]
+    item.Manufacturer, item.ManufacturerModelName, item.SoftwareVersions = (
+        "Kowalczyk",
+        "",
+        ["V1", "Kowalczyk"],
+    )
+    item.ContentLabel, item.ImageType = "KOWALCZYK", ["ORIGINAL", "KOWALCZYK"]
+    item.ReceiveCoilName, item.TextValue = "Kowalczyk", "KOWALCZYK"
+    item.AcquisitionProtocolDescription = "Kowalczyk"
+    after = deepest(cleaned(dataset, CLEANING), depth)
+    assert (after.Manufacturer, after.ContentLabel, after.ReceiveCoilName) == ("REMOVED",) * 3
+    assert after.TextValue == "REMOVED"
+    assert after.ManufacturerModelName in ("", None)
+    assert list(after.SoftwareVersions) == ["V1", "REMOVED"]
+    assert list(after.ImageType) == ["ORIGINAL", "REMOVED"]
+    # rows that the profile alone removes go
+    assert "AcquisitionProtocolDescription" not in after
+
+
 def test_ages_above_89_are_one() -> None:
     dataset = base()
     kept = frozenset({Option.PATIENT})
