@@ -76,7 +76,8 @@ def assess(options: AssessOptions, progress: Progress) -> AssessSummary:
     An interrupted assessment goes on with the parts that are not finished.
 
     Raises:
-        ConfigError: If there is no such fold or file, or ``out`` holds another run.
+        ConfigError: If there is no such fold or file, or ``out`` holds another run or lies in the set
+            or the dataset.
         DataError: If the set is empty or not synthetic, was made from another dataset or fold, is of another unit,
             channels or spacing, holds voxels that are not finite, or if its recipes contradict its files.
         SplitLeakageError: If a host or donor is no training patient of the fold.

@@ -23,11 +23,12 @@ def open_job(options: AssessOptions) -> Job:
     """Read the manifests and refuse what does not belong together.
 
     Raises:
-        ConfigError: If there is no such fold, or no such file.
+        ConfigError: If there is no such fold, or no such file, or the output lies in what is read.
         DataError: If the set is empty or not synthetic, was made from another dataset, is of another unit, channels or
             spacing, or if its recipes contradict its files.
         SplitLeakageError: If it is of another fold, or a host or donor is no training patient.
     """
+    _check_out(options)
     made, real = read_manifest(options.synthetic), read_manifest(options.against)
     _check_files(options)
     _check_set(made, real)
@@ -46,6 +47,12 @@ def open_job(options: AssessOptions) -> Job:
     if options.segmenter is not None:
         check_run(options.segmenter, Ground(options.against, real, fold))
     return job
+
+
+def _check_out(options: AssessOptions) -> None:
+    for what, folder in (("set", options.synthetic), ("dataset", options.against)):
+        if options.out.resolve().is_relative_to(folder.resolve()):
+            raise ConfigError(f"lies in the {what}", where="--out", expected="a new folder beside it")
 
 
 def _check_files(options: AssessOptions) -> None:

@@ -99,6 +99,17 @@ def test_a_single_slice_has_no_thickness(real, tmp_path):
     assert len(opened(tmp_path / "syn", real).made.cases) == 1
 
 
+@pytest.mark.parametrize("inside", ["", "a", "a/b", "../syn/a"])
+def test_an_output_in_what_is_read_is_refused(real, tmp_path, inside):
+    write_set(tmp_path / "syn", [synthetic()])
+    for out, what in (
+        (tmp_path / "syn" / inside, "set"),
+        (real / inside.replace("syn", real.name), "dataset"),
+    ):
+        with pytest.raises(ConfigError, match=f"--out: lies in the {what}"):
+            open_job(AssessOptions(synthetic=tmp_path / "syn", against=real, out=out))
+
+
 def test_unknown_class_is_refused(real, tmp_path):
     case = synthetic()
     other = LabelMap(labels_of(case), case.volume.grid, ("wart", "ground_glass"))
