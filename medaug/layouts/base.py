@@ -72,6 +72,13 @@ class LayoutConfig(Frozen, ABC):
     def build(self) -> Layout:
         """The layout."""
 
+    def check_classes(self, classes: Sequence[str]) -> None:
+        """Raise where a setting speaks of a class that a dataset does not have; here none does.
+
+        Raises:
+            ConfigError: If one does.
+        """
+
 
 def parse_layout(raw: Mapping[str, object]) -> LayoutConfig:
     """The settings that a mapping describes; its ``kind`` chooses the file.

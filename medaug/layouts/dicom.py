@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal, final
 
@@ -21,7 +21,7 @@ from medaug.layouts._dicom.prediction import write_prediction
 from medaug.layouts._dicom.readback import require_same_image, require_same_labels
 from medaug.layouts._dicom.segmentation import SegmentationType, SegSettings, write_seg
 from medaug.layouts._dicom.series import write_series
-from medaug.layouts._dicom.terms import parse_terms
+from medaug.layouts._dicom.terms import check_terms, parse_terms
 from medaug.layouts.base import Export, Layout, LayoutConfig, copy_stored
 
 __all__ = [
@@ -58,6 +58,14 @@ class Config(LayoutConfig):
             ConfigError: If the codes are not of that form.
         """
         return DicomLayout(SegSettings(self.segmentation, parse_terms(self.class_codes)))
+
+    def check_classes(self, classes: Sequence[str]) -> None:
+        """Raise where a class that is given a code is none of these.
+
+        Raises:
+            ConfigError: If one is none, or the codes are not of that form.
+        """
+        check_terms(parse_terms(self.class_codes), classes)
 
 
 @final

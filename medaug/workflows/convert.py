@@ -42,6 +42,7 @@ from medaug.privacy.deidentify import load_secret, write_secret
 Form = Literal["bids", "dicom", "msd", "nifti", "nnunet"]
 Segmentation = Literal["binary", "labelmap"]
 _OPTION = "--with-synthetic"
+_PURPOSE = "DICOM UID"
 R = TypeVar("R", Recipe, Translation, Rejection)
 _RAW_NAME = re.compile(r"Dataset[5-9]\d\d_\w+")
 
@@ -130,8 +131,8 @@ def convert(options: ConvertOptions, progress: Progress) -> ConvertSummary:
     The same call again is skipped, an interrupted one goes on.
 
     Raises:
-        ConfigError: If ``out`` lies in the dataset, holds something else or is called what nnU-Net does not read, or an
-            option goes with another form.
+        ConfigError: If ``out`` lies in the dataset, holds something else or is called what nnU-Net does not read, an
+            option goes with another form, or a class that is given a code is none of the dataset.
         DataError: If the dataset is damaged, or the copy differs from it, or a synthetic set does not go with it.
         LabelError: If a synthetic set has other classes.
         GeometryError: If nnU-Net is to plan by a spacing that is not known.
@@ -144,17 +145,22 @@ def convert(options: ConvertOptions, progress: Progress) -> ConvertSummary:
     splits = read_splits(options.dataset, manifest) if options.with_synthetic else None
     parts = _parts(options, manifest, splits)
     files = [path for part in parts for path in _files(part)]
-    parse_layout(_layout(options)).build()
-    is_new = options.key_file is not None and not options.key_file.exists()
-    uid_key = _uid_key(options)
-    asked, inputs = _asked(options, uid_key), _inputs(options, parts)
+    form = parse_layout(_layout(options))
+    form.check_classes(manifest.classes)
+    form.build()
+    uid_key, inputs = _uid_key(options), _inputs(options, parts)
+    asked = _asked(options, uid_key)
     if finished(options.out, "convert", asked, inputs):
         return _summary(options, parts)
     require_free_space(options.out, int(1.1 * sum(path.stat().st_size for path in files)))
+    new_key = None if uid_key else options.key_file
+    if new_key is not None:  # made last: a call that is refused leaves no key
+        uid_key = write_secret(new_key).derive(_PURPOSE)
+        asked = _asked(options, uid_key)
     with open_run(options.out, "convert", asked, inputs) as run:
         written = _write(options, parts, splits, uid_key, progress)
         run.log("converted", cases=len(written.cases))
-    return _summary(options, parts).model_copy(update={"new_key": is_new})
+    return _summary(options, parts).model_copy(update={"new_key": new_key is not None})
 
 
 def _check(options: ConvertOptions) -> None:
@@ -191,12 +197,11 @@ def _check_dicom(options: ConvertOptions) -> None:
 
 
 def _uid_key(options: ConvertOptions) -> bytes:
-    """Behind the UIDs of DICOM; empty for other forms."""
-    if options.key_file is None:
+    """Behind the UIDs of DICOM; empty for other forms, and where there is no key yet."""
+    file = options.key_file
+    if file is None or not (file.exists() or file.is_symlink()):
         return b""
-    is_there = options.key_file.exists() or options.key_file.is_symlink()
-    secret = load_secret(options.key_file) if is_there else write_secret(options.key_file)
-    return secret.derive("DICOM UID")
+    return load_secret(file).derive(_PURPOSE)
 
 
 def _asked(options: ConvertOptions, uid_key: bytes) -> _Asked:

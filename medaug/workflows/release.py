@@ -65,8 +65,10 @@ def release(options: ReleaseOptions, progress: Progress) -> ReleaseSummary:
         StorageError: If a file cannot be written.
         DependencyError: If cryptography (or highdicom, for ``dicom``) is not installed.
     """
-    layout = parse_layout(options.layout).build()
+    form = parse_layout(options.layout)
+    layout = form.build()
     material = gather(options)
+    form.check_classes(material.manifest.classes)
     if material.objections and options.report is not None:
         report_refused(options.report, options.synthetic, material.objections)
     _refuse(tuple(one.reason for one in material.objections), material)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from pydicom.dataset import Dataset
@@ -71,6 +71,18 @@ def parse_terms(text: str) -> dict[str, Code]:
             )
         terms[name] = Code(match["value"], match["scheme"], match["meaning"] or name)
     return terms
+
+
+def check_terms(terms: Terms, classes: Sequence[str]) -> None:
+    """Raise where a class that is given a code is none of a dataset.
+
+    Raises:
+        ConfigError: If one is none.
+    """
+    for name in terms:
+        if name not in classes:
+            expected = ", ".join(classes) or "none, the dataset has no classes"
+            raise ConfigError(f"no class is called {name}", where="--class-codes", expected=expected)
 
 
 def term_of(name: str, stated: Terms) -> Code:

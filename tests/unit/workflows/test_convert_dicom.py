@@ -199,6 +199,7 @@ def test_the_same_call_is_skipped_and_another_refused(tmp_path: Path, dataset: P
     for more in ({"segmentation": "labelmap"}, {"class_codes": "solid=99A:1"}, {"key": "other"}):
         with pytest.raises(ConfigError, match=r"another (segmentation|class_codes|key_check)"):
             run(dataset, tmp_path / "out", **more)
+    assert not (tmp_path / "other").exists()
 
 
 def test_options_that_do_not_fit_are_refused(tmp_path: Path, dataset: Path) -> None:
@@ -211,6 +212,7 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path, dataset: Path) -> N
         ({"to": "nifti", "key_file": None, "segmentation": "labelmap"}, "dicom alone"),
         ({"to": "nifti", "key_file": None, "class_codes": "a=SCT:1"}, "dicom alone"),
         ({"class_codes": "solid"}, "gives no class its code"),
+        ({"class_codes": "solid=99A:1,plaque=SCT:1522000"}, "no class is called plaque.*solid, ground_glass"),
     ):
         with pytest.raises(ConfigError, match=said):
             run(dataset, out, **more)

@@ -231,6 +231,8 @@ def test_dicom_options_are_heeded_and_stand_on_the_certificate(
     assert run(material, keys, tmp_path / "release", **more).skipped
     with pytest.raises(ConfigError, match="holds another release"):
         run(material, keys, tmp_path / "release", format="dicom")
+    with pytest.raises(ConfigError, match=r"--class-codes: no class is called plaque.*solid, ground_glass"):
+        run(material, keys, tmp_path / "other", format="dicom", class_codes="plaque=SCT:1522000")
     with pytest.raises(ConfigError, match="segmentation"):
         run(material, keys, tmp_path / "other", segmentation="labelmap")
 
