@@ -16,7 +16,7 @@ from medaug.privacy._deidentify.marks import closed, is_own, marks, meta_element
 from medaug.privacy._deidentify.ocr import text_reader
 from medaug.privacy._deidentify.pixels import trimmed
 from medaug.privacy._deidentify.risks import burned_in, refusals
-from medaug.privacy._deidentify.secret import Pseudonyms, Secret, load_secret, write_secret
+from medaug.privacy._deidentify.secret import Pseudonyms, Secret, load_secret, new_secret, write_secret
 from medaug.privacy._deidentify.stream import (
     Element,
     Stream,
@@ -42,6 +42,7 @@ __all__ = [
     "Profile",
     "Secret",
     "load_secret",
+    "new_secret",
     "parse_options",
     "write_secret",
 ]

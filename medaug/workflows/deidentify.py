@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar, final
@@ -23,7 +24,15 @@ from medaug.core.storage import (
     write_text_atomic,
 )
 from medaug.core.workers import Crew, crew
-from medaug.privacy.deidentify import EDITION, Finding, Profile, load_secret, parse_options, write_secret
+from medaug.privacy.deidentify import (
+    EDITION,
+    Finding,
+    Profile,
+    load_secret,
+    new_secret,
+    parse_options,
+    write_secret,
+)
 from medaug.workflows._deidentify.images import FACE, ImageTask, clean_images, leave_out, plan_images
 from medaug.workflows._deidentify.plan import DIRECTORY, Circles, NameBook
 from medaug.workflows._deidentify.work import (
@@ -112,7 +121,8 @@ def deidentify(options: DeidentifyOptions, progress: Progress) -> DeidentifySumm
     """Clean every DICOM and NIfTI file below a folder; the same call again goes on where it stopped.
 
     All headers of a patient are read before the first file is written, so that a name that stands in one is found in the texts
-    of all. A file that cannot be made safe is not written; nothing of it is copied anywhere.
+    of all. A file that cannot be made safe is not written; nothing of it is copied anywhere. Neither key nor folder is made before
+    there is something to write.
 
     Raises:
         ConfigError: If the folders lie within each other, or the output was written with other rules.
@@ -124,20 +134,30 @@ def deidentify(options: DeidentifyOptions, progress: Progress) -> DeidentifySumm
     _check_places(options)
     is_new = not options.key_file.exists() and not options.key_file.is_symlink()
     clear_leftovers(options.key_file)
-    secret = write_secret(options.key_file) if is_new else load_secret(options.key_file)
+    secret = new_secret() if is_new else load_secret(options.key_file)
     rules = Rules(secret, profile.options, options.out)
     paths = tuple(_files(options.source))
     require_free_space(options.out, sum(map(_size, paths)))
-    _open(options, rules)
+    record = _record(rules)
+    goes_on = _goes_on(options.out, record)
+
+    def begin() -> None:
+        if is_new:
+            write_secret(options.key_file, secret)
+        if not goes_on:
+            record.write(options.out / RECORD)
+
     with crew(options.workers or os.cpu_count() or 1, _WORTH_WORKERS) as processes:
         run = _Run(options.source, rules, processes, progress)
-        lines = run.clean(paths)
+        lines = run.clean(paths, begin)
     if options.report is not None:
         clear_leftovers(options.report)
         text = "".join(line.model_dump_json() + "\n" for line in lines)
         write_text_atomic(options.report, text, mode=0o600)
     summary = _summary(options, lines, run.patients, is_new=is_new)
     if not summary.written:
+        if not goes_on:
+            _take_away(options.out)
         reasons = ", ".join(f"{reason} ({count})" for reason, count in sorted(summary.reasons.items()))
         raise DataError(f"no file could be written: {reasons or 'there is none'}", where="SRC")
     return summary
@@ -151,10 +171,16 @@ class _Run:
         self._source, self._rules, self._processes, self._progress = source, rules, processes, progress
         self.patients = 0
 
-    def clean(self, paths: Sequence[Path]) -> list[ReportLine]:
-        """What became of each file, in the order of the paths."""
+    def clean(self, paths: Sequence[Path], begin: Callable[[], None]) -> list[ReportLine]:
+        """What became of each file, in the order of the paths; before the first that may be written, a call to begin."""
         planned = plan_images(self._rules, self._source, paths)
-        cleaned = self._dicom([path for path in paths if path not in planned]) | self._images(planned)
+        others = [path for path in paths if path not in planned]
+        self._progress.start("read headers", len(others))
+        looked = self._share(partial(look, self._rules), others)
+        tasks = _planned(others, looked)
+        if tasks or any(isinstance(one, ImageTask) for one in planned.values()):
+            begin()
+        cleaned = self._dicom(others, looked, tasks) | self._images(planned)
         return [self._line(path, *cleaned[path]) for path in paths]
 
     def _images(self, planned: dict[Path, ImageTask | Done]) -> dict[Path, tuple[str, Done]]:
@@ -174,10 +200,9 @@ class _Run:
         done = self._share(partial(clean_images, self._rules), tasks)
         cleaned.update((task.path, (task.name, one)) for task, one in zip(tasks, done, strict=True))
 
-    def _dicom(self, paths: Sequence[Path]) -> dict[Path, tuple[str, Done]]:
-        self._progress.start("read headers", len(paths))
-        looked = self._share(partial(look, self._rules), paths)
-        tasks = _planned(paths, looked)
+    def _dicom(
+        self, paths: Sequence[Path], looked: Sequence[Finding | Done], tasks: Sequence[Task]
+    ) -> dict[Path, tuple[str, Done]]:
         self._progress.start("clean files", len(tasks))
         done = self._share(partial(clean, self._rules), tasks)
         cleaned = {task.path: (task.name, one) for task, one in zip(tasks, done, strict=True)}
@@ -274,26 +299,37 @@ def _check_places(options: DeidentifyOptions) -> None:
         raise ConfigError("key lies in the source", where="--key-file", hint="keep it apart from the data")
 
 
-def _open(options: DeidentifyOptions, rules: Rules) -> None:
-    """Write the record of a new output, or check that an old one was written by the same rules; sweep what a kill left."""
-    record = DeidentificationRecord(
+def _record(rules: Rules) -> DeidentificationRecord:
+    return DeidentificationRecord(
         edition=EDITION,
         options=tuple(sorted(option.value for option in rules.options)),
         key_check=deidentifier(rules).key_check,
     )
-    path = options.out / RECORD
+
+
+def _goes_on(out: Path, record: DeidentificationRecord) -> bool:
+    """Whether an output was begun before; check that it was by the same rules, and sweep what a kill left."""
+    path = out / RECORD
     if path.is_file():
         if DeidentificationRecord.read(path) != record:
             raise ConfigError(
                 "output was written with another key or profile", where="--out", hint="name a new folder"
             )
-        for left in options.out.rglob(".*.partial.*"):
+        for left in out.rglob(".*.partial.*"):
             left.unlink(missing_ok=True)
-        return
+        return True
     clear_leftovers(path)
-    if options.out.is_dir() and any(options.out.iterdir()):
+    if out.is_dir() and any(out.iterdir()):
         raise ConfigError("output folder is not empty", where="--out", hint="name a new folder")
-    record.write(path)
+    return False
+
+
+def _take_away(out: Path) -> None:
+    """Remove the output of a call that wrote no file."""
+    # what cannot be removed, such as a mounted folder, is no reason to say less of why nothing was written
+    with suppress(OSError):
+        (out / RECORD).unlink(missing_ok=True)
+        out.rmdir()
 
 
 def _summary(

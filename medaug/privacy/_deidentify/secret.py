@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, final
 
 from medaug.core.errors import ConfigError, PrivacyError, StorageError
-from medaug.core.storage import storage_error, write_text_atomic
+from medaug.core.storage import storage_error, write_bytes_atomic
 
 MIN_KEY_BYTES: Final = 32
 _MOST_KEY_BYTES = 4096
@@ -46,14 +46,27 @@ class Secret:
             )
         return Secret(material)
 
+    def save(self, path: Path) -> None:
+        """Write it into a file, mode 600.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        write_bytes_atomic(path, self._material + b"\n", mode=0o600)
+
     def derive(self, purpose: str) -> bytes:
         """32 secret bytes for one purpose (HKDF-SHA-256, RFC 5869); other purposes tell nothing about them."""
         extracted = hmac.digest(_SALT, self._material, "sha256")
         return hmac.digest(extracted, purpose.encode("ascii") + b"\x01", "sha256")
 
 
-def write_secret(path: Path) -> Secret:
-    """Write a new secret of 256 bits, mode 600; a file that is there is never replaced.
+def new_secret() -> Secret:
+    """A secret of 256 bits that is in no file yet."""
+    return Secret.of(secrets.token_hex(MIN_KEY_BYTES).encode("ascii"))
+
+
+def write_secret(path: Path, secret: Secret | None = None) -> Secret:
+    """Write a secret, a new one where none is given, mode 600; a file that is there is never replaced.
 
     Raises:
         ConfigError: If the file is there.
@@ -61,7 +74,7 @@ def write_secret(path: Path) -> Secret:
     """
     if path.exists() or path.is_symlink():
         raise ConfigError(f"{path.name} is there already", where="--key-file", hint="keys are never replaced")
-    write_text_atomic(path, secrets.token_hex(32) + "\n", mode=0o600)
+    (secret or new_secret()).save(path)
     return load_secret(path)
 
 

@@ -518,6 +518,7 @@ def test_places_that_would_mix_what_must_stay_apart_are_refused(
     with pytest.raises(MedaugError, match=said):
         _run(_options(source, **paths))
     assert not (place / "elsewhere").exists()
+    assert not (place / changes.get("key_file", "key")).exists()
 
 
 def test_a_file_without_a_patient_id_goes_out_under_a_pseudonym(tmp_path: Path) -> None:
@@ -564,6 +565,18 @@ def test_nothing_written_is_an_error_and_still_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not-dicom"):
         _run(options)
     assert [line.reasons for line in _report(options)] == [("not-dicom",)]
+    assert not options.out.exists()
+    assert not options.key_file.exists()
+    ultrasound = base()
+    ultrasound.Modality = "US"
+    _save(ultrasound, source / "us.dcm")
+    with pytest.raises(DataError, match="burned-in-text-possible"):
+        _run(options)
+    assert not options.out.exists()
+    _save(base(), source / "mr.dcm")
+    assert _run(options).written == 1
+    # the key that is kept is the one behind what was written
+    assert not _run(options).new_key
 
 
 def test_command_line_takes_one_file_and_prints_counts(
