@@ -72,7 +72,7 @@ def deidentify(
         str,
         typer.Option(
             "--profile",
-            help="basic, and after commas: clean-descriptors, clean-structured-content, modified-dates or full-dates, "
+            help="Options after commas; basic always applies: clean-descriptors, clean-structured-content, modified-dates or full-dates, "
             "clean-pixel-data or clean-pixel-data-ocr, retain-device, retain-institution, retain-patient-characteristics, retain-safe-private, retain-uids.",
         ),
     ] = "basic,clean-descriptors,clean-structured-content,modified-dates",

@@ -23,6 +23,7 @@ from medaug.core.storage import (
     write_bytes_atomic,
     write_text_atomic,
 )
+from medaug.core.wording import counted
 from medaug.core.workers import Crew, crew
 from medaug.privacy.deidentify import (
     EDITION,
@@ -36,6 +37,8 @@ from medaug.privacy.deidentify import (
 from medaug.workflows._deidentify.images import FACE, ImageTask, clean_images, leave_out, plan_images
 from medaug.workflows._deidentify.plan import DIRECTORY, Circles, NameBook
 from medaug.workflows._deidentify.work import (
+    PIXELS,
+    REGION,
     Done,
     Outcome,
     Rules,
@@ -60,7 +63,7 @@ class DeidentifyOptions(Frozen):
     source: Path
     out: Path
     key_file: Path
-    profile: str = Field(default=DEFAULT_PROFILE, description="basic, and options after commas")
+    profile: str = Field(default=DEFAULT_PROFILE, description="options after commas; basic always applies")
     report: Path | None = Field(default=None, description="one JSON line an input; outside --out")
     workers: int = Field(default=1, ge=0, description="processes; 0: one a core; the output is the same")
 
@@ -98,20 +101,30 @@ class DeidentifySummary(Summary):
     faces_not_looked_at: int = Field(
         description="NIfTI images that were written; a head among them has its face"
     )
+    pixels_cleaned: int = Field(description="written files in whose pixels places were blanked")
+    writing_in_regions: int = Field(
+        description="written files with what looks like writing in ultrasound regions, which stays"
+    )
     reasons: dict[str, int] = Field(description="files by reason, of those that were not written")
     new_key: bool
 
     def lines(self) -> tuple[str, ...]:
         """Counts, then reasons."""
         made = ("made a new key: keep it, it alone gives the same pseudonyms again",) if self.new_key else ()
-        whose = f" of {self.patients} patients" if self.patients else ""
+        whose = f" of {counted(self.patients, 'patient')}" if self.patients else ""
         faces = (
-            f"{FACE}: {self.faces_not_looked_at} NIfTI images; a head among them has its face, see `medaug deface`",
+            f"{FACE}: {counted(self.faces_not_looked_at, 'NIfTI image')}; a head among them has its face, see `medaug deface`",
+        )
+        blanked = (f"{PIXELS}: {counted(self.pixels_cleaned, 'file')}; look at them before they go out",)
+        spared = (
+            f"{REGION}: {counted(self.writing_in_regions, 'file')}; what looks like writing stays there, look",
         )
         return (
             *made,
-            f"{self.written} files{whose} written to {self.out}",
+            f"{counted(self.written, 'file')}{whose} written to {self.out}",
             *(faces if self.faces_not_looked_at else ()),
+            *(blanked if self.pixels_cleaned else ()),
+            *(spared if self.writing_in_regions else ()),
             f"{self.quarantined} quarantined: they stay where they are; {self.refused} refused",
             *(f"{reason}: {count}" for reason, count in sorted(self.reasons.items())),
         )
@@ -344,6 +357,13 @@ def _summary(
         refused=outcomes["refused"],
         patients=patients,
         faces_not_looked_at=sum(FACE in line.reasons for line in lines),
+        pixels_cleaned=sum(_is_said(line, PIXELS) for line in lines),
+        writing_in_regions=sum(_is_said(line, REGION) for line in lines),
         reasons=dict(reasons),
         new_key=is_new,
     )
+
+
+def _is_said(line: ReportLine, reason: str) -> bool:
+    """Whether a number above 0 stands behind a reason."""
+    return any(one.startswith(f"{reason}:") and one != f"{reason}:0" for one in line.reasons)

@@ -223,7 +223,7 @@ def _is_exact(row: Row) -> bool:
 
 
 def parse_options(text: str) -> frozenset[Option]:
-    """Options from a comma-separated list; ``basic`` adds none.
+    """Options from a comma-separated list; ``basic`` adds none, since it always applies.
 
     Raises:
         ConfigError: If one is unknown.
@@ -232,5 +232,7 @@ def parse_options(text: str) -> frozenset[Option]:
     known = [option.value for option in Option]
     for word in words:
         if word not in known:
-            raise ConfigError(f"unknown option {word}", where="--profile", expected=", ".join(known))
+            raise ConfigError(
+                f"unknown option {word}", where="--profile", expected=", ".join(["basic", *known])
+            )
     return frozenset(Option(word) for word in words)

@@ -26,6 +26,8 @@ from medaug.privacy.deidentify import (
 )
 
 _MOST_BYTES: Final = 2 << 30
+PIXELS: Final = "pixels-cleaned"
+REGION: Final = "writing-in-region"
 _HALVES: Final = (".hdr", ".img")  # of Analyze and NIfTI in two files
 Outcome = Literal["written", "quarantined", "refused"]
 
@@ -168,8 +170,8 @@ def _said(cleaned: Deidentified) -> tuple[str, ...]:
     """What the report says of a file that was written."""
     if cleaned.outcome == "own":
         return ("own-output",)
-    blanked = () if cleaned.boxes is None else (f"pixels-cleaned:{cleaned.boxes}",)
-    return (*blanked, f"writing-in-region:{cleaned.spared}") if cleaned.spared else blanked
+    blanked = () if cleaned.boxes is None else (f"{PIXELS}:{cleaned.boxes}",)
+    return (*blanked, f"{REGION}:{cleaned.spared}") if cleaned.spared else blanked
 
 
 def _write(out: Path, target: Path, content: bytes) -> None:

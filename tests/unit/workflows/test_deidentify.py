@@ -21,7 +21,7 @@ from medaug.core.runs import NoProgress
 from medaug.privacy._deidentify.directory import directory_entry, write_directory
 from medaug.privacy._deidentify.secret import Pseudonyms, Secret
 from medaug.privacy._deidentify.stream import read_stream, write_elements, write_meta
-from medaug.workflows.deidentify import DeidentifyOptions, DeidentifySummary, ReportLine, deidentify
+from medaug.workflows.deidentify import DeidentifyOptions, DeidentifySummary, ReportLine, _summary, deidentify
 from tests.unit.privacy.canaries import base
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -596,3 +596,22 @@ def test_command_line_takes_one_file_and_prints_counts(
     assert (told["written"], told["patients"], told["reasons"]) == (1, 1, {})
     record = json.loads((place / "out" / "deidentification.json").read_text("utf-8"))
     assert (record["edition"], record["options"]) == ("2026c", [])
+
+
+def test_summary_counts_what_a_person_should_look_at() -> None:
+    none = DeidentifySummary(
+        out="out", written=1, quarantined=0, refused=0, patients=1, faces_not_looked_at=0,
+        pixels_cleaned=0, writing_in_regions=0, reasons={}, new_key=False,
+    )  # fmt: skip
+    assert none.lines()[0] == "1 file of 1 patient written to out"
+    assert not any("pixels-cleaned" in line or "writing-in-region" in line for line in none.lines())
+    said = none.model_copy(update={"pixels_cleaned": 1, "writing_in_regions": 2}).lines()
+    assert any(line.startswith("pixels-cleaned: 1 file;") for line in said)
+    assert any(line.startswith("writing-in-region: 2 files;") for line in said)
+
+
+def test_written_files_with_cleaned_pixels_are_counted(source: Path) -> None:
+    said = [("pixels-cleaned:3", "writing-in-region:1"), ("pixels-cleaned:0",), ()]
+    lines = [ReportLine(input="a", output="b", outcome="written", reasons=reasons) for reasons in said]
+    summary = _summary(_options(source), lines, 1, is_new=False)
+    assert (summary.written, summary.pixels_cleaned, summary.writing_in_regions) == (3, 1, 1)
