@@ -55,7 +55,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "experiment.yaml").write_text(EXPERIMENT)
     (folder / "train.yaml").write_text(f"task: {TASK}\ntransforms: {{kind: classical}}\n")
     (folder / "passphrase").write_text("correct horse battery\n")
-    (folder / "passphrase").chmod(0o600)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("medaug.synthesis.fit.FEW_LESIONS", 1)
         yield folder

@@ -264,9 +264,8 @@ def test_a_secured_archive(
 ) -> None:
     secure = archives[1]
     files = make_certificates(secure.folder)
-    for name, word in (("token", TOKEN), ("wrong", "wrong")):
-        (tmp_path / name).write_text(f"{word}\n")
-        (tmp_path / name).chmod(0o600)
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    (tmp_path / "wrong").write_text("wrong\n")
     web, dimse = at(secure, "--dicomweb"), at(secure, "--dimse")
     trusting = ("--ca-file", files.authority)
     token = ("--token-file", tmp_path / "token")

@@ -70,7 +70,6 @@ def test_what_is_no_token_is_not_quoted(
     content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "token").write_text(content)
-    (tmp_path / "token").chmod(0o600)
     got, line = ask(
         capsys, *PULL, "--dicomweb", "https://127.0.0.1:1/", "--token-file", str(tmp_path / "token")
     )

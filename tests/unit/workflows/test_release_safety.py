@@ -392,7 +392,6 @@ def test_secrets_show_nowhere(
     key = load_signing_key(keys / PRIVATE_KEY, PASSPHRASE)
     raw = key._key.private_bytes_raw()
     secret = tmp_path / "passphrase"
-    secret.touch(mode=0o600)
     for number, phrase in enumerate((PASSPHRASE, "wrong donkey")):
         secret.write_text(phrase + "\n")
         main(call(material, keys, secret, tmp_path / f"out {number}"))
