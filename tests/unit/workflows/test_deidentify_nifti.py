@@ -238,7 +238,7 @@ def test_one_file_alone_and_nothing_but_damaged_ones(
     arguments = ["deidentify", str(source / "Nowak_MRN4711.nii.gz"), "--out", str(place / "out")]
     assert cli.main([*arguments, "--key-file", str(place / "key")]) == 0
     said = capsys.readouterr().out
-    assert "1 files written to" in said
+    assert "1 file written to" in said
     assert "face-not-looked-at: 1 NIfTI images" in said
     with pytest.raises(DataError, match="damaged-file"):
         _run(_options(source / "cut.nii.gz", out=place / "none"))
