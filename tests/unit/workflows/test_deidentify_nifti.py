@@ -239,6 +239,6 @@ def test_one_file_alone_and_nothing_but_damaged_ones(
     assert cli.main([*arguments, "--key-file", str(place / "key")]) == 0
     said = capsys.readouterr().out
     assert "1 file written to" in said
-    assert "face-not-looked-at: 1 NIfTI images" in said
+    assert "face-not-looked-at: 1 NIfTI image;" in said
     with pytest.raises(DataError, match="damaged-file"):
         _run(_options(source / "cut.nii.gz", out=place / "none"))
