@@ -19,7 +19,10 @@ from medaug.io.segmentation import read_seg
 from medaug.layouts.dicom import SegSettings, SeriesIdentity, Uids, write_seg, write_series
 
 # highdicom 0.28 packs the bits of frames of less than eight pixels wrongly
-SIZES, SLICES = st.integers(3, 5), st.integers(1, 5)
+SIZES, SLICES = (
+    st.integers(3, 5),
+    st.integers(3, 5),
+)  # highdicom packs binary frames of under 8 pixels wrongly
 SPACINGS = st.floats(0.3, 6.0)
 FLIPS = st.sampled_from([-1.0, 1.0])
 Values = Literal["uint8", "int16", "uint16", "eighths", "scaled", "float32"]

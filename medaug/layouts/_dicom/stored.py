@@ -186,10 +186,10 @@ def _finest(starts: Sequence[float], ends: tuple[float, float]) -> Coding:
     """The finest steps that span a range: a power of two, or, for the smallest ranges, any number."""
     low, high = ends
     power = math.ceil(math.log2((high - low) / MOST_STEPS)) if high > low else 0
-    for exponent in (power, power + 1):
-        slope = math.ldexp(1.0, exponent)
+    finest = math.ldexp(1.0, power)
+    for slope in (finest, 2 * finest) if decimal(finest) == finest else ():
         found = next(_spanning(slope, starts, ends), None)
-        if exponent >= _FINEST_POWER and decimal(slope) == slope and found is not None:
+        if found is not None:
             return found
     # a little more than the range, since both numbers are rounded to 16 characters
     return Coding(decimal((high - low) / (MOST_STEPS - 1)), decimal(low), np.dtype(np.uint16))
