@@ -68,7 +68,7 @@ def test_uids_map_one_to_one_and_every_reference_that_led_somewhere_still_does(
     references: list[tuple[str, str]] = []
     instances: dict[str, str] = {}
     for line in lines:
-        if line.output is None or line.output == "DICOMDIR":
+        if line.output is None or line.output.endswith(("DICOMDIR", ".nii.gz")):
             continue
         before = pydicom.dcmread(source / line.input, force=True, stop_before_pixels=True)
         after = pydicom.dcmread(out / line.output, stop_before_pixels=True)
