@@ -33,7 +33,15 @@ from medaug.core.results import Finding
 from medaug.core.splits import Fold
 from medaug.core.storage import write_text_atomic
 from medaug.core.volume import Image, LabelMap, Mask, Volume
-from medaug.io.nifti import NiftiImage, read_channels, read_label, read_nifti, write_label, write_volume
+from medaug.io.nifti import (
+    NiftiImage,
+    read_channels,
+    read_label,
+    read_nifti,
+    write_channels,
+    write_label,
+    write_volume,
+)
 
 DATASET_JSON = "dataset.json"
 _RESTORE = "restore it, or make the dataset again in a new folder"
@@ -118,6 +126,26 @@ def write_case(dataset: Path, case: Case, facts: CaseFacts, edit_mask: Mask | No
         terms=facts.terms,
         attributes=dict(facts.attributes),
     )
+
+
+def rewrite_images(dataset: Path, record: CaseRecord, volume: Volume) -> CaseRecord:
+    """Write other voxels of a case into the files that its line of the manifest names, and return that line anew.
+
+    Raises:
+        StorageError: If the disk is full or the folder cannot be written.
+    """
+    places = [dataset / file.path for file in record.images]
+    if record.holds_channels_in_one_file:
+        hashes = [write_channels(places[0], volume.image, volume.grid)]
+    else:
+        hashes = [
+            write_volume(place, np.asarray(channel), volume.grid)
+            for place, channel in zip(places, volume.image, strict=True)
+        ]
+    images = tuple(
+        StoredFile(path=file.path, sha256=sha256) for file, sha256 in zip(record.images, hashes, strict=True)
+    )
+    return record.model_copy(update={"images": images})
 
 
 def edit_mask_path(case_id: str) -> str:

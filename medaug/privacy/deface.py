@@ -1,8 +1,8 @@
 """Faces taken out of head MR: from the shape of the head alone, measured, and refused where it cannot be told.
 
 No template is registered. The body is what stands out of the air, the brain what is as bright as the core of the head and joined to
-it through wide necks, and a face is all that lies ahead of the brain, straight on or downwards. Nothing that may be brain, and no
-voxel that is to be spared, is ever removed.
+it through wide necks, and a face is all that lies ahead of the brain, straight on or downwards. No voxel of that estimate of the brain, and
+none that is to be spared, is ever removed. The estimate can miss brain: a made-up head bent back by 25 degrees lost 0.9 ml of its stem.
 """
 
 from __future__ import annotations

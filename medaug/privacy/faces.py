@@ -102,11 +102,15 @@ def without_face(dataset: Path, record: CaseRecord, classes: tuple[str, ...]) ->
 
 
 def _defaced(dataset: Path, record: CaseRecord, case: Case) -> Defaced:
-    return deface(case.volume, _spared(dataset, record, case), modality=record.modality)
+    return deface(case.volume, spared_voxels(dataset, record, case), modality=record.modality)
 
 
-def _spared(dataset: Path, record: CaseRecord, case: Case) -> Mask:
-    """Lesions and what was synthesised: the reason why the case exists."""
+def spared_voxels(dataset: Path, record: CaseRecord, case: Case) -> Mask:
+    """What no defacing may remove: lesions and what was synthesised, the reason why the case exists.
+
+    Raises:
+        UnreadableError: If the edit mask is missing, damaged or not the one the manifest describes.
+    """
     spared = np.zeros(case.volume.grid.shape, dtype=bool)
     if case.label_map is not None:
         spared |= case.label_map.labels > 0

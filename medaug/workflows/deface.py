@@ -7,14 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import final
 
-import numpy as np
 from pydantic import Field
 
 from medaug.core.case import (
     FINDINGS,
     RECIPES,
     TRANSLATIONS,
-    Case,
     CaseRecord,
     FindingsFile,
     Manifest,
@@ -28,12 +26,11 @@ from medaug.core.results import Summary
 from medaug.core.runs import Progress, RunDir, finished, open_run
 from medaug.core.storage import atomic_path, require_free_space, sha256_file
 from medaug.core.synthetic import read_origins
-from medaug.core.volume import Mask, Volume
 from medaug.core.wording import counted
-from medaug.io.dataset import finish_dataset, load_case, load_edit_mask
-from medaug.io.nifti import write_channels, write_volume
-from medaug.privacy.deface import Defaced, DefaceReport, Part, deface
+from medaug.io.dataset import finish_dataset, load_case, rewrite_images
+from medaug.privacy.deface import DefaceReport, Part, deface
 from medaug.privacy.defaced import DEFACED, DefacedCase, DefacedFile
+from medaug.privacy.faces import spared_voxels
 from medaug.privacy.views import draw_views
 
 _SHOWN = 10
@@ -161,7 +158,7 @@ def _hashes(record: CaseRecord | None) -> tuple[str, ...]:
 def _one(options: DefaceOptions, record: CaseRecord, classes: tuple[str, ...]) -> _Done:
     """Deface one case and write its files."""
     case = load_case(options.dataset, record, classes)
-    spared = _spared(options.dataset, record, case)
+    spared = spared_voxels(options.dataset, record, case)
     made = deface(case.volume, spared, modality=record.modality, part=options.part)
     report = made.report
     if report.outcome == "quarantined":
@@ -172,35 +169,9 @@ def _one(options: DefaceOptions, record: CaseRecord, classes: tuple[str, ...]) -
         _copy(options.dataset / file.path, options.out / file.path)
     if report.outcome == "nothing":
         return _Done(record=record, report=report)
-    images = _store(options.out, record, made)
-    changed = record.model_copy(update={"images": images})
+    changed = rewrite_images(options.out, record, made.volume)
     load_case(options.out, changed, classes)  # it can be read back
     return _Done(record=changed, report=report)
-
-
-def _spared(dataset: Path, record: CaseRecord, case: Case) -> Mask:
-    """Lesions, and what was synthesised."""
-    spared = np.zeros(case.volume.grid.shape, dtype=bool)
-    if case.label_map is not None:
-        spared |= case.label_map.labels > 0
-    if record.edit_mask is not None:
-        spared |= load_edit_mask(dataset, record)
-    return spared
-
-
-def _store(out: Path, record: CaseRecord, made: Defaced) -> tuple[StoredFile, ...]:
-    volume: Volume = made.volume
-    places = [out / file.path for file in record.images]
-    if record.holds_channels_in_one_file:
-        hashes = [write_channels(places[0], volume.image, volume.grid)]
-    else:
-        hashes = [
-            write_volume(place, np.asarray(channel), volume.grid)
-            for place, channel in zip(places, volume.image, strict=True)
-        ]
-    return tuple(
-        StoredFile(path=file.path, sha256=sha256) for file, sha256 in zip(record.images, hashes, strict=True)
-    )
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -8,14 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
-from medaug.core.case import CaseRecord, Manifest, StoredFile
+from medaug.core.case import CaseRecord, Manifest
 from medaug.core.errors import GateRefusedError
 from medaug.core.runs import Progress
 from medaug.core.storage import storage_error
-from medaug.io.dataset import load_case
-from medaug.io.nifti import write_channels, write_volume
+from medaug.io.dataset import load_case, rewrite_images
 from medaug.privacy.faces import without_face
 
 
@@ -68,19 +65,7 @@ def _copied(
     volume = without_face(dataset, record, classes)
     if volume is None:
         raise GateRefusedError(f"the face in {record.case_id} cannot be removed")
-    places = [copy / stored.path for stored in record.images]
-    if record.holds_channels_in_one_file:
-        hashes = [write_channels(places[0], volume.image, volume.grid)]
-    else:
-        hashes = [
-            write_volume(place, np.asarray(channel), volume.grid)
-            for place, channel in zip(places, volume.image, strict=True)
-        ]
-    images = tuple(
-        StoredFile(path=stored.path, sha256=sha256)
-        for stored, sha256 in zip(record.images, hashes, strict=True)
-    )
-    changed = record.model_copy(update={"images": images})
+    changed = rewrite_images(copy, record, volume)
     load_case(copy, changed, classes)  # it can be read back
     return changed
 
