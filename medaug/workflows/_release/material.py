@@ -122,8 +122,8 @@ def gather(options: ReleaseOptions) -> Material:
     key = load_signing_key(options.key, options.passphrase.get_secret_value())
     request = _request(options)
     budget = None if options.generator is None else _budget(options.generator, request.recipes)
-    audit = None if options.assessment is None else options.assessment / AUDIT
-    sha256 = sha256_file(audit) if audit is not None and audit.is_file() else None
+    audit = _part(options.assessment, AUDIT)
+    sha256 = None if audit is None else sha256_file(audit)
     objections = check_release(request)
     # images are looked at only where the files are what the manifest says
     faces = () if any(one.path for one in objections) else check_faces(request)
@@ -132,12 +132,11 @@ def gather(options: ReleaseOptions) -> Material:
 
 
 def _request(options: ReleaseOptions) -> ReleaseRequest:
-    folder, assessment = options.synthetic, options.assessment
+    folder = options.synthetic
     manifest = read_manifest(folder)
-    _check_assessment(assessment, manifest)
+    _check_assessment(options.assessment, manifest)
     recipes, translations = read_origins(folder)
-    audit = None if assessment is None else assessment / AUDIT
-    quality = None if assessment is None else assessment / QUALITY
+    audit, quality = (_part(options.assessment, name) for name in (AUDIT, QUALITY))
     return ReleaseRequest(
         dataset=folder,
         manifest=manifest,
@@ -145,8 +144,8 @@ def _request(options: ReleaseOptions) -> ReleaseRequest:
         recipes=recipes,
         translations=translations,
         rejected=read_rejections(folder),
-        audit=AuditReport.read(audit) if audit is not None and audit.is_file() else None,
-        quality=QualityReport.read(quality) if quality is not None and quality.is_file() else None,
+        audit=None if audit is None else AuditReport.read(audit),
+        quality=None if quality is None else QualityReport.read(quality),
         tier=options.tier,
         licence=options.licence,
         terms=options.terms,
@@ -154,6 +153,12 @@ def _request(options: ReleaseOptions) -> ReleaseRequest:
         no_faces=options.no_faces,
         listed=None if options.identifiers is None else read_identifiers(options.identifiers),
     )
+
+
+def _part(assessment: Path | None, name: str) -> Path | None:
+    """A file of the assessment, where there is one."""
+    path = None if assessment is None else assessment / name
+    return path if path is not None and path.is_file() else None
 
 
 def _check_assessment(assessment: Path | None, manifest: Manifest) -> None:
@@ -193,8 +198,8 @@ def check_places(options: ReleaseOptions) -> None:
     out = options.out.resolve()
     if options.out.is_symlink() or (out.exists() and not out.is_dir()):
         raise ConfigError("output is no plain folder", where="--out", hint="name a new folder")
-    folders = [options.synthetic, *([options.assessment] if options.assessment is not None else [])]
-    for folder in map(Path.resolve, folders):
+    read = (options.synthetic, options.assessment, options.generator, options.identifiers)
+    for folder in (path.resolve() for path in read if path is not None and path.is_dir()):
         if out.is_relative_to(folder) or folder.is_relative_to(out):
             what = f"output and {folder.name} lie within each other"
             raise ConfigError(what, where="--out", hint="name another folder")

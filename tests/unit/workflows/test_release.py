@@ -25,11 +25,10 @@ from medaug.layouts.base import Export
 from medaug.layouts.nnunet import NnunetLayout
 from medaug.privacy.keys import PRIVATE_KEY, PUBLIC_KEY, SigningKey, load_public_key, write_key_pair
 from medaug.privacy.provenance import keyed_hashes, verify_release
-from medaug.workflows.release import ReleaseOptions, ReleaseSummary, release
+from medaug.workflows.release import ReleaseSummary, release
 from medaug.workflows.verify import VerifyOptions, verify
 from tests.unit.privacy.synthetic_set import CLASSES, QUALITY, Material, assess, change_manifest, make_set
-
-PASSPHRASE = "correct horse"
+from tests.unit.workflows.releasing import PASSPHRASE, options
 
 
 @pytest.fixture(scope="module")
@@ -42,19 +41,6 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def material(tmp_path: Path) -> Material:
     return make_set(tmp_path)
-
-
-def options(material: Material, keys: Path, out: Path, **more: object) -> ReleaseOptions:
-    return ReleaseOptions.model_validate(
-        {
-            "synthetic": material.dataset,
-            "assessment": material.assessment,
-            "key": keys / PRIVATE_KEY,
-            "out": out,
-            "passphrase": SecretStr(PASSPHRASE),
-            **more,
-        }
-    )
 
 
 def run(material: Material, keys: Path, out: Path, **more: object) -> ReleaseSummary:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from pydantic import SecretStr
 
 from medaug.cli.main import main
 from medaug.core.budget import PrivacyBudget, Randomness
@@ -29,10 +28,10 @@ from medaug.privacy.deface import Defaced, DefaceReport
 from medaug.privacy.defaced import DEFACED, DefacedCase, DefacedFile
 from medaug.privacy.keys import PRIVATE_KEY, PUBLIC_KEY, load_public_key, load_signing_key, write_key_pair
 from medaug.privacy.provenance import verify_release
-from medaug.workflows.release import ReleaseOptions, release
+from medaug.workflows.release import release
 from tests.unit.privacy.synthetic_set import CLASSES, Material, assess, change_manifest, make_real, make_set
+from tests.unit.workflows.releasing import PASSPHRASE, options
 
-PASSPHRASE = "correct horse"
 FORMS = ("nnunet", "nifti", "msd", "bids", "dicom")
 
 
@@ -46,17 +45,6 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def material(tmp_path: Path) -> Material:
     return make_set(tmp_path)
-
-
-def options(material: Material, keys: Path, out: Path, **more: object) -> ReleaseOptions:
-    asked = {
-        "synthetic": material.dataset,
-        "assessment": material.assessment,
-        "key": keys / PRIVATE_KEY,
-        "out": out,
-        "passphrase": SecretStr(PASSPHRASE),
-    }
-    return ReleaseOptions.model_validate(asked | more)
 
 
 class Killed(BaseException):
@@ -156,6 +144,17 @@ def test_what_tells_who_is_who_does_not_lie_in_the_output(
 ) -> None:
     with pytest.raises(ConfigError, match="would lie in the output"):
         release(options(material, keys, tmp_path / "out", **{name: tmp_path / "out" / "x"}), NoProgress())
+
+
+@pytest.mark.parametrize("name", ["generator", "identifiers"])
+def test_the_output_lies_in_no_folder_that_is_read(
+    material: Material, keys: Path, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "read"
+    folder.mkdir()
+    with pytest.raises(ConfigError, match="output and read lie within each other"):
+        release(options(material, keys, folder / "out", **{name: folder}), NoProgress())
+    assert not any(folder.iterdir())
 
 
 def test_a_link_where_the_release_is_staged(material: Material, keys: Path, tmp_path: Path) -> None:
