@@ -116,21 +116,26 @@ def write_seg(
     if not names:
         raise LabelError("label map is empty", expected="at least one class", hint="write no segmentation")
     frames = frames_of(labels, label_map.grid)
+    segments = _segments(names, frames, identity, settings)
+    content = BytesIO()
+    with quiet_pydicom():
+        seg = build_seg(frames, segments, slices, identity.series_number + _SERIES_OFFSET, settings.kind)
+        _make_reproducible(seg, identity, segments.uids)
+        seg.save_as(content)
+    write_bytes_atomic(path, content.getvalue())
+
+
+def _segments(
+    names: tuple[str, ...], frames: np.ndarray, identity: SeriesIdentity, settings: SegSettings
+) -> Segments:
+    """What is said of them; another content is another object, whatever it is called."""
     terms = tuple(term_of(name, settings.terms) for name in names)
-    # another content is another object, whatever it is called
     said = "\x1f".join(
         (settings.kind, *names, *(f"{t.scheme_designator}:{t.value}:{t.meaning}" for t in terms))
     )
     content = hashlib.sha256(frames.tobytes() + said.encode("utf-8")).hexdigest()
     uids = Uids(identity.uids.key, (*identity.uids.scope, "segmentation", content))
-    segments = Segments(names, terms, uids, _DEFORMABLE_MODELS if identity.is_synthetic else None)
-    number = identity.series_number + _SERIES_OFFSET
-    with quiet_pydicom():
-        seg = build_seg(frames, segments, slices, number, settings.kind)
-        _make_reproducible(seg, identity, uids)
-        content_of = BytesIO()
-        seg.save_as(content_of)
-    write_bytes_atomic(path, content_of.getvalue())
+    return Segments(names, terms, uids, _DEFORMABLE_MODELS if identity.is_synthetic else None)
 
 
 def present(label_map: LabelMap) -> tuple[tuple[str, ...], np.ndarray]:
@@ -160,12 +165,7 @@ def build_seg(
     Raises:
         DependencyError: If highdicom is not installed.
     """
-    try:
-        from highdicom.seg import Segmentation
-    except ImportError as error:
-        hint = "install it with `pip install medaug[dicom]`"
-        raise DependencyError("writing DICOM SEG needs highdicom", hint=hint) from error
-    seg = Segmentation(
+    seg = _segmentation_class()(
         source_images=with_places(slices) if need_places(slices) else list(slices),
         pixel_array=frames,
         segmentation_type=kind,
@@ -187,6 +187,15 @@ def build_seg(
     if need_places(slices):
         without_places(seg)
     return seg
+
+
+def _segmentation_class() -> type[Segmentation]:
+    try:
+        from highdicom.seg import Segmentation
+    except ImportError as error:
+        hint = "install it with `pip install medaug[dicom]`"
+        raise DependencyError("writing DICOM SEG needs highdicom", hint=hint) from error
+    return Segmentation
 
 
 def _make_reproducible(seg: Segmentation, identity: SeriesIdentity, uids: Uids) -> None:

@@ -13,10 +13,10 @@ from typing import Final, final
 
 import numpy as np
 from jaxtyping import Float32, Integer
-from pydicom.valuerep import format_number_as_ds
 
 from medaug.core.errors import UnreadableError
 from medaug.core.volume import Unit
+from medaug.layouts._dicom.placing import text
 
 MOST_STEPS: Final = 65535
 # the finest power of two that 16 characters hold exactly (PS3.5 6.2, DS)
@@ -202,5 +202,5 @@ def _window(sample: np.ndarray) -> tuple[float, float]:
 
 
 def decimal(value: float) -> float:
-    """A number as a decimal string of at most 16 characters gives it back (PS3.5 6.2); -0 becomes 0."""
-    return float(format_number_as_ds(float(value) + 0.0))
+    """A number as its decimal string gives it back."""
+    return float(text(value))
