@@ -55,7 +55,7 @@ _BINARY_ALLOWED: Final = frozenset(
 )
 _CURVES, _OVERLAYS = range(0x5000, 0x5100), range(0x6000, 0x6100)
 _PATH = re.compile(r"(?<![\w.:/])/[\w.\-]+/[\w.\-/]*|\b[A-Za-z]:\\|\\\\\w+\\|file://")
-_MAIL = re.compile(r"[\w.+\-]+@[\w\-]+\.[A-Za-z]{2,}")
+MAIL: Final = re.compile(r"[\w.+\-]+@[\w\-]+\.[A-Za-z]{2,}")
 _PREAMBLE = 128
 
 
@@ -118,7 +118,7 @@ def _of_texts(texts: Iterable[str], tells: Callable[[str], bool]) -> Iterator[st
     for text in texts:
         if _PATH.search(text):
             yield "an absolute path"
-        if _MAIL.search(text):
+        if MAIL.search(text):
             yield "an e-mail address"
         if tells(text):
             yield "a listed identifier"

@@ -22,7 +22,7 @@ from medaug.core.case import SOURCES_PRIVATE
 from medaug.io.headers import looks_like_dicom
 from medaug.io.nifti import is_nifti
 from medaug.privacy._deidentify.text import Scrubber
-from medaug.privacy.dicom_inspection import inspect_dicom
+from medaug.privacy.dicom_inspection import MAIL, inspect_dicom
 
 _FREE_TEXT_FIELDS = ("descrip", "aux_file", "intent_name", "db_name", "data_type")
 # numbers that medaug leaves at 0; some are remains of ANALYZE that no reader looks at
@@ -39,7 +39,7 @@ _SUSPICIOUS = {
     "an absolute path": re.compile(
         r"(?<![\w.:/])~?/[\w.\-]+/[\w.\-/]*|\b[A-Za-z]:[\\/]{1,2}\w|\\\\\w+\\|~[\w.\-]*/|file://"
     ),
-    "an e-mail address": re.compile(r"[\w.+\-]+@[\w\-]+\.[A-Za-z]{2,}"),
+    "an e-mail address": MAIL,
     "a DICOM UID": re.compile(r"(?<![\w.])[0-2](?:\.(?:0|[1-9]\d*)){5,}(?![\w.])"),
 }
 _HASH = re.compile(r"[0-9a-f]{64}")
