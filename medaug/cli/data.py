@@ -43,7 +43,7 @@ def ingest(
     ],
     out: OutOption,
     labels: Annotated[
-        Path | None, typer.Option("--labels", help="A cases.csv; found by itself in SRC.")
+        Path | None, typer.Option("--labels", exists=True, help="A cases.csv; found by itself in SRC.")
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the dataset; default: the folder's.")
@@ -173,7 +173,11 @@ def augment(
     dataset: DatasetArgument,
     config: Annotated[
         Path | None,
-        typer.Option("--config", help="YAML: kind and settings as an arm's transforms; default: classical."),
+        typer.Option(
+            "--config",
+            exists=True,
+            help="YAML: kind and settings as an arm's transforms; default: classical.",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="New folder to write; an interrupted run is resumed.")
@@ -209,6 +213,7 @@ def convert(
         list[Path] | None,
         typer.Option(
             "--with-synthetic",
+            exists=True,
             help="Folder of `medaug synthesize`, for training alone; repeat it for other folds. nnunet only.",
         ),
     ] = None,

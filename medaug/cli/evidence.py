@@ -29,17 +29,21 @@ def train(
     *,
     dataset: DatasetArgument,
     config: Annotated[
-        Path, typer.Option("--config", help="YAML of a task, e.g. configs/hippocampus_quick.yaml.")
+        Path,
+        typer.Option("--config", exists=True, help="YAML of a task, e.g. configs/hippocampus_quick.yaml."),
     ],
     out: OutOption,
     fold: FoldOption = 0,
     seed: SeedOption = 0,
     synthetic: Annotated[
-        Path | None, typer.Option("--synthetic", help="Folder of `medaug synthesize`, mixed into training.")
+        Path | None,
+        typer.Option("--synthetic", exists=True, help="Folder of `medaug synthesize`, mixed into training."),
     ] = None,
     assessment: Annotated[
         Path | None,
-        typer.Option("--assessment", help="Folder of `medaug assess` for that set, for synthetic.keep."),
+        typer.Option(
+            "--assessment", exists=True, help="Folder of `medaug assess` for that set, for synthetic.keep."
+        ),
     ] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -61,14 +65,19 @@ def train(
 
 def predict(
     *,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `medaug train`.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", exists=True, help="Run folder of `medaug train`.")],
     source: Annotated[
-        Path, typer.Argument(metavar="SRC", help="Dataset folder, NIfTI file or folder, or DICOM series.")
+        Path,
+        typer.Argument(
+            metavar="SRC", exists=True, help="Dataset folder, NIfTI file or folder, or DICOM series."
+        ),
     ],
     out: OutOption,
     further: Annotated[
         list[Path] | None,
-        typer.Option("--with", help="Further run, repeatable: the mean of all probabilities decides."),
+        typer.Option(
+            "--with", exists=True, help="Further run, repeatable: the mean of all probabilities decides."
+        ),
     ] = None,
     output_format: Annotated[str, typer.Option("--format", help="nifti or dicom-seg.")] = "nifti",
     cases: Annotated[
@@ -82,7 +91,9 @@ def predict(
     ] = False,
     lesions: Annotated[
         Path | None,
-        typer.Option("--lesions", help="Folder of CASE.nii.gz whose lesions a classifier judges."),
+        typer.Option(
+            "--lesions", exists=True, help="Folder of CASE.nii.gz whose lesions a classifier judges."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -106,11 +117,13 @@ def evaluate(
     predictions: Annotated[
         Path,
         typer.Argument(
-            metavar="PREDICTIONS", help="Folder of CASE.nii.gz, or list of lesions: folder, .json, .csv."
+            metavar="PREDICTIONS",
+            exists=True,
+            help="Folder of CASE.nii.gz, or list of lesions: folder, .json, .csv.",
         ),
     ],
     labels: Annotated[
-        Path, typer.Argument(metavar="LABELS", help="Dataset folder, or folder of CASE.nii.gz.")
+        Path, typer.Argument(metavar="LABELS", exists=True, help="Dataset folder, or folder of CASE.nii.gz.")
     ],
     out: Annotated[Path, typer.Option("--out", help="JSON file to write.")],
     fold: Annotated[
@@ -154,7 +167,8 @@ def experiment(
     *,
     dataset: DatasetArgument,
     config: Annotated[
-        Path, typer.Option("--config", help="YAML of an experiment, e.g. configs/lidc_quick.yaml.")
+        Path,
+        typer.Option("--config", exists=True, help="YAML of an experiment, e.g. configs/lidc_quick.yaml."),
     ],
     out: OutOption,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that share the work here.")] = 1,
@@ -191,14 +205,16 @@ def report(
     *,
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Run folders of one `medaug experiment`, such as its shards."),
+        typer.Argument(
+            metavar="RUN...", exists=True, help="Run folders of one `medaug experiment`, such as its shards."
+        ),
     ],
     out: Annotated[Path | None, typer.Option("--out", help="HTML file; default: RUN/report.html.")] = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", help="Folder for SVG and CSV; default: NAME_files beside it.")
     ] = None,
     assessment: Annotated[
-        Path | None, typer.Option("--assessment", help="Folder of `medaug assess`.")
+        Path | None, typer.Option("--assessment", exists=True, help="Folder of `medaug assess`.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

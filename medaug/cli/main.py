@@ -20,6 +20,11 @@ from medaug.core.storage import storage_error
 
 # typer carries click inside or beside it, by version; its public exceptions lead to the usage error of either.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
+# What typer says of a path that a command reads; the words differ by version.
+_PATH_FAULT = re.compile(
+    r"Invalid value for '(?P<where>.*?)(\.\.\.)?': \w+ (['\"])(?P<path>.*)\3 (?P<fault>does not exist|is not readable)\.?",
+    re.DOTALL,
+)
 # Anything else is a defect of medaug itself and keeps its traceback.
 _KNOWN = (MedaugError, _UsageError, ValidationError, OSError, KeyboardInterrupt, typer.Abort)
 
@@ -97,11 +102,14 @@ def translate(error: BaseException) -> MedaugError:
 
 
 def _usage_error(said: str) -> MedaugError:
-    """What typer found wrong; of a path that may not be read it quotes the whole, which may name a patient."""
-    unreadable = re.fullmatch(r"Invalid value for '(.*?)': .*is not readable\.?", said, re.DOTALL)
-    if unreadable:
-        return StorageError("may not be read", where=unreadable.group(1), hint="check its permissions")
-    return ConfigError(said, hint="see `medaug COMMAND --help`")
+    """What typer found wrong; a path is said as it was given, but for one of scans, which may name a patient."""
+    found = _PATH_FAULT.fullmatch(said)
+    if found is None:
+        return ConfigError(said, hint="see `medaug COMMAND --help`")
+    path = "" if found["where"] == "SRC" else f"{found['path']} "
+    if found["fault"] == "is not readable":
+        return StorageError(f"{path}may not be read", where=found["where"], hint="check its permissions")
+    return ConfigError(f"{path}does not exist", where=found["where"], hint="check the path")
 
 
 def _option_words(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 DatasetArgument = Annotated[
-    Path, typer.Argument(metavar="DATASET", help="Dataset folder that `medaug ingest` wrote.")
+    Path, typer.Argument(metavar="DATASET", exists=True, help="Dataset folder that `medaug ingest` wrote.")
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="New folder to write; an interrupted run is resumed.")]
 FoldOption = Annotated[

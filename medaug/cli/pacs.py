@@ -19,13 +19,19 @@ DimseOption = Annotated[
     str | None, typer.Option("--dimse", metavar="AE@HOST:PORT", help="An application entity.")
 ]
 TlsOption = Annotated[bool, typer.Option("--tls", help="Encrypt DIMSE; DICOMweb is, by its https address.")]
-CaOption = Annotated[Path | None, typer.Option("--ca-file", help="PEM certificates to trust; implies --tls.")]
-CertOption = Annotated[Path | None, typer.Option("--client-cert", help="Our PEM certificate; implies --tls.")]
+CaOption = Annotated[
+    Path | None, typer.Option("--ca-file", exists=True, help="PEM certificates to trust; implies --tls.")
+]
+CertOption = Annotated[
+    Path | None, typer.Option("--client-cert", exists=True, help="Our PEM certificate; implies --tls.")
+]
 KeyOption = Annotated[
-    Path | None, typer.Option("--client-key", help="Its PEM key, where it stands in a file of its own.")
+    Path | None,
+    typer.Option("--client-key", exists=True, help="Its PEM key, where it stands in a file of its own."),
 ]
 TokenOption = Annotated[
-    Path | None, typer.Option("--token-file", help="File whose first line is a bearer token (DICOMweb).")
+    Path | None,
+    typer.Option("--token-file", exists=True, help="File whose first line is a bearer token (DICOMweb)."),
 ]
 AskTokenOption = Annotated[
     bool, typer.Option("--ask-token", help="Ask for the bearer token, or read it from standard input.")
@@ -111,11 +117,13 @@ def pull(
 
 def push(
     *,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Release folder with DICOM files.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", exists=True, help="Release folder with DICOM files.")
+    ],
     dicomweb: DicomwebOption = None,
     dimse: DimseOption = None,
     public_key: Annotated[
-        Path | None, typer.Option("--public-key", help="The release must verify under this key.")
+        Path | None, typer.Option("--public-key", exists=True, help="The release must verify under this key.")
     ] = None,
     allow_unverified: Annotated[
         bool, typer.Option("--allow-unverified", help="A person answers for sending a folder of any origin.")

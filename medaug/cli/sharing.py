@@ -15,6 +15,7 @@ PassphraseOption = Annotated[
     Path | None,
     typer.Option(
         "--passphrase-file",
+        exists=True,
         help="File with the key's passphrase; else it is asked for, or read from standard input.",
     ),
 ]
@@ -61,7 +62,8 @@ def deface(
 def deidentify(
     *,
     source: Annotated[
-        Path, typer.Argument(metavar="SRC", help="Folder with DICOM and NIfTI files, or one file.")
+        Path,
+        typer.Argument(metavar="SRC", exists=True, help="Folder with DICOM and NIfTI files, or one file."),
     ],
     out: Annotated[Path, typer.Option("--out", help="New folder; an interrupted run goes on in it.")],
     key_file: Annotated[
@@ -119,14 +121,16 @@ def keygen(
 def release(
     *,
     dataset: Annotated[
-        Path, typer.Argument(metavar="SYN|DATASET", help="Synthetic set, or dataset of real cases.")
+        Path,
+        typer.Argument(metavar="SYN|DATASET", exists=True, help="Synthetic set, or dataset of real cases."),
     ],
-    key: Annotated[Path, typer.Option("--key", help="Private key of `medaug keygen`.")],
+    key: Annotated[Path, typer.Option("--key", exists=True, help="Private key of `medaug keygen`.")],
     out: Annotated[Path, typer.Option("--out", help="New folder for the release.")],
     assessment: Annotated[
         Path | None,
         typer.Option(
             "--assessment",
+            exists=True,
             help="Folder of `medaug assess` for this very synthetic set; a real dataset has none.",
         ),
     ] = None,
@@ -148,7 +152,9 @@ def release(
     generator: Annotated[
         Path | None,
         typer.Option(
-            "--generator", help="Run folder of the generator: its privacy budget goes onto the certificate."
+            "--generator",
+            exists=True,
+            help="Run folder of the generator: its privacy budget goes onto the certificate.",
         ),
     ] = None,
     accept_inconclusive: Annotated[
@@ -161,6 +167,7 @@ def release(
         Path | None,
         typer.Option(
             "--identifiers",
+            exists=True,
             help="What must not leave: a text file, one identifier a line, or a folder of the original DICOM files.",
         ),
     ] = None,
@@ -190,8 +197,10 @@ def release(
 
 def verify(
     *,
-    release: Annotated[Path, typer.Argument(metavar="RELEASE", help="Release folder.")],
-    public_key: Annotated[Path, typer.Option("--public-key", help="The only key that is trusted.")],
+    release: Annotated[Path, typer.Argument(metavar="RELEASE", exists=True, help="Release folder.")],
+    public_key: Annotated[
+        Path, typer.Option("--public-key", exists=True, help="The only key that is trusted.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Check every byte of a release against its signed certificate.

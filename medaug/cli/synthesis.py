@@ -19,7 +19,7 @@ from medaug.cli.render import call
 from medaug.core.errors import ConfigError
 
 BankOption = Annotated[
-    Path, typer.Option("--bank", help="Lesion bank that `medaug bank` wrote for this fold.")
+    Path, typer.Option("--bank", exists=True, help="Lesion bank that `medaug bank` wrote for this fold.")
 ]
 
 
@@ -79,13 +79,17 @@ def fit(
     dataset: DatasetArgument,
     config: Annotated[
         Path,
-        typer.Option("--config", help="YAML of a generator or translator, e.g. configs/cgan_2d_toy.yaml."),
+        typer.Option(
+            "--config", exists=True, help="YAML of a generator or translator, e.g. configs/cgan_2d_toy.yaml."
+        ),
     ],
     out: OutOption,
     bank: Annotated[
         Path | None,
         typer.Option(
-            "--bank", help="Lesion bank that `medaug bank` wrote for this fold; a translator takes none."
+            "--bank",
+            exists=True,
+            help="Lesion bank that `medaug bank` wrote for this fold; a translator takes none.",
         ),
     ] = None,
     fold: FoldOption = 0,
@@ -122,7 +126,9 @@ def fit(
 
 def explore(
     *,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `medaug fit` with a vae.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", exists=True, help="Run folder of `medaug fit` with a vae.")
+    ],
     bank: BankOption,
     out: Annotated[Path, typer.Option("--out", help="PNG file to write; it shows training patients.")],
     interpolate: Annotated[
@@ -174,7 +180,8 @@ def synthesize(
         int | None, typer.Option("--total", min=1, help="Lesions that --balance may draw.")
     ] = None,
     plan: Annotated[
-        Path | None, typer.Option("--plan", help="Draw this plan.jsonl, which you may have edited.")
+        Path | None,
+        typer.Option("--plan", exists=True, help="Draw this plan.jsonl, which you may have edited."),
     ] = None,
     fold: FoldOption = 0,
     seed: SeedOption = 0,
@@ -238,7 +245,10 @@ def translate(
     *,
     dataset: DatasetArgument,
     translator: Annotated[
-        Path, typer.Option("--with", metavar="RUN", help="Run folder of `medaug fit` with a translator.")
+        Path,
+        typer.Option(
+            "--with", metavar="RUN", exists=True, help="Run folder of `medaug fit` with a translator."
+        ),
     ],
     out: OutOption,
     fold: FoldOption = 0,
@@ -272,8 +282,10 @@ def translate(
 
 def assess(
     *,
-    synthetic: Annotated[Path, typer.Argument(metavar="SYN", help="Synthetic dataset folder.")],
-    against: Annotated[Path, typer.Option("--against", help="The real dataset folder it was made from.")],
+    synthetic: Annotated[Path, typer.Argument(metavar="SYN", exists=True, help="Synthetic dataset folder.")],
+    against: Annotated[
+        Path, typer.Option("--against", exists=True, help="The real dataset folder it was made from.")
+    ],
     out: OutOption,
     fold: FoldOption = 0,
     on_split: Annotated[
@@ -289,13 +301,19 @@ def assess(
     segmenter: Annotated[
         Path | None,
         typer.Option(
-            "--segmenter", metavar="RUN", help="Run of `medaug train` on the same fold; default: a short one."
+            "--segmenter",
+            metavar="RUN",
+            exists=True,
+            help="Run of `medaug train` on the same fold; default: a short one.",
         ),
     ] = None,
     extractor: Annotated[
         Path | None,
         typer.Option(
-            "--extractor", metavar="FILE", help="TorchScript network that makes features of lesions."
+            "--extractor",
+            metavar="FILE",
+            exists=True,
+            help="TorchScript network that makes features of lesions.",
         ),
     ] = None,
     seed: SeedOption = 0,
@@ -319,7 +337,7 @@ def assess(
 
 def filter_set(
     *,
-    synthetic: Annotated[Path, typer.Argument(metavar="SYN", help="Synthetic dataset folder.")],
+    synthetic: Annotated[Path, typer.Argument(metavar="SYN", exists=True, help="Synthetic dataset folder.")],
     out: Annotated[
         Path | None, typer.Option("--out", help="New folder to write; an interrupted run is resumed.")
     ] = None,
@@ -329,11 +347,15 @@ def filter_set(
     ] = None,
     assessment: Annotated[
         Path | None,
-        typer.Option("--assessment", help="Folder of `medaug assess` for this very set, for --keep."),
+        typer.Option(
+            "--assessment", exists=True, help="Folder of `medaug assess` for this very set, for --keep."
+        ),
     ] = None,
     reject: Annotated[
         Path | None,
-        typer.Option("--reject", help="Text file of cases to leave out: an id a line, then the reason."),
+        typer.Option(
+            "--reject", exists=True, help="Text file of cases to leave out: an id a line, then the reason."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be kept, and stop.")] = False,
     as_json: JsonOption = False,

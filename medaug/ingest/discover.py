@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import final
 
 from medaug.core.case import ID_PATTERN
-from medaug.core.errors import DataError, StorageError, UnreadableError
+from medaug.core.errors import ConfigError, DataError, StorageError, UnreadableError
 from medaug.core.findings import Code, finding
 from medaug.core.results import Finding
 from medaug.core.wording import counted
@@ -75,12 +75,13 @@ def discover(
         opened: How their archives were unpacked; the dataset to be, which it names, is never looked into.
 
     Raises:
-        DataError: If a source is missing or holds nothing, or a table or ``dataset.json`` cannot be used.
+        ConfigError: If a source is missing.
+        DataError: If the sources hold nothing, or a table or ``dataset.json`` cannot be used.
         StorageError: If a folder may not be read.
     """
     for number, source in enumerate(sources, start=1):
         if not source.exists():
-            raise DataError(
+            raise ConfigError(
                 f"source {number} does not exist", where="SRC", expected="a folder or file of scans"
             )
     known = Discovery((), () if opened is None else tuple(opened.strays))

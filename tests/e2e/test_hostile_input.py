@@ -136,7 +136,7 @@ def test_a_defect_shows_its_traceback_without_words_of_others() -> None:
         "import sys; from medaug.cli import data, main; import medaug.workflows.split as split\n"
         f"def fail(*_): raise KeyError('{canary('Name')}')\n"
         "split.split = fail\n"
-        "sys.exit(main.main(['split', 'x', '--folds', '2']))\n"
+        "sys.exit(main.main(['split', '.', '--folds', '2']))\n"
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert ended.returncode == 1

@@ -192,7 +192,7 @@ def test_a_release_is_gated_signed_and_verified(medaug: Run, place: Path) -> Non
     keys = medaug("keygen", "--out", "@keys", *secret)
     signing, public = str(keys["private_key"]), str(keys["public_key"])
     common = ("release", "@synthetic", "--key", signing, *secret, "--tier", "hosted", "--out", "@release")
-    assert "there is no folder nothing" in str(medaug(*common, "--assessment", "@nothing", code=2)["error"])
+    assert "nothing does not exist" in str(medaug(*common, "--assessment", "@nothing", code=2)["error"])
     (place / "nothing").mkdir()
     refusal = str(medaug(*common, "--assessment", "@nothing", code=6)["error"])
     assert "there is no copying audit" in refusal

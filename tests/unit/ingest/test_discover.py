@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from medaug.core.errors import DataError
+from medaug.core.errors import ConfigError, DataError
 from medaug.core.runs import WORKING
 from medaug.ingest.discover import discover, identify
 from medaug.ingest.sources import ImageSource, SourceCase
@@ -68,7 +68,7 @@ def test_the_dataset_to_be_hidden_files_and_archives_of_a_mac_are_not_sources(tm
 
 
 def test_missing_and_empty_sources_are_refused_without_their_names(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="source 1 does not exist") as caught:
+    with pytest.raises(ConfigError, match="source 1 does not exist") as caught:
         discover([tmp_path / "Meier_Anna"], None)
     assert "Meier" not in caught.value.line()
     with pytest.raises(DataError, match="hold no file"):
