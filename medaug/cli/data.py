@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from medaug.cli.options import DatasetArgument, JsonOption, OutOption, SeedOption, StrictOption
+from medaug.cli.options import (
+    ClassCodesOption,
+    DatasetArgument,
+    JsonOption,
+    OutOption,
+    SeedOption,
+    SegmentationOption,
+    StrictOption,
+)
 from medaug.cli.render import call
 
 
@@ -49,8 +57,9 @@ def ingest(
         str | None, typer.Option("--name", help="Name of the dataset; default: the folder's.")
     ] = None,
     origin: Annotated[
-        str, typer.Option("--origin", help="real, or synthetic for a set another tool made.")
-    ] = "real",
+        str | None,
+        typer.Option("--origin", help="real (the default), or synthetic for a set another tool made."),
+    ] = None,
     class_map: Annotated[
         str | None, typer.Option("--class-map", help='Names of label ids, e.g. "1=solid".')
     ] = None,
@@ -223,13 +232,8 @@ def convert(
             "--key-file", help="Secret behind all UIDs, mode 600; made where there is none. dicom only."
         ),
     ] = None,
-    segmentation: Annotated[
-        str, typer.Option("--segmentation", help="Kind of DICOM SEG: binary or labelmap. dicom only.")
-    ] = "binary",
-    class_codes: Annotated[
-        str,
-        typer.Option("--class-codes", help="Such as nodule=SCT:27925004:Nodule, after commas. dicom only."),
-    ] = "",
+    segmentation: SegmentationOption = "binary",
+    class_codes: ClassCodesOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Write a dataset in the form that another tool reads; `medaug ingest` reads it back exactly.

@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from medaug.cli.options import DatasetArgument, JsonOption, OutOption
+from medaug.cli.options import (
+    ClassCodesOption,
+    DatasetArgument,
+    JsonOption,
+    OutOption,
+    SegmentationOption,
+)
 from medaug.cli.render import call
 from medaug.cli.secrets import read_secret
 
@@ -18,6 +24,9 @@ PassphraseOption = Annotated[
         exists=True,
         help="File with the key's passphrase; else it is asked for, or read from standard input.",
     ),
+]
+ReportOption = Annotated[
+    Path | None, typer.Option("--report", help="One JSON line an input file, mode 600; outside --out.")
 ]
 
 
@@ -78,9 +87,7 @@ def deidentify(
             "clean-pixel-data or clean-pixel-data-ocr, retain-device, retain-institution, retain-patient-characteristics, retain-safe-private, retain-uids.",
         ),
     ] = "basic,clean-descriptors,clean-structured-content,modified-dates",
-    report: Annotated[
-        Path | None, typer.Option("--report", help="One JSON line an input file, mode 600; outside --out.")
-    ] = None,
+    report: ReportOption = None,
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Processes; 0: one a core. The output is the same.")
     ] = 1,
@@ -138,13 +145,8 @@ def release(
     output_format: Annotated[
         str, typer.Option("--format", help="nnunet, nifti, msd, bids or dicom.")
     ] = "nnunet",
-    segmentation: Annotated[
-        str, typer.Option("--segmentation", help="Kind of DICOM SEG: binary or labelmap. dicom only.")
-    ] = "binary",
-    class_codes: Annotated[
-        str,
-        typer.Option("--class-codes", help="Such as nodule=SCT:27925004:Nodule, after commas. dicom only."),
-    ] = "",
+    segmentation: SegmentationOption = "binary",
+    class_codes: ClassCodesOption = "",
     licence: Annotated[str | None, typer.Option("--licence", help="Where the manifest has none.")] = None,
     terms: Annotated[
         str | None, typer.Option("--terms", help="Terms of use, in a sentence, where the manifest has none.")
@@ -171,9 +173,7 @@ def release(
             help="What must not leave: a text file, one identifier a line, or a folder of the original DICOM files.",
         ),
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", help="One JSON line an input file, mode 600; outside --out.")
-    ] = None,
+    report: ReportOption = None,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -73,6 +73,7 @@ class Code(StrEnum):
     SPACING_NOMINAL = "spacing-nominal"
     SPACING_SUSPECT = "spacing-suspect"
     SOURCE_ROW = "source-row"
+    SYNTHETIC_DATA = "synthetic-data"
     # labels
     LABEL_GRID = "label-grid"
     LABEL_RESAMPLED = "label-resampled"

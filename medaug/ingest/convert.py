@@ -13,6 +13,7 @@ import numpy as np
 
 from medaug.core.case import Case, Origin
 from medaug.core.errors import DataError, DependencyError, GeometryError, UnreadableError
+from medaug.core.findings import Code
 from medaug.core.geometry import Grid
 from medaug.core.results import Finding
 from medaug.core.storage import sha256_if_readable
@@ -139,10 +140,9 @@ def _convert(
     spacing = checks.check_spacing(volume.grid, case_id, known=volume.spacing_known, stated=stated)
     bare = source.label is None and constant is None and not is_dicom
     label_like = checks.check_label_like(volume, case_id) if bare else None
-    odd = [note.model_copy(update={"case_id": case_id}) for channel in channels for note in channel.findings]
     findings = (
         *found.findings,
-        *odd,
+        *_odd(channels, case_id, policy),
         *labelled.findings,
         *(note for note in (constant, label_like, spacing) if note is not None),
     )
@@ -167,6 +167,16 @@ def _convert(
 def _labelled(found: Identified, image: _Channel, class_names: tuple[str, ...], policy: Policy) -> Labelled:
     target = target_of(image.series) if image.series is not None else Target(image.grid)
     return read_labels(found, target, class_names, policy.choices)
+
+
+def _odd(channels: Sequence[_Channel], case_id: str, policy: Policy) -> list[Finding]:
+    """What was odd about the images; where the command line says what they are, their headers are not asked."""
+    notes = [note for channel in channels for note in channel.findings]
+    return [
+        note.model_copy(update={"case_id": case_id})
+        for note in notes
+        if policy.origin is None or note.code != Code.SYNTHETIC_DATA
+    ]
 
 
 def _digests(channels: Sequence[_Channel], known: Mapping[Path, str]) -> tuple[str, ...]:

@@ -188,9 +188,9 @@ class Choices:
 @final
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the command line says of all cases; it wins over the files."""
+    """What the command line says of all cases; it wins over the files. None where it is silent."""
 
-    origin: Origin = Origin.REAL
+    origin: Origin | None = None
     modality: str | None = None
     spacing: Literal["known", "nominal"] | None = None
     licence: str | None = None

@@ -8,14 +8,14 @@ one straight into the volume.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
 import numpy as np
 
 from medaug.core.errors import DataError, UnreadableError
-from medaug.core.findings import Code
+from medaug.core.findings import Code, finding
 from medaug.core.geometry import Affine, Grid, Reorientation, lps_to_ras, to_ras
 from medaug.core.results import Finding
 from medaug.core.volume import Volume
@@ -112,6 +112,8 @@ def open_series(series: Series, *, tilt: Tilt, split_volumes: bool = False) -> t
     """
     with quiet_pydicom():
         stacks = _stacks(series, tilt)
+    if any(header.says_synthetic for header in series.headers):
+        stacks = tuple(replace(stack, findings=(*stack.findings, _says_synthetic())) for stack in stacks)
     if not split_volumes:
         return stacks
     return tuple(one for stack in stacks for one in stack.apart())
@@ -127,6 +129,11 @@ def _stacks(series: Series, tilt: Tilt) -> tuple[Stack, ...]:
         what = "slices and pictures without a place stand under one series UID"
         raise DataError(what, hint="separate them first", code=Code.MIXED_MODALITIES)
     return open_pictures(frames) if True in are_planar else open_stacks(frames, tilt=tilt)
+
+
+def _says_synthetic() -> Finding:
+    message = "header says Synthetic Data (0008,001C) YES, and the case counts as a scan; say --origin synthetic, or --origin real to have it so"
+    return finding(Code.SYNTHETIC_DATA, "flagged", message)
 
 
 def _require_no_rivals(series: Series) -> None:

@@ -47,11 +47,12 @@ _SOP_CLASS, _INSTANCE, _SERIES, _STUDY, _REFERENCE = (
 )
 _PATIENT_ID, _PATIENT_NAME, _BIRTH_DATE, _MODALITY = 0x00100020, 0x00100010, 0x00100030, 0x00080060
 _ROWS, _FRAMES, _REFERENCED = 0x00280010, 0x00280008, 0x00081115
+_SYNTHETIC_DATA = 0x0008001C
 # of the device, not of the institution
 _MANUFACTURER, _MODEL, _SEX, _AGE = 0x00080070, 0x00081090, 0x00100040, 0x00101010
 _WANTED: Final = (
     *(_SOP_CLASS, _INSTANCE, _SERIES, _STUDY, _REFERENCE, _PATIENT_ID, _PATIENT_NAME, _BIRTH_DATE),
-    *(_MODALITY, _ROWS, _FRAMES, _REFERENCED, _MANUFACTURER, _MODEL, _SEX, _AGE),
+    *(_MODALITY, _ROWS, _FRAMES, _REFERENCED, _MANUFACTURER, _MODEL, _SEX, _AGE, _SYNTHETIC_DATA),
     *classic.TAGS,
 )
 # The first element of a data set that was stored without preamble: group 0002 or 0008, little endian
@@ -69,6 +70,7 @@ class Header:
         scanner: Manufacturer and model.
         sex: PatientSex.
         age: PatientAge.
+        says_synthetic: Whether Synthetic Data (PS3.3 C.12.1) is YES.
         fault: Why the frame of a classic object cannot be read; raised when its series is opened.
     """
 
@@ -88,6 +90,7 @@ class Header:
     scanner: str = ""
     sex: str = ""
     age: str = ""
+    says_synthetic: bool = False
 
     @property
     def is_segmentation(self) -> bool:
@@ -222,6 +225,7 @@ def _header(path: Path, parsed: Parsed) -> Header | None:
         scanner=f"{elements.person(_MANUFACTURER)} {elements.person(_MODEL)}".strip(),
         sex=elements.text(_SEX),
         age=elements.text(_AGE),
+        says_synthetic=elements.text(_SYNTHETIC_DATA).upper() == "YES",
     )
     if sop_class not in classic.CLASSES or header.frames_in_file > 1 or classic.is_mosaic(elements):
         return header

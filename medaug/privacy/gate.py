@@ -12,6 +12,7 @@ from typing import Final, final
 from medaug.core.assessment import AuditReport, QualityReport, Rejection
 from medaug.core.case import SOURCES_PRIVATE, CaseRecord, FindingsFile, Manifest, Origin, StoredFile
 from medaug.core.errors import DataError
+from medaug.core.findings import Code
 from medaug.core.plan import Recipe, Translation
 from medaug.core.results import Tier
 from medaug.core.storage import sha256_file
@@ -151,6 +152,10 @@ def _check_real(request: ReleaseRequest) -> Iterator[str]:
         yield "an assessment says nothing of scans of patients; leave --assessment out"
     if request.accept_inconclusive:
         yield "there is no audit to accept; leave --accept-inconclusive out"
+    marked = sum(Code.SYNTHETIC_DATA in record.findings for record in request.manifest.cases)
+    if marked:
+        is_so = "case that it is" if marked == 1 else "cases that they are"
+        yield f"headers say of {marked} {is_so} synthetic; ingest again and say --origin"
     told = request.recipes or request.translations
     if told or any(record.edit_mask is not None for record in request.manifest.cases):
         yield "what is said to be scans of patients has recipes or edit masks of synthetic cases"

@@ -9,6 +9,7 @@ from typing import final
 
 from pydantic import Field, SecretStr
 
+from medaug.core.case import Origin
 from medaug.core.config import Document, Frozen
 from medaug.core.results import Summary
 from medaug.core.runs import Progress, finished, open_run
@@ -102,7 +103,12 @@ def _bring_in(options: DemoOptions, progress: Progress) -> Path:
     cohort = make_cohort(out / "cohort", PhantomSpec(seed=options.seed), progress)
     ingest(
         IngestOptions(
-            sources=(cohort.dicom, cohort.nifti), out=dataset, name="phantom", licence=LICENCE, terms=_TERMS
+            sources=(cohort.dicom, cohort.nifti),
+            out=dataset,
+            name="phantom",
+            origin=Origin.REAL,  # phantoms stand for patients here, and their headers say that they are none
+            licence=LICENCE,
+            terms=_TERMS,
         ),
         progress,
     )

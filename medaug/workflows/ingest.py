@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 from collections import Counter
@@ -50,7 +51,9 @@ class IngestOptions(Frozen):
     out: Path
     labels: Path | None = None
     name: str | None = Field(default=None, description="of the dataset; default: that of the folder")
-    origin: Origin = Origin.REAL
+    origin: Origin | None = Field(
+        default=None, description="real where nobody says it, with a finding where a header says synthetic"
+    )
     class_map: str | None = Field(default=None, description='names of label ids, such as "1=solid,2=other"')
     modality: str | None = Field(default=None, description="DICOM code such as CT; wins over what files say")
     spacing: Literal["known", "nominal"] | None = None
@@ -106,6 +109,7 @@ class _Asked(Frozen):
 
     name: str
     origin: Origin
+    says_real: bool = Field(default=False, exclude_if=operator.not_, description="in so many words")
     class_map: str | None
     modality: str | None
     spacing: str | None
@@ -259,7 +263,8 @@ def _require_classes(priority: Sequence[str], class_names: Sequence[str]) -> Non
 def _asked(options: IngestOptions, name: str) -> _Asked:
     return _Asked(
         name=name,
-        origin=options.origin,
+        origin=options.origin or Origin.REAL,
+        says_real=options.origin is Origin.REAL,
         class_map=options.class_map,
         modality=options.modality,
         spacing=options.spacing,

@@ -10,8 +10,10 @@ import pytest
 from pydicom.dataset import FileDataset
 
 from medaug.core.errors import DataError, GeometryError, MedaugError, UnreadableError
+from medaug.core.findings import Code
 from medaug.core.volume import Unit
 from medaug.io.dicom import SeriesVolume, read_series
+from medaug.io.headers import quiet_pydicom
 from tests.unit.io.series import (
     COLUMN,
     CT,
@@ -47,6 +49,21 @@ def test_every_pixel_lands_where_position_and_orientation_say(tmp_path: Path) ->
     assert read.findings == ()
     back = read.turn.invert(read.volume.image[0])
     assert np.array_equal(back, stored.transpose(2, 1, 0).astype(np.float32) - 1024)
+
+
+@pytest.mark.parametrize(
+    ("mark", "codes"), [("YES", [Code.SYNTHETIC_DATA]), ("yes ", [Code.SYNTHETIC_DATA]), ("NO", []), ("", [])]
+)
+def test_one_slice_that_says_it_is_synthetic_is_told(tmp_path: Path, mark: str, codes: list[Code]) -> None:
+    def edit(dataset: FileDataset, number: int) -> None:
+        if number == 2:
+            dataset.SyntheticData = mark
+
+    with quiet_pydicom():
+        files = write_series(tmp_path, stored_values(), edit)
+    read = read_series(files)
+    assert [note.code for note in read.findings] == codes
+    assert {note.severity for note in read.findings} <= {"flagged"}
 
 
 def test_order_of_files_changes_nothing(tmp_path: Path) -> None:

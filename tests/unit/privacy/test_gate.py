@@ -271,6 +271,15 @@ def test_a_synthetic_set_cannot_dodge_its_audit_by_another_name(material: Materi
     assert any("leave --assessment out" in one for one in reasons(request(material)))
 
 
+def test_what_headers_call_synthetic_leaves_as_no_scan(tmp_path: Path) -> None:
+    real = make_real(tmp_path)
+    first, second = real.manifest.cases
+    change_manifest(real, first, second.model_copy(update={"findings": ("synthetic-data",)}), reassess=False)
+    assert "headers say of 1 case that it is synthetic; ingest again and say --origin" in reasons(
+        request(real)
+    )
+
+
 def test_case_without_recipe_or_edit_mask(material: Material) -> None:
     first, second = material.manifest.cases
     change_manifest(material, first.model_copy(update={"edit_mask": None}), second)

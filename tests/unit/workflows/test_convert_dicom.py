@@ -17,7 +17,7 @@ from medaug.workflows.convert import ConvertOptions, ConvertSummary, convert
 from medaug.workflows.deidentify import DeidentifyOptions, deidentify
 from medaug.workflows.ingest import IngestOptions, ingest
 from scripts.check_dicom_out import contradictions, errors_of, is_unknown, missing
-from tests.unit.privacy.synthetic_set import CLASSES, make_set
+from tests.unit.privacy.synthetic_set import CLASSES, make_real, make_set
 
 
 @pytest.fixture
@@ -160,6 +160,37 @@ def test_a_second_deidentification_keeps_the_marks(tmp_path: Path, dataset: Path
     assert {record.classes for record in read_manifest(tmp_path / "back").cases} == {
         (name,) for name in CLASSES
     }
+
+
+@pytest.mark.parametrize(
+    ("said", "origin", "codes"),
+    [
+        (None, Origin.REAL, ("synthetic-data",)),
+        (Origin.REAL, Origin.REAL, ()),
+        (Origin.SYNTHETIC, Origin.SYNTHETIC, ()),
+    ],
+)
+def test_what_a_header_calls_synthetic_is_told_unless_somebody_says_what_it_is(
+    tmp_path: Path, dataset: Path, said: Origin | None, origin: Origin, codes: tuple[str, ...]
+) -> None:
+    run(dataset, tmp_path / "out")
+    asked = IngestOptions(sources=(tmp_path / "out" / "dicom",), out=tmp_path / "back", origin=said)
+    summary = ingest(asked, NoProgress())
+    cases = read_manifest(tmp_path / "back").cases
+    assert {record.origin for record in cases} == {origin}
+    assert {record.findings for record in cases} == {codes}
+    told = [line for line in summary.lines() if "--origin synthetic" in line]
+    assert ["(and 1 more like this)" in line for line in told] == [True for _ in codes]
+    if said is None:
+        # the answer is another call: it is not skipped as done
+        with pytest.raises(ConfigError, match="another says_real"):
+            ingest(asked.model_copy(update={"origin": Origin.REAL}), NoProgress())
+
+
+def test_scans_are_not_called_synthetic(tmp_path: Path) -> None:
+    run(make_real(tmp_path).dataset, tmp_path / "out")
+    ingest(IngestOptions(sources=(tmp_path / "out" / "dicom",), out=tmp_path / "back"), NoProgress())
+    assert {record.findings for record in read_manifest(tmp_path / "back").cases} == {()}
 
 
 def test_what_has_no_geometry_or_another_modality_is_captured(tmp_path: Path, dataset: Path) -> None:
