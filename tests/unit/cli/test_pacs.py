@@ -39,12 +39,12 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
         (
             ("--dicomweb", "https://127.0.0.1:1/x", "--ca-file", "none.pem"),
             2,
-            "--ca-file: none.pem is no file",
+            "--ca-file: none.pem does not exist",
         ),
         (
             ("--dicomweb", "https://127.0.0.1:1/x", "--token-file", "none"),
             2,
-            "--token-file: none cannot be read",
+            "--token-file: none does not exist",
         ),
     ],
 )
