@@ -133,7 +133,7 @@ def noise_for(epsilon: float, delta: float, sampling_rate: float, steps: int) ->
         ConfigError: If the accountants find none, or do not agree.
         DependencyError: If one is not installed.
     """
-    noise, found = _loose_noise(epsilon, delta, sampling_rate, steps), 0.0
+    noise = _loose_noise(epsilon, delta, sampling_rate, steps)
     for _ in range(_TRIES):
         found = prv_epsilon(noise, sampling_rate, steps, delta, error=_SEARCH_ERROR * epsilon)
         if (1 - _SHORT) * epsilon <= found <= epsilon:

@@ -8,16 +8,18 @@ refuses, since it has no class table yet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import Generic, Protocol, TypeVar, cast, runtime_checkable
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from medaug.core.budget import PrivacyRequest
 from medaug.core.config import Frozen, explain, read_yaml
 from medaug.core.errors import CheckpointError, ConfigError, DataError
-from medaug.core.lesion import BankIndex, Generator, LesionCrop, LesionEntry
+from medaug.core.lesion import BankIndex, Generator, Lesion, LesionCrop, LesionEntry, LesionRequest
 from medaug.core.plugins import load_plugin
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
@@ -39,11 +41,13 @@ __all__ = [
     "NetworkConfig",
     "PrivateConfig",
     "TrainableConfig",
+    "TrainedGenerator",
     "check_classes",
     "check_host",
     "generator_sha256",
     "is_private",
     "load_generator",
+    "not_private",
     "on_device",
     "parse_generator",
     "read_card",
@@ -122,6 +126,39 @@ class PrivateConfig(Protocol):
         ...
 
 
+C = TypeVar("C", bound=GeneratorConfig)
+
+
+class TrainedGenerator(ABC, Generic[C]):
+    """A generator that was trained: its configuration, and the card that its training left."""
+
+    kind: str
+
+    def __init__(self, config: C, card: GeneratorCard) -> None:
+        self._config, self._card = config, card
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the configuration and of what was learnt."""
+        return generator_sha256(self._config, self._card.weights_sha256)
+
+    @property
+    def card(self) -> GeneratorCard:
+        """What it is, what it has seen, and what it has told of whom."""
+        return self._card
+
+    @abstractmethod
+    def generate(
+        self, requests: Sequence[LesionRequest], rngs: Sequence[np.random.Generator]
+    ) -> list[Lesion]:
+        """Answer every request, in order; each answer depends on its request and its ``rng`` alone, up to rounding.
+
+        Raises:
+            ConfigError: If a class is not in the generator's table.
+            CheckpointError: If a host has another number of channels than the training images.
+        """
+
+
 def is_private(config: GeneratorConfig) -> bool:
     """Whether a configuration promises its patients anything."""
     return isinstance(config, PrivateConfig) and config.dp is not None
@@ -138,12 +175,17 @@ def with_privacy(config: GeneratorConfig, asked: Mapping[str, object]) -> Genera
         ConfigError: If the kind cannot be trained with differential privacy, or a key that is set breaks the promise.
     """
     if not isinstance(config, PrivateConfig) or not isinstance(config, Frozen):
-        raise ConfigError(
-            f"{config.kind} has no training with differential privacy", where="--dp", expected="cgan or vae"
-        )
+        raise not_private(config.kind)
     kept = config.model_dump(mode="json", exclude_unset=True)
     promised = config.dp.model_dump(exclude_unset=True) if config.dp is not None else {}
     return parse_generator({**kept, "kind": config.kind, "dp": {**promised, **asked}}, where="--dp")
+
+
+def not_private(kind: str) -> ConfigError:
+    """What is raised where a kind that cannot be trained with differential privacy is asked for it."""
+    return ConfigError(
+        f"{kind} has no training with differential privacy", where="--dp", expected="cgan or vae"
+    )
 
 
 def new_card(

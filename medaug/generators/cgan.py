@@ -27,7 +27,8 @@ from medaug.engine.checkpoint import save_checkpoint
 from medaug.engine.launch import memory_format, pick_device
 from medaug.engine.loop import fit_loop
 from medaug.generators._cgan.build import Net, build_net
-from medaug.generators._cgan.dp_serving import PrivateCGAN, fit_private, load_private
+from medaug.generators._cgan.dp_model import PrivateCganModel
+from medaug.generators._cgan.dp_serving import PrivateCGAN, load_private
 from medaug.generators._cgan.draft import Draft
 from medaug.generators._cgan.learner import CganLearner
 from medaug.generators._cgan.noise import Noise
@@ -44,6 +45,7 @@ from medaug.generators._patches.coarse import (
     scan_noise,
     zone_of,
 )
+from medaug.generators._patches.dp_learner import fit_private
 from medaug.generators._patches.layers import Conditions
 from medaug.generators._patches.pictures import Watched
 from medaug.generators._patches.serving import (
@@ -56,7 +58,14 @@ from medaug.generators._patches.serving import (
     read_run,
 )
 from medaug.generators._patches.window import Window
-from medaug.generators.base import CARD, WEIGHTS, GeneratorCard, LesionLibrary, generator_sha256
+from medaug.generators.base import (
+    CARD,
+    WEIGHTS,
+    GeneratorCard,
+    LesionLibrary,
+    TrainedGenerator,
+    generator_sha256,
+)
 
 _FRAMES_AT_ONCE = 32
 
@@ -64,7 +73,7 @@ __all__ = ["CGAN", "Config", "LossWeights", "PrivateCGAN", "fit", "load"]
 
 
 @final
-class CGAN:
+class CGAN(TrainedGenerator[Config]):
     """A trained conditional GAN; answers requests for any class of its table."""
 
     kind: str = "cgan"
@@ -79,7 +88,8 @@ class CGAN:
         *,
         refine: bool = True,
     ) -> None:
-        self._config, self._card, self._table, self._refine = config, card, table, refine
+        super().__init__(config, card)
+        self._table, self._refine = table, refine
         self._device, self._layout = pick_device(device), memory_format(config.dims)
         self._anchor = _anchor(card.scheme)
         self._net = net.eval().to(device=self._device, memory_format=self._layout)  # type: ignore[call-overload]
@@ -87,26 +97,16 @@ class CGAN:
     @property
     def sha256(self) -> str:
         """Hash of the configuration and the weights."""
-        return generator_sha256(self._config, self._card.weights_sha256 if self._refine else "coarse only")
+        return super().sha256 if self._refine else generator_sha256(self._config, "coarse only")
 
     def coarse_only(self) -> CGAN:
         """The same without the network: what it is given, to tell what it earns."""
         return CGAN(self._config, self._card, self._net, self._table, str(self._device), refine=False)
 
-    @property
-    def card(self) -> GeneratorCard:
-        """What it is and what it has seen."""
-        return self._card
-
     def generate(
         self, requests: Sequence[LesionRequest], rngs: Sequence[np.random.Generator]
     ) -> list[Lesion]:
-        """Answer every request; each answer depends on its request and its ``rng`` alone, up to rounding.
-
-        Raises:
-            ConfigError: If a class is not in the generator's table.
-            CheckpointError: If a host has another number of channels than the training images.
-        """
+        """See :class:`~medaug.generators.base.TrainedGenerator`."""
         if not requests:
             return []
         windows = [Window.around(r.mask, self._config.size, r.spacing_mm) for r in requests]
@@ -181,7 +181,7 @@ def fit(
         DependencyError: If ``dp`` is asked for and its packages are not installed.
     """
     if config.dp is not None:
-        fit_private(config, config.dp, bank, run, progress, seed)
+        fit_private(PrivateCganModel(config, bank.index, seed), config.dp, bank, run, progress, seed)
         return load(run.path, config.device)
     training = gather(bank, config, progress, held_back(bank))
     anchor = _anchor(bank.index.scheme)

@@ -41,7 +41,7 @@ from medaug.generators._patches.serving import (
     read_run,
 )
 from medaug.generators._patches.window import Window
-from medaug.generators.base import CARD, WEIGHTS, GeneratorCard, LesionLibrary, generator_sha256
+from medaug.generators.base import CARD, WEIGHTS, GeneratorCard, LesionLibrary, TrainedGenerator
 
 _FRAMES_AT_ONCE = 32
 
@@ -49,35 +49,20 @@ __all__ = ["Config", "Diffusion", "fit", "load"]
 
 
 @final
-class Diffusion:
+class Diffusion(TrainedGenerator[Config]):
     """A trained diffusion model; answers requests for any class of its table."""
 
     kind: str = "diffusion"
 
     def __init__(self, config: Config, card: GeneratorCard, net: Denoiser, device: str) -> None:
-        self._config, self._card = config, card
+        super().__init__(config, card)
         self._device, self._layout = pick_device(device), memory_format(config.dims)
         self._net = net.eval().to(device=self._device, memory_format=self._layout)  # type: ignore[call-overload]
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the configuration and the weights."""
-        return generator_sha256(self._config, self._card.weights_sha256)
-
-    @property
-    def card(self) -> GeneratorCard:
-        """What it is and what it has seen."""
-        return self._card
 
     def generate(
         self, requests: Sequence[LesionRequest], rngs: Sequence[np.random.Generator]
     ) -> list[Lesion]:
-        """Answer every request; each answer depends on its request and its ``rng`` alone, up to rounding.
-
-        Raises:
-            ConfigError: If a class is not in the generator's table.
-            CheckpointError: If a host has another number of channels than the training images.
-        """
+        """See :class:`~medaug.generators.base.TrainedGenerator`."""
         if not requests:
             return []
         windows = [Window.around(r.mask, self._config.size, r.spacing_mm) for r in requests]

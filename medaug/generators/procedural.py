@@ -40,7 +40,7 @@ from medaug.generators.base import (
     FEW_LESIONS,
     GeneratorCard,
     LesionLibrary,
-    generator_sha256,
+    TrainedGenerator,
     new_card,
     read_card,
     untrained,
@@ -79,33 +79,19 @@ class Config(Frozen):
 
 
 @final
-class Procedural:
+class Procedural(TrainedGenerator[Config]):
     """Draws lesions of the classes whose laws it knows."""
 
     kind: str = "procedural"
 
     def __init__(self, config: Config, card: GeneratorCard, laws: Laws) -> None:
-        self._config, self._card, self._laws = config, card, laws
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the configuration and the laws."""
-        return generator_sha256(self._config, self._card.weights_sha256)
-
-    @property
-    def card(self) -> GeneratorCard:
-        """What it is and what it has seen."""
-        return self._card
+        super().__init__(config, card)
+        self._laws = laws
 
     def generate(
         self, requests: Sequence[LesionRequest], rngs: Sequence[np.random.Generator]
     ) -> list[Lesion]:
-        """Answer every request; each answer depends on its request and its ``rng`` alone.
-
-        Raises:
-            ConfigError: If a class is not in the generator's table.
-            CheckpointError: If a host has another number of channels than the training images.
-        """
+        """See :class:`~medaug.generators.base.TrainedGenerator`."""
         return [self._draw(request, rng) for request, rng in zip(requests, rngs, strict=True)]
 
     def _law(self, request: LesionRequest) -> ClassLaw:

@@ -32,6 +32,7 @@ from medaug.engine.launch import memory_format, pick_device
 from medaug.engine.loop import fit_loop
 from medaug.generators._patches.batches import TrainingSet, gather
 from medaug.generators._patches.coarse import GRAIN, NOISE, bands, scan_noise, smooth, zone_of
+from medaug.generators._patches.dp_learner import fit_private
 from medaug.generators._patches.layers import normal
 from medaug.generators._patches.pictures import Watched, write_sheet
 from medaug.generators._patches.serving import (
@@ -45,7 +46,7 @@ from medaug.generators._patches.serving import (
 )
 from medaug.generators._patches.window import Window
 from medaug.generators._vae.directions import ATTRIBUTES, Attribute, Directions, attributes, log_size
-from medaug.generators._vae.dp_learner import fit_private
+from medaug.generators._vae.dp_model import PrivateVaeModel
 from medaug.generators._vae.learner import VaeLearner
 from medaug.generators._vae.networks import LesionVae, Place
 from medaug.generators._vae.prior import NAMES, Prior
@@ -57,7 +58,7 @@ from medaug.generators.base import (
     WEIGHTS,
     GeneratorCard,
     LesionLibrary,
-    generator_sha256,
+    TrainedGenerator,
 )
 
 _FRAMES_AT_ONCE = 32
@@ -66,7 +67,7 @@ __all__ = ["ATTRIBUTES", "VAE", "Attribute", "Config", "Scene", "Walk", "fit", "
 
 
 @final
-class VAE:
+class VAE(TrainedGenerator[Config]):
     """A trained variational autoencoder; answers requests for any class of its table."""
 
     kind: str = "vae"
@@ -74,19 +75,10 @@ class VAE:
     def __init__(
         self, config: Config, card: GeneratorCard, net: LesionVae, taught: Taught, device: str
     ) -> None:
-        self._config, self._card, self._taught = config, card, taught
+        super().__init__(config, card)
+        self._taught = taught
         self._device, self._layout = pick_device(device), memory_format(config.dims)
         self._net = net.eval().to(device=self._device, memory_format=self._layout)  # type: ignore[call-overload]
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the configuration and the weights."""
-        return generator_sha256(self._config, self._card.weights_sha256)
-
-    @property
-    def card(self) -> GeneratorCard:
-        """What it is and what it has seen."""
-        return self._card
 
     @property
     def directions(self) -> Directions:
@@ -96,14 +88,7 @@ class VAE:
     def generate(
         self, requests: Sequence[LesionRequest], rngs: Sequence[np.random.Generator]
     ) -> list[Lesion]:
-        """Answer every request with a code from the prior; each depends on its request and ``rng`` alone.
-
-        All slices of a lesion share one code.
-
-        Raises:
-            ConfigError: If a class is not in the generator's table.
-            CheckpointError: If a host has another number of channels than the training images.
-        """
+        """See :class:`~medaug.generators.base.TrainedGenerator`; codes come from the prior, one for all slices of a lesion."""
         if not requests:
             return []
         windows = [Window.around(r.mask, self._config.size, r.spacing_mm) for r in requests]
@@ -290,7 +275,7 @@ def fit(config: Config, bank: LesionLibrary, run: RunDir, progress: Progress, se
         DependencyError: If ``dp`` is asked for and its packages are not installed.
     """
     if config.dp is not None:
-        fit_private(config, config.dp, bank, run, progress, seed)
+        fit_private(PrivateVaeModel(config, bank.index, seed), config.dp, bank, run, progress, seed)
         return load(run.path, config.device)
     training = gather(bank, config, progress)
     classes = bank.index.classes

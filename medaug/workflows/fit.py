@@ -28,6 +28,7 @@ from medaug.generators.base import (
     NetworkConfig,
     TrainableConfig,
     load_generator,
+    not_private,
     on_device,
     read_card,
     read_generator_config,
@@ -192,9 +193,7 @@ def _fit_translator(options: FitOptions, progress: Progress) -> Callable[[], Fit
             f"{config.kind} learns from whole cases, not from a bank", where="--bank", hint=hint
         )
     if options.dp is not None:
-        raise ConfigError(
-            f"{config.kind} has no training with differential privacy", where="--dp", expected="cgan or vae"
-        )
+        raise not_private(config.kind)
     settings = _settings(config, options)
     if options.device is not None:
         pick_device(options.device)

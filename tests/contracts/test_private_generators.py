@@ -16,9 +16,10 @@ from medaug.core.volume import Unit
 from medaug.engine.checkpoint import load_checkpoint
 from medaug.engine.dp import PrivacyPlan, PrivateGradients
 from medaug.generators import cgan, vae
-from medaug.generators._cgan.dp_learner import PrivateCganLearner
+from medaug.generators._cgan.dp_model import PrivateCganModel
+from medaug.generators._patches.dp_learner import PrivateLearner
 from medaug.generators._patches.records import gather_records
-from medaug.generators._vae.dp_learner import PrivateVaeLearner
+from medaug.generators._vae.dp_model import PrivateVaeModel
 from medaug.generators.base import CARD, WEIGHTS, generator_sha256, load_generator, read_card, with_privacy
 from medaug.lesions.bank import Bank
 from tests import made_lesions
@@ -36,32 +37,27 @@ def tiny(kind: str, **changes: object) -> cgan.Config | vae.Config:
 
 def learner(
     kind: str, bank: Bank, *, rate: float = 1.0, noise: float = 0.0, clip: float = 0.05
-) -> PrivateCganLearner | PrivateVaeLearner:
+) -> PrivateLearner:
     config = tiny(kind, dp={**QUIET, "clip": clip})
     records = gather_records(bank, config, NoProgress())
     assert config.dp is not None
     plan = PrivacyPlan(config.dp, len(records.owned), rate, 100, noise)
     if isinstance(config, cgan.Config):
-        return PrivateCganLearner(config, records, plan, SeedTree(0), relative=False)
-    return PrivateVaeLearner(config, records, plan, SeedTree(0))
+        return PrivateLearner(PrivateCganModel(config, bank.index, SeedTree(0)), records, plan, SeedTree(0))
+    return PrivateLearner(PrivateVaeModel(config, bank.index, SeedTree(0)), records, plan, SeedTree(0))
 
 
-def trained_part(made: PrivateCganLearner | PrivateVaeLearner) -> nn.Module:
-    return made._critic if isinstance(made, PrivateCganLearner) else made._net
+def trained_part(made: PrivateLearner) -> nn.Module:
+    return made._model.private
 
 
-def gradient(made: PrivateCganLearner | PrivateVaeLearner) -> torch.Tensor:
+def gradient(made: PrivateLearner) -> torch.Tensor:
     parts = [p.grad for p in trained_part(made).parameters()]
     return torch.cat([torch.zeros(1) if g is None else g.flatten() for g in parts])
 
 
-def losses(
-    made: PrivateCganLearner | PrivateVaeLearner, patients: list[int]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    drawn = made._records.draw(np.array(patients), made._each, SeedTree(7))
-    if isinstance(made, PrivateCganLearner):
-        return made._critic_losses(drawn)
-    return made._losses(drawn, 0), drawn.owners
+def losses(made: PrivateLearner, patients: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    return made._losses(made._records.draw(np.array(patients), made._each, SeedTree(7)), 0)
 
 
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing:UserWarning")

@@ -19,11 +19,19 @@ Objective = Literal["hinge", "non_saturating", "minimax"]
 _DEPTHS = (-2.0, 0.0, 1.0, 2.0, 3.5, 100.0)  # voxels inside the edge
 
 
-def critic_loss(objective: Objective, real: Float[Tensor, " B"], made: Float[Tensor, " B"]) -> Tensor:
-    """What the discriminator minimises: hinge (Lim and Ye 2017) or cross-entropy (Goodfellow et al., NeurIPS 2014)."""
+def critic_losses(
+    objective: Objective, real: Float[Tensor, " B"], made: Float[Tensor, " B"]
+) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+    """What a discriminator loses by each sample: hinge (Lim and Ye 2017) or cross-entropy (Goodfellow et al., NeurIPS 2014)."""
     if objective == "hinge":
-        return functional.relu(1 - real).mean() + functional.relu(1 + made).mean()
-    return functional.softplus(-real).mean() + functional.softplus(made).mean()
+        return functional.relu(1 - real), functional.relu(1 + made)
+    return functional.softplus(-real), functional.softplus(made)
+
+
+def critic_loss(objective: Objective, real: Float[Tensor, " B"], made: Float[Tensor, " B"]) -> Tensor:
+    """What the discriminator minimises: the mean over real samples and that over made ones."""
+    by_real, by_made = critic_losses(objective, real, made)
+    return by_real.mean() + by_made.mean()
 
 
 def generator_loss(objective: Objective, made: Float[Tensor, " B"]) -> Tensor:

@@ -6,7 +6,6 @@ from typing import Literal, Self, final
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from medaug.core.budget import PrivacyRequest
 from medaug.core.config import Frozen
 from medaug.core.lesion import Generator
 from medaug.core.runs import Progress, RunDir
@@ -14,7 +13,7 @@ from medaug.core.seeding import SeedTree
 from medaug.generators._cgan.losses import Objective
 from medaug.generators._cgan.networks import NetSpec
 from medaug.generators._patches.layers import Dims
-from medaug.generators._patches.variant import PrivateVariant
+from medaug.generators._patches.variant import Privacy, PrivateVariant, asks_privacy
 from medaug.generators._patches.window import check_size
 from medaug.generators.base import LesionLibrary, untrained
 
@@ -115,16 +114,12 @@ class Config(Frozen):
     samples_every: PositiveInt = Field(default=500, description="steps between pictures of samples")
     slices_per_lesion: PositiveInt = Field(default=12, description="2D: at most so many slices of one lesion")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
-    dp: PrivacyRequest | None = Field(
-        default=None,
-        exclude_if=lambda value: value is None,  # the hashes of all that was trained without it hold
-        description="differential privacy; chooses the variant that keeps it",
-    )
+    dp: Privacy = None
 
     @model_validator(mode="before")
     @classmethod
     def _private_variant(cls, raw: object) -> object:
-        if not isinstance(raw, dict) or raw.get("dp") is None:
+        if not asks_privacy(raw):
             return raw
         chosen = _PRIVATE.chosen(raw)
         weights = chosen["weights"]

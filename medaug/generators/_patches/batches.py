@@ -20,7 +20,7 @@ from medaug.generators._patches.coarse import fill, lesion_figures, soft_cumulat
 from medaug.generators._patches.window import Window
 from medaug.generators.base import FEW_LESIONS, LesionLibrary
 
-_Part = tuple[int, str, Tensor, Tensor]  # class, patient, images and distances of a lesion
+Part = tuple[int, str, Tensor, Tensor]  # class, patient, images and distances of a lesion
 
 _CENTRAL = 0.7
 _SMALLEST_VOXELS = 4  # of the network's patch; a lesion or slice below shows nothing to learn
@@ -148,17 +148,8 @@ class TrainingSet:
     def _turned(self, numbers: Int[np.ndarray, " B"], rng: np.random.Generator) -> Batch:
         """The patches of these numbers, each flipped along every axis or not, and turned where it is square."""
         taken = self.patches.at(torch.as_tensor(numbers))
-        axes = taken.image.ndim - 2
-        square = taken.image.shape[2] == taken.image.shape[3]
-        turns = []
-        for _ in numbers:
-            flips = [axis + 1 for axis in range(axes) if rng.random() < 0.5]
-            turns.append((flips, bool(square and rng.random() < 0.5)))
-        image, filled, distance = (
-            torch.stack([_turn(sample, *turn) for sample, turn in zip(stack, turns, strict=True)])
-            for stack in (taken.image, taken.filled, taken.distance)
-        )
-        return Batch(image, filled, distance, taken.class_index, taken.figures, taken.cumulative)
+        image, filled, distance = turned((taken.image, taken.filled, taken.distance), rng)
+        return replace(taken, image=image, filled=filled, distance=distance)
 
 
 def held_back(bank: LesionLibrary) -> frozenset[str]:
@@ -202,7 +193,7 @@ def gather(
     Raises:
         DataError: If a class of the table has no lesion, or none that is large enough.
     """
-    parts: list[_Part] = []
+    parts: list[Part] = []
     for number, class_name in enumerate(bank.index.classes):
         entries = bank.entries(class_name)
         if 0 < len(entries) < FEW_LESIONS:
@@ -237,7 +228,7 @@ def patches_of(crop: LesionCrop, choice: PatchChoice) -> tuple[Tensor, Tensor]:
     return images[keep], distances[keep]
 
 
-def _joined(parts: list[_Part], classes: int) -> TrainingSet:
+def _joined(parts: list[Part], classes: int) -> TrainingSet:
     image = torch.cat([part[2] for part in parts])
     distance = torch.cat([part[3] for part in parts])
     edges = _histogram_edges(image, distance)
@@ -275,6 +266,20 @@ def _histogram_edges(image: Tensor, distance: Tensor) -> Float[Tensor, "C E"]:
         low, high = (float(v) for v in np.percentile(channel[inside].numpy(), (1, 99)))
         rows.append(torch.linspace(low, max(high, low + 1e-3), 16))
     return torch.stack(rows)
+
+
+def turned(stacks: Sequence[Tensor], rng: np.random.Generator) -> tuple[Tensor, ...]:
+    """Stacks (B, C, *S) that show the same patches, each flipped along every axis or not, and turned where it is square."""
+    first = stacks[0]
+    square = first.shape[2] == first.shape[3]
+    turns = []
+    for _ in first:
+        flips = [axis + 1 for axis in range(first.ndim - 2) if rng.random() < 0.5]
+        turns.append((flips, bool(square and rng.random() < 0.5)))
+    return tuple(
+        torch.stack([_turn(sample, *turn) for sample, turn in zip(stack, turns, strict=True)])
+        for stack in stacks
+    )
 
 
 def _turn(sample: Float[Tensor, "C *S"], flips: list[int], transposed: bool) -> Float[Tensor, "C *S"]:  # noqa: FBT001

@@ -16,7 +16,7 @@ from medaug.core.intensity import IntensityScheme
 from medaug.core.runs import Progress
 from medaug.core.seeding import SeedTree
 from medaug.core.volume import Mask
-from medaug.generators._patches.batches import PatchChoice, patches_of
+from medaug.generators._patches.batches import Part, PatchChoice, patches_of, turned
 from medaug.generators._patches.coarse import fill, zone_of
 from medaug.generators._patches.layers import normal
 from medaug.generators._patches.window import signed_distance
@@ -77,10 +77,14 @@ class Draw:
     owners: Int[Tensor, " B"]
     rngs: tuple[np.random.Generator, ...]
 
+    @property
+    def each(self) -> int:
+        """Patches of a patient."""
+        return len(self.owners) // len(self.rngs)
+
     def normal(self, *shape: int) -> Float[Tensor, "B ..."]:
         """Standard normal numbers for each patch, of its patient's randomness."""
-        each = len(self.owners) // len(self.rngs)
-        return torch.cat([normal((each, *shape), rng) for rng in self.rngs])
+        return torch.cat([normal((self.each, *shape), rng) for rng in self.rngs])
 
 
 @final
@@ -140,32 +144,38 @@ def gather_records(bank: LesionLibrary, choice: PatchChoice, progress: Progress)
         DataError: If no lesion is large enough.
     """
     check_scheme(bank.index.scheme)
-    images, distances, classes = [], [], []
+    lesions = [
+        (number, entry.patient_id, *patches_of(bank.crop(entry.lesion_id), choice))
+        for number, class_name in enumerate(bank.index.classes)
+        for entry in bank.entries(class_name)
+    ]
+    owned = _owned(lesions)
+    if not owned:
+        raise DataError("the bank has no lesion to learn from", hint="choose another fold")
+    progress.say(f"differential privacy: {len(owned)} patients, one record each")
+    image = torch.cat([lesion[2] for lesion in lesions])
+    distance = torch.cat([lesion[3] for lesion in lesions])
+    filled = torch.cat(
+        [fill(a, zone_of(b)) for a, b in zip(image.split(64), distance.split(64), strict=True)]
+    )
+    class_index = torch.cat([torch.full((len(lesion[2]),), lesion[0]) for lesion in lesions])
+    patches = Patches(image, filled, distance, class_index)
+    return Records(patches, tuple(owned), tuple(owned.values()), len(bank.index.classes))
+
+
+def _owned(lesions: Sequence[Part]) -> dict[str, tuple[Int[np.ndarray, " _"], ...]]:
+    """For each patient, for each class that it has, the numbers of its patches; without who has none."""
     owned: dict[str, dict[int, list[int]]] = {}
     count = 0
-    for number, class_name in enumerate(bank.index.classes):
-        for entry in bank.entries(class_name):
-            image, distance = patches_of(bank.crop(entry.lesion_id), choice)
-            own = owned.setdefault(entry.patient_id, {}).setdefault(number, [])
-            own += range(count, count + len(image))
-            count += len(image)
-            images.append(image)
-            distances.append(distance)
-            classes.append(torch.full((len(image),), number))
+    for number, patient_id, image, _ in lesions:
+        own = owned.setdefault(patient_id, {}).setdefault(number, [])
+        own += range(count, count + len(image))
+        count += len(image)
     records = {
         patient_id: tuple(np.asarray(numbers) for numbers in of_class.values() if numbers)
         for patient_id, of_class in owned.items()
     }
-    records = {patient_id: record for patient_id, record in records.items() if record}
-    if not records:
-        raise DataError("the bank has no lesion to learn from", hint="choose another fold")
-    progress.say(f"differential privacy: {len(records)} patients, one record each")
-    image, distance = torch.cat(images), torch.cat(distances)
-    filled = torch.cat(
-        [fill(a, zone_of(b)) for a, b in zip(image.split(64), distance.split(64), strict=True)]
-    )
-    patches = Patches(image, filled, distance, torch.cat(classes))
-    return Records(patches, tuple(records), tuple(records.values()), len(bank.index.classes))
+    return {patient_id: record for patient_id, record in records.items() if record}
 
 
 def check_scheme(scheme: IntensityScheme) -> None:
@@ -206,13 +216,5 @@ def _public_distance(size: tuple[int, ...], rng: np.random.Generator) -> Float[n
 
 def _turned(patches: Patches, rng: np.random.Generator) -> Patches:
     """The patches, each flipped along every axis or not, and turned where it is square."""
-    axes, square = patches.image.ndim - 2, patches.image.shape[2] == patches.image.shape[3]
-    columns: list[list[Tensor]] = [[], [], []]
-    for row in zip(patches.image, patches.filled, patches.distance, strict=True):
-        flips = [axis + 1 for axis in range(axes) if rng.random() < 0.5]
-        across = square and rng.random() < 0.5
-        for column, sample in zip(columns, row, strict=True):
-            turned = torch.flip(sample, flips)
-            column.append(turned.transpose(1, 2) if across else turned)
-    image, filled, distance = (torch.stack(column) for column in columns)
+    image, filled, distance = turned((patches.image, patches.filled, patches.distance), rng)
     return Patches(image, filled, distance, patches.class_index)

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, TypeGuard, final
+
+from pydantic import Field
+
+from medaug.core.budget import PrivacyRequest
+
+Privacy = Annotated[
+    PrivacyRequest | None,
+    Field(
+        exclude_if=lambda value: value is None,  # the hashes of all that was trained without it hold
+        description="differential privacy; chooses the variant that keeps it",
+    ),
+]
 
 
 @final
@@ -31,3 +43,8 @@ class PrivateVariant:
                 raise ValueError(f"dp: {key} is {raw[key]!r} and must be {value!r}: {reason}")
         needed = {key: value for key, (value, _) in self.needed.items()}
         return {**self.suited, **raw, **needed}
+
+
+def asks_privacy(raw: object) -> TypeGuard[dict[str, object]]:
+    """Whether the raw keys of a configuration ask for differential privacy."""
+    return isinstance(raw, dict) and raw.get("dp") is not None
