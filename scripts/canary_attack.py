@@ -65,8 +65,7 @@ def attack(claimed: float, trainings: int, *, noisy: bool, seed: int = 0) -> Bet
     threshold = _threshold(present[:half], absent[:half])
     right, wrong = (int((part[half:] > threshold).sum()) for part in (present, absent))
     count = trainings - half
-    bound = max(_bound(right, wrong, count), _bound(count - wrong, count - right, count))
-    return Betrayal(claimed, noise, bound, right / count, wrong / count)
+    return Betrayal(claimed, noise, _bound(right, wrong, count), right / count, wrong / count)
 
 
 def _seen(noise: float, seed: SeedTree, *, there: bool) -> float:
@@ -105,11 +104,15 @@ def _threshold(present: np.ndarray, absent: np.ndarray) -> float:
 def _worth(present: np.ndarray, absent: np.ndarray) -> tuple[float, float]:
     """What alarms are worth: the bound they would give, and where there is none how much more often they are right."""
     right, wrong, count = int(present.sum()), int(absent.sum()), len(present)
-    bound = max(_bound(right, wrong, count), _bound(count - wrong, count - right, count))
-    return max(0.0, bound), (right - wrong) / count
+    return _bound(right, wrong, count), (right - wrong) / count
 
 
 def _bound(right: int, wrong: int, count: int) -> float:
+    """What alarms say of epsilon, or that there was none, whichever says more; 0 where neither says anything."""
+    return max(0.0, _said(right, wrong, count), _said(count - wrong, count - right, count))
+
+
+def _said(right: int, wrong: int, count: int) -> float:
     """Epsilon from P(right) <= exp(epsilon) P(wrong) + delta, with the least and the most that the rates may be."""
     outside = (1 - CONFIDENCE) / 2
     least = float(stats.beta.ppf(outside, right, count - right + 1)) if right else 0.0
@@ -132,7 +135,7 @@ def main() -> None:
             found = attack(claimed, asked.trainings, noisy=noisy)
             print(
                 f"| {claimed:g} | {found.noise_multiplier:.2f} | {found.right:.1%} | {found.wrong:.1%} "
-                f"| {max(0.0, found.bound):.2f} |",
+                f"| {found.bound:.2f} |",
                 flush=True,
             )
 

@@ -5,8 +5,9 @@
 
 ``overfitted`` trains a VAE without any restraint on 8 patients, two of each class where there are four, draws lesions
 with it, with ``copy_paste`` and with ``procedural``, whose textures are its own and whose outlines the 8 patients',
-and attacks each set twice: with the 8 patients as those trained on, and with 8 others that no generator saw. ``chance`` takes real lesions of patients in neither group as the set, which nothing
-can have been learnt from, and deals the patients anew each time. A finished fit or set in ``--out`` is not made again.
+and attacks each set twice: with the 8 patients as those trained on, and with 8 others that no generator saw.
+``chance`` takes real lesions of patients in neither group as the set, which nothing can have been learnt from, and
+deals the patients anew each time. A finished fit or set in ``--out`` is not made again.
 """
 
 from __future__ import annotations
@@ -141,11 +142,9 @@ def chance(asked: Namespace) -> dict[str, object]:
     verdicts: Counter[str] = Counter()
     values: list[float] = []
     for _ in range(asked.draws):
-        dealt = rng.permutation(names).tolist()
+        quarter, dealt = len(names) // 4, rng.permutation(names)
         source, members, others = (
-            tuple(dealt[: len(dealt) // 4]),
-            tuple(dealt[len(dealt) // 4 :][: asked.patients]),
-            tuple(dealt[len(dealt) // 4 :][asked.patients :]),
+            tuple(part.tolist()) for part in np.split(dealt, [quarter, quarter + asked.patients])
         )
         made = [lesion for lesion in real if lesion.patient_id in set(source)]
         found = attack(made, real, [members, others])
