@@ -35,7 +35,7 @@ from medaug.core.storage import require_free_space, sha256_file, sha256_text
 from medaug.core.synthetic import SyntheticSet, read_origins, read_synthetic
 from medaug.core.wording import counted
 from medaug.io.dataset import edit_mask_path
-from medaug.layouts.base import Export, parse_layout
+from medaug.layouts.base import Export, Layout, parse_layout
 from medaug.layouts.nnunet import FOLDS, describe, write_folds
 from medaug.privacy.deidentify import load_secret, write_secret
 
@@ -147,7 +147,7 @@ def convert(options: ConvertOptions, progress: Progress) -> ConvertSummary:
     files = [path for part in parts for path in _files(part)]
     form = parse_layout(_layout(options))
     form.check_classes(manifest.classes)
-    form.build()
+    layout = form.build()
     uid_key, inputs = _uid_key(options), _inputs(options, parts)
     asked = _asked(options, uid_key)
     if finished(options.out, "convert", asked, inputs):
@@ -158,7 +158,7 @@ def convert(options: ConvertOptions, progress: Progress) -> ConvertSummary:
         uid_key = write_secret(new_key).derive(_PURPOSE)
         asked = _asked(options, uid_key)
     with open_run(options.out, "convert", asked, inputs) as run:
-        written = _write(options, parts, splits, uid_key, progress)
+        written = _write(layout, options.out, parts, splits, uid_key, progress)
         run.log("converted", cases=len(written.cases))
     return _summary(options, parts).model_copy(update={"new_key": new_key is not None})
 
@@ -255,7 +255,7 @@ def _made(synthetic: SyntheticSet, splits: Splits, mark: str) -> _Part:
     """Its labelled cases, their ids marked: every set counts from SYN_00001."""
     labelled = [record for record in synthetic.manifest.cases if record.label is not None]
     if not labelled:
-        raise DataError(f"{synthetic.folder.name} holds no labelled case", where=_OPTION)
+        raise DataError(f"{synthetic.folder} holds no labelled case", where=_OPTION)
     cases = tuple(r.model_copy(update={"case_id": marked_id(r.case_id, mark)}) for r in labelled)
     return _Part(
         folder=synthetic.folder,
@@ -333,26 +333,26 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _write(
-    options: ConvertOptions,
+    layout: Layout,
+    out: Path,
     parts: Sequence[_Part],
     splits: Splits | None,
     uid_key: bytes,
     progress: Progress,
 ) -> Manifest:
     """Every part, then what speaks of all of them; the manifest comes last."""
-    layout = parse_layout(_layout(options)).build()
     cases: list[CaseRecord] = []
     for part in parts:
-        export = Export(part.folder, part.manifest, options.out, uid_key)
+        export = Export(part.folder, part.manifest, out, uid_key)
         written = layout.write(export, progress)
         layout.check(export, written, progress)
         cases += written.cases
     whole = parts[0].manifest.model_copy(update={"cases": tuple(cases)})
     if splits is not None:
-        describe(options.out, whole)
-        write_folds(options.out, splits, parts[0].manifest.cases, _of_fold(parts, splits))
-    _write_texts(options.out, parts)
-    whole.write(options.out / MANIFEST)
+        describe(out, whole)
+        write_folds(out, splits, parts[0].manifest.cases, _of_fold(parts, splits))
+    _write_texts(out, parts)
+    whole.write(out / MANIFEST)
     return whole
 
 
