@@ -38,5 +38,5 @@ def _first_line(file: Path, option: str) -> str:
         return (file.read_text(encoding="utf-8").splitlines() or [""])[0]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{file.name} cannot be read", where=option, expected="a text file of one line"
+            f"{file} cannot be read", where=option, expected="a text file of one line"
         ) from error

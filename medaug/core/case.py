@@ -243,7 +243,7 @@ _MAKE_ONE = "make one with `medaug ingest FOLDER --out DATASET`"
 def read_manifest(dataset: Path) -> Manifest:
     """The manifest of a dataset folder."""
     if not dataset.exists():
-        raise DataError(f"{dataset.name} does not exist", expected="a dataset folder", hint=_MAKE_ONE)
+        raise DataError(f"{dataset} does not exist", expected="a dataset folder", hint=_MAKE_ONE)
     if not (dataset / MANIFEST).is_file():
-        raise DataError(f"{dataset.name} is no dataset folder, or no finished one", hint=_MAKE_ONE)
+        raise DataError(f"{dataset} is no dataset folder, or no finished one", hint=_MAKE_ONE)
     return Manifest.read(dataset / MANIFEST)

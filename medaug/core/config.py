@@ -64,7 +64,7 @@ def read_json(path: Path) -> object:
         return _parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         hint = "name the folder an earlier medaug step wrote"
-        raise DataError(f"{path.name} not found in {path.parent.name}", hint=hint) from error
+        raise DataError(f"{path.name} not found in {path.parent}", hint=hint) from error
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
         hint = "restore it, or run again the step that wrote it"
         raise DataError(f"{path.name} is not valid JSON", hint=hint) from error
@@ -89,7 +89,7 @@ def load_yaml(path: Path, model: type[T]) -> T:
     try:
         return model.model_validate(read_yaml(path))
     except ValidationError as error:
-        raise ConfigError(explain(error, model), where=path.name) from error
+        raise ConfigError(explain(error, model), where=str(path)) from error
 
 
 def read_yaml(path: Path) -> dict[str, object]:
@@ -101,12 +101,12 @@ def read_yaml(path: Path) -> dict[str, object]:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"configuration {path.name} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"configuration {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = _yaml_reason(error)
-        raise ConfigError(f"configuration {path.name} is not valid YAML: {reason}") from error
+        raise ConfigError(f"configuration {path} is not valid YAML: {reason}") from error
     if not isinstance(raw, dict | None):
-        raise ConfigError("not a mapping", where=path.name, expected="lines of KEY: VALUE")
+        raise ConfigError("not a mapping", where=str(path), expected="lines of KEY: VALUE")
     return dict(raw or {})
 
 

@@ -9,7 +9,7 @@ class MedaugError(Exception):
     """Base of all errors that medaug raises on purpose.
 
     Args:
-        what: What is wrong, in one clause.
+        what: What is wrong, in one clause; a path that the user named is said as it was given, one of scans is not said.
         where: Pseudonymous case id or configuration key it concerns.
         expected: What was expected against what was found.
         hint: What the user can do next.

@@ -264,11 +264,11 @@ def read_list(path: Path, known: Sequence[str], before: Sequence[str]) -> tuple[
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        what = f"{path.name} cannot be read as text"
+        what = f"{path} cannot be read as text"
         raise UnreadableError(what, where="--reject", hint="save it as UTF-8") from error
     reasons = _parse_list(text)
     if not reasons:
-        raise DataError(f"{path.name} names no case", where="--reject", expected="a case id on each line")
+        raise DataError(f"{path} names no case", where="--reject", expected="a case id on each line")
     unknown = [case_id for case_id in reasons if case_id not in {*known, *before}]
     if unknown:
         what = f"the set has no case {unknown[0]}" + (

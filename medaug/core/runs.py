@@ -132,11 +132,11 @@ def require_run_folder(path: Path) -> None:
         ConfigError: If it is a file, or a folder with other things in it.
     """
     if path.exists() and not path.is_dir():
-        raise ConfigError(f"{path.name} is a file", where="--out", expected="a new folder")
+        raise ConfigError(f"{path} is a file", where="--out", expected="a new folder")
     if not path.exists() or (path / RUN_FILE).is_file():
         return
     if any(p for p in path.iterdir() if ".partial." not in p.name and p.name not in (WORKING, CLAIMS)):
-        raise ConfigError(f"{path.name} exists and is no run folder", where="--out", hint="name a new folder")
+        raise ConfigError(f"{path} exists and is no run folder", where="--out", hint="name a new folder")
 
 
 def finished(path: Path, step: str, config: Frozen, inputs: Mapping[str, str]) -> bool:
@@ -153,7 +153,7 @@ def finished(path: Path, step: str, config: Frozen, inputs: Mapping[str, str]) -
         return False
     if not before.asks_the_same(now):
         raise ConfigError(
-            f"{path.name} holds {_difference(before, now)}",
+            f"{path} holds {_difference(before, now)}",
             where="--out",
             hint="name a new folder or delete this one",
         )

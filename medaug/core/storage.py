@@ -67,8 +67,8 @@ def settle(path: Path) -> None:
 
 
 def storage_error(error: OSError, path: Path | None = None) -> StorageError:
-    """The StorageError for a failed read or write, in words a user can act on."""
-    name = path.name if path is not None else "a file"
+    """The StorageError for a failed read or write, in words a user can act on; no path of a source belongs here."""
+    name = path if path is not None else "a file"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError(
             f"disk is full while writing {name}", hint="free space and run the same command again"
@@ -116,19 +116,21 @@ def sha256_text(text: str) -> str:
 
 
 def require_free_space(folder: Path, needed_bytes: int) -> None:
-    """Refuse to start a step that the disk cannot hold.
+    """Refuse to start a step that the disk cannot hold, or that may not write there.
 
     Raises:
-        StorageError: If less than ``needed_bytes`` plus 64 MiB are free where ``folder`` lives or will live.
+        StorageError: If nothing may be written where ``folder`` lives or will live, or less than ``needed_bytes`` plus 64 MiB are free there.
     """
     place = folder.absolute()
     while not place.exists():
         place = place.parent
+    if not os.access(place, os.W_OK):
+        raise storage_error(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), folder)
     free = shutil.disk_usage(place).free
     wanted = needed_bytes + (64 << 20)
     if free < wanted:
         raise StorageError(
-            f"{free / 2**20:.0f} MiB free for {folder.name}",
+            f"{free / 2**20:.0f} MiB free for {folder}",
             expected=f"{wanted / 2**20:.0f} MiB",
             hint="free space or choose another --out",
         )

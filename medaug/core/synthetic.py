@@ -77,14 +77,14 @@ class SyntheticSet:
         """
         parsed = KeepRule.parse(rule, self.manifest.classes, where=where)
         quality = QualityReport.read(assessment / QUALITY)
-        again = f"run `medaug assess` for {self.folder.name} again"
+        again = f"run `medaug assess` for {self.folder} again"
         if quality.synthetic_sha256 != self.manifest.content_sha256:
-            what = f"{assessment.name} is of another set than {self.folder.name}, or of another state of it"
+            what = f"{assessment} is of another set than {self.folder}, or of another state of it"
             raise DataError(what, where="--assessment", hint=again)
         if not quality.samples:
-            raise DataError(f"{assessment.name} scores no lesion", where="--assessment", hint=again)
+            raise DataError(f"{assessment} scores no lesion", where="--assessment", hint=again)
         if fold is not None and quality.training_scope_sha256 not in (None, fold.scope_sha256):
-            what = f"{assessment.name} rests on other patients than the training part of fold {fold.index}"
+            what = f"{assessment} rests on other patients than the training part of fold {fold.index}"
             raise SplitLeakageError(what, where="--assessment", hint=f"assess with --fold {fold.index}")
         nulls = frozenset(recipe.case_id for recipe in self.recipes if recipe.use == "null")
         return broken(self.manifest.cases, quality.samples, parsed, nulls)
@@ -98,7 +98,7 @@ class SyntheticSet:
         gone = frozenset(case_ids)
         cases = tuple(record for record in self.manifest.cases if record.case_id not in gone)
         if not cases:
-            what = f"none of {counted(len(self.manifest.cases), 'case')} of {self.folder.name} is kept"
+            what = f"none of {counted(len(self.manifest.cases), 'case')} of {self.folder} is kept"
             raise DataError(what, hint="ask for less, or make a better set")
         return replace(
             self,
@@ -122,7 +122,7 @@ class SyntheticSet:
         if len(refused) < len(splits.folds):
             return frozenset(fold.index for fold in splits.folds) - refused.keys()
         reason = refused.get(self.made_for or 0, next(iter(refused.values())))
-        raise reason.located(where, part=f"no fold may learn from {self.folder.name}; {reason.where}")
+        raise reason.located(where, part=f"no fold may learn from {self.folder}; {reason.where}")
 
 
 def read_synthetic(folder: Path, manifest: Manifest, *, where: str) -> SyntheticSet:
@@ -150,11 +150,11 @@ def open_synthetic(folder: Path, *, where: str) -> SyntheticSet:
     """
     manifest = read_manifest(folder)
     if not manifest.cases:
-        raise DataError(f"{folder.name} holds no case", where=where)
+        raise DataError(f"{folder} holds no case", where=where)
     other = next((record for record in manifest.cases if record.origin is not Origin.SYNTHETIC), None)
     if other is not None:
         hint = "name a folder of `medaug synthesize`, or ingest the set with --origin synthetic"
-        what = f"{folder.name} holds {other.origin} cases (first: {other.case_id})"
+        what = f"{folder} holds {other.origin} cases (first: {other.case_id})"
         raise DataError(what, where=where, hint=hint)
     return SyntheticSet(folder, manifest, *read_origins(folder))
 

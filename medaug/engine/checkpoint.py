@@ -39,9 +39,9 @@ def load_checkpoint(path: Path) -> State:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path.name} not found in {path.parent.name}", hint=hint) from error
+        raise CheckpointError(f"{path.name} not found in {path.parent}", hint=hint) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path.name} in {path.parent.name} is damaged", hint=hint) from error
+        raise CheckpointError(f"{path.name} in {path.parent} is damaged", hint=hint) from error
     if not isinstance(state, dict):
-        raise CheckpointError(f"{path.name} holds no state", hint=hint)
+        raise CheckpointError(f"{path} holds no state", hint=hint)
     return state

@@ -262,7 +262,7 @@ def read_generator_config(path: Path) -> GeneratorConfig:
     Raises:
         ConfigError: If the file is missing, is not YAML, or does not describe a generator.
     """
-    return parse_generator(read_yaml(path), where=path.name)
+    return parse_generator(read_yaml(path), where=str(path))
 
 
 def load_generator(name_or_run: str, fold: Fold | None = None, device: str = "auto") -> Generator:
@@ -283,7 +283,7 @@ def load_generator(name_or_run: str, fold: Fold | None = None, device: str = "au
         return _of_kind(name_or_run)
     card = read_card(folder)
     if fold is not None:
-        guard_donors(card.training_patients, fold, where=f"generator {folder.name}")
+        guard_donors(card.training_patients, fold, where=f"generator {folder}")
     where = (device,) if "device" in card.config else ()
     return cast(Generator, load_plugin("generators", card.kind).load(folder, *where))
 
@@ -296,7 +296,7 @@ def read_card(run_path: Path) -> GeneratorCard:
     """
     if not (run_path / CARD).is_file():
         hint = "run the same `medaug fit` again; it goes on from where it stopped"
-        raise CheckpointError(f"{run_path.name} holds no finished generator", hint=hint)
+        raise CheckpointError(f"{run_path} holds no finished generator", hint=hint)
     hint = "train again with `medaug fit`"
     try:
         card = GeneratorCard.read(run_path / CARD)
@@ -309,7 +309,5 @@ def read_card(run_path: Path) -> GeneratorCard:
 
 def _of_kind(kind: str) -> Generator:
     if "/" in kind:
-        raise ConfigError(
-            f"no folder {Path(kind).name}", where="--generator", expected="a run folder of `medaug fit`"
-        )
+        raise ConfigError(f"no folder {kind}", where="--generator", expected="a run folder of `medaug fit`")
     return parse_generator({"kind": kind}, where="--generator").build()

@@ -118,7 +118,7 @@ def _remove(folder: Path) -> None:
         for place in reversed(folders):
             place.rmdir()
     except OSError as error:
-        raise storage_error(error, folder) from error
+        raise storage_error(error) from error
 
 
 @final

@@ -93,7 +93,7 @@ def open_journal(path: Path, step: str, asked: dict[str, str]) -> Iterator[Journ
             entries = _read(handle, head, path)
             yield Journal(handle, entries)
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise storage_error(error, Path(path.name)) from error
 
 
 def _lock(handle: BinaryIO, path: Path) -> None:

@@ -54,7 +54,7 @@ class Bank:
         """
         if not (path / INDEX).is_file():
             raise DataError(
-                f"{path.name} holds no finished bank", hint="run `medaug bank DATASET --out BANK` (again)"
+                f"{path} holds no finished bank", hint="run `medaug bank DATASET --out BANK` (again)"
             )
         return Bank(BankIndex.read(path / INDEX), path)
 

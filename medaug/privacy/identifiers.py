@@ -32,9 +32,7 @@ def read_identifiers(path: Path) -> Scrubber:
     lines = () if path.is_dir() else _lines(path)
     found = _harvested(path) if path.is_dir() else _identifiers(lines)
     if not found.names and not found.ids and not any(lines):
-        raise ConfigError(
-            f"{path.name} names no identifier", where=_WHERE, expected="one a line, or DICOM files"
-        )
+        raise ConfigError(f"{path} names no identifier", where=_WHERE, expected="one a line, or DICOM files")
     scrubber = Scrubber(found.names, found.ids)
     _check_searched(lines, scrubber)
     return scrubber
@@ -44,7 +42,7 @@ def _lines(path: Path) -> tuple[str, ...]:
     try:
         return tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name} cannot be read", where=_WHERE, expected="text in UTF-8") from error
+        raise ConfigError(f"{path} cannot be read", where=_WHERE, expected="text in UTF-8") from error
 
 
 def _check_searched(lines: Iterable[str], scrubber: Scrubber) -> None:

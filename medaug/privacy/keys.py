@@ -136,21 +136,17 @@ def load_signing_key(path: Path, passphrase: str) -> SigningKey:
     content = _read(path)
     try:
         if path.stat().st_mode & _GROUP_AND_OTHERS:
-            raise PrivacyError(
-                f"{path.name} can be read by others", expected="mode 600", hint=f"chmod 600 {path.name}"
-            )
+            raise PrivacyError(f"{path} can be read by others", expected="mode 600", hint=f"chmod 600 {path}")
         key = load_pem_private_key(content, passphrase.encode("utf-8"))
     except TypeError as error:
-        raise PrivacyError(f"{path.name} is not encrypted", hint="make a key with `medaug keygen`") from error
+        raise PrivacyError(f"{path} is not encrypted", hint="make a key with `medaug keygen`") from error
     except (ValueError, UnsupportedAlgorithm) as error:
         hint = "check --key and the passphrase"
         raise ConfigError(
-            f"{path.name} cannot be opened with this passphrase", where="--key", hint=hint
+            f"{path} cannot be opened with this passphrase", where="--key", hint=hint
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError(
-            f"{path.name} is no Ed25519 key", where="--key", hint="make one with `medaug keygen`"
-        )
+        raise ConfigError(f"{path} is no Ed25519 key", where="--key", hint="make one with `medaug keygen`")
     return SigningKey(key)
 
 
@@ -164,9 +160,9 @@ def load_public_key(path: Path) -> PublicKey:
     try:
         key = load_pem_public_key(_read(path))
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise ConfigError(f"{path.name} is no public key", where="--public-key") from error
+        raise ConfigError(f"{path} is no public key", where="--public-key") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise ConfigError(f"{path.name} is no Ed25519 key", where="--public-key")
+        raise ConfigError(f"{path} is no Ed25519 key", where="--public-key")
     return PublicKey(key)
 
 
@@ -174,6 +170,6 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise StorageError(f"{path.name} not found", hint="make keys with `medaug keygen`") from error
+        raise StorageError(f"{path} not found", hint="make keys with `medaug keygen`") from error
     except OSError as error:
         raise storage_error(error, path) from error

@@ -277,7 +277,7 @@ def _load(run_path: Path, device: str, wanted: Answer) -> object:
     module, answer = _module(run_path)
     if answer != wanted:
         raise ConfigError(
-            f"the task of {run_path.name} answers with {answer}", expected=f"one that gives {wanted}"
+            f"the task of {run_path} answers with {answer}", expected=f"one that gives {wanted}"
         )
     return cast(object, module.load(run_path, device))
 
@@ -286,12 +286,12 @@ def _module(run_path: Path) -> tuple[ModuleType, Answer]:
     """The file of the task whose model lies in a run folder, and what that answers with."""
     if not (run_path / PLAN).is_file() or not (run_path / WEIGHTS).is_file():
         hint = "run the same `medaug train` again; it goes on from where it stopped"
-        raise CheckpointError(f"{run_path.name} holds no finished model", hint=hint)
+        raise CheckpointError(f"{run_path} holds no finished model", hint=hint)
     named = TASK if (run_path / TASK).is_file() else PLAN
     raw = read_json(run_path / named)
     kind = raw.get("kind") if isinstance(raw, dict) else None
     if not isinstance(kind, str):
-        raise CheckpointError(f"{named} in {run_path.name} names no task", hint="train again")
+        raise CheckpointError(f"{named} in {run_path} names no task", hint="train again")
     module = load_plugin("tasks", kind)
     return module, _answer(module)
 

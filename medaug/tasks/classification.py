@@ -279,7 +279,5 @@ def load(run_path: Path, device: str = "auto") -> ClassificationModel:
     try:
         network.load_state_dict(load_checkpoint(run_path / WEIGHTS))
     except (RuntimeError, KeyError) as error:
-        raise CheckpointError(
-            f"{WEIGHTS} does not fit {PLAN} in {run_path.name}", hint="train again"
-        ) from error
+        raise CheckpointError(f"{WEIGHTS} does not fit {PLAN} in {run_path}", hint="train again") from error
     return ClassificationModel(plan, network.to(where).eval(), where)

@@ -172,7 +172,7 @@ def load_translator(run_path: Path, fold: Fold | None = None) -> Translator:
     """
     card = read_card(run_path)
     if fold is not None:
-        guard_donors(card.training_patients, fold, where=f"translator {run_path.name}")
+        guard_donors(card.training_patients, fold, where=f"translator {run_path}")
     return cast(Translator, load_plugin("translators", card.kind).load(run_path))
 
 
@@ -184,11 +184,11 @@ def read_card(run_path: Path) -> TranslatorCard:
     """
     if not (run_path / CARD).is_file():
         hint = "name a folder in which `medaug fit` has trained a translator to the end"
-        raise CheckpointError(f"{run_path.name} holds no finished translator", hint=hint)
+        raise CheckpointError(f"{run_path} holds no finished translator", hint=hint)
     try:
         return TranslatorCard.read(run_path / CARD)
     except DataError as error:
-        raise CheckpointError(f"{CARD} of {run_path.name} is damaged", hint=HINT) from error
+        raise CheckpointError(f"{CARD} of {run_path} is damaged", hint=HINT) from error
 
 
 def write_card(

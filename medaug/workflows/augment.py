@@ -319,7 +319,7 @@ def replay(dataset: Path, manifest: Manifest, drawn: AugmentedCopy) -> Case:
 def _draw_sheet(job: _Job, path: Path, progress: Progress) -> tuple[str, ...]:
     """Draw every step of the policy on one case; returns their names."""
     if path.suffix.lower() != ".png":
-        raise ConfigError(f"{path.name} is no PNG", where="--preview", expected="a name that ends with .png")
+        raise ConfigError(f"{path} is no PNG", where="--preview", expected="a name that ends with .png")
     record = _shown(job)
     policy, dims = job.policy(record), job.dims_of(record)
     case = load_case(job.options.dataset, record, job.manifest.classes)

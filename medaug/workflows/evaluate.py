@@ -275,7 +275,7 @@ def _by_case(files: Sequence[Path], wanted: Collection[str]) -> dict[str, Path]:
 def _label_files(folder: Path, what: str) -> list[Path]:
     files = sorted(path for path in folder.iterdir() if is_nifti(path)) if folder.is_dir() else []
     if not files:
-        raise DataError(f"{folder.name} holds no .nii.gz label map", where=what, expected="CASE.nii.gz files")
+        raise DataError(f"{folder} holds no .nii.gz label map", where=what, expected="CASE.nii.gz files")
     beside = {path.with_name(stem(path) + CONFIDENCE_END) for path in files}
     return [path for path in files if path not in beside]
 

@@ -138,18 +138,14 @@ def _check(options: ExploreOptions) -> None:
     if options.interpolate and options.interpolate[0] == options.interpolate[1]:
         raise ConfigError("the same lesion twice", where="--interpolate", expected="two lesions of the bank")
     if options.out.suffix.lower() != ".png":
-        raise ConfigError(f"{options.out.name} is no PNG", where="--out", expected="a name that ends in .png")
+        raise ConfigError(f"{options.out} is no PNG", where="--out", expected="a name that ends in .png")
     if options.out.exists():
-        raise ConfigError(
-            f"{options.out.name} exists", where="--out", hint="choose another name, or delete it"
-        )
+        raise ConfigError(f"{options.out} exists", where="--out", hint="choose another name, or delete it")
 
 
 def _opened(options: ExploreOptions) -> tuple[VAE, Bank]:
     if not options.run.is_dir():
-        raise ConfigError(
-            f"no folder {options.run.name}", where="RUN", expected="a run folder of `medaug fit`"
-        )
+        raise ConfigError(f"no folder {options.run}", where="RUN", expected="a run folder of `medaug fit`")
     generator, bank = load_generator(str(options.run)), Bank.open(options.bank)
     if not isinstance(generator, VAE):
         raise ConfigError(f"a {generator.kind} has no latent space to explore", where="RUN", expected="a vae")

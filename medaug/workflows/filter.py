@@ -162,7 +162,7 @@ def _check(options: FilterOptions) -> None:
 def _open(options: FilterOptions) -> _Job:
     whole = open_synthetic(options.synthetic, where="SYN")
     for record in whole.manifest.cases:
-        _check_form(record, options.synthetic.name)
+        _check_form(record, str(options.synthetic))
     known = [record.case_id for record in whole.manifest.cases]
     before = tuple(one for one in read_rejections(options.synthetic) if one.case_id not in known)
     gone = () if options.reject is None else read_list(options.reject, known, [b.case_id for b in before])

@@ -170,7 +170,7 @@ def _asked(options: FitOptions) -> GeneratorConfig:
     if not isinstance(config, TrainableConfig):
         raise ConfigError(
             f"{config.kind} needs no training",
-            where=options.config.name,
+            where=str(options.config),
             hint=f"use it as it is: medaug synthesize --generator {config.kind}",
         )
     if options.device is None:

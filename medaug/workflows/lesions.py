@@ -197,9 +197,7 @@ class _DatasetCases:
         self._dataset, self._manifest, self._given = dataset, manifest, given
         self._records = {r.case_id: r for r in chosen.records if _has_lesions(r, given)}
         if not self._records:
-            raise LabelError(
-                f"{dataset.name} has no labelled case to judge", hint="name label maps by --lesions"
-            )
+            raise LabelError(f"{dataset} has no labelled case to judge", hint="name label maps by --lesions")
         self.dataset_sha256: str | None = manifest.content_sha256
         self.fold, self.notes = chosen.fold, chosen.notes
 
@@ -234,7 +232,7 @@ class _DatasetCases:
         path = folder / f"{case_id}.nii.gz"
         if not path.is_file():
             raise LabelError(
-                f"{folder.name} holds no {path.name}", where="--lesions", hint="predict that case, too"
+                f"{folder} holds no {path.name}", where="--lesions", hint="predict that case, too"
             )
         return path
 

@@ -197,7 +197,7 @@ def _load_models(options: PredictOptions) -> tuple[Model, tuple[str, ...]]:
         if not model_path.is_file():
             load_model(run, options.device)  # says what is missing
         if by_hash.setdefault(sha256_file(model_path), run) is not run:
-            raise ConfigError(f"{run.name} holds the same model as another run", where="--with")
+            raise ConfigError(f"{run} holds the same model as another run", where="--with")
     members = tuple(sorted(by_hash))
     models = [load_model(by_hash[sha256], options.device) for sha256 in members]
     return (models[0] if len(models) == 1 else Ensemble(models)), members

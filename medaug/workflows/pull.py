@@ -142,10 +142,10 @@ def _find(search: Search, options: PullOptions, progress: Progress) -> list[Foun
 def _require_own_folder(out: Path) -> None:
     """A new folder, or that of a pull; what a killed one left half-written goes."""
     if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out.name} is a file", where="--out", expected="a new folder")
+        raise ConfigError(f"{out} is a file", where="--out", expected="a new folder")
     try:
         if out.is_dir() and any(out.iterdir()) and not (out / JOURNAL).is_file():
-            raise ConfigError(f"{out.name} exists and is no pull", where="--out", hint="name a new folder")
+            raise ConfigError(f"{out} exists and is no pull", where="--out", hint="name a new folder")
     except OSError as error:
         raise storage_error(error, out) from error
 

@@ -116,11 +116,11 @@ def _existing(options: ReleaseOptions, wanted: ReleaseCertificate, key: SigningK
     try:
         found = verify_release(options.out, key.public)
     except GateRefusedError as error:
-        message = f"{options.out.name} exists and holds no release by this key"
+        message = f"{options.out} exists and holds no release by this key"
         raise ConfigError(message, where="--out", hint=hint) from error
     fresh = {"created": wanted.created, "files": wanted.files}
     if found.model_copy(update=fresh) != wanted:
-        raise ConfigError(f"{options.out.name} holds another release", where="--out", hint=hint)
+        raise ConfigError(f"{options.out} holds another release", where="--out", hint=hint)
     return found
 
 

@@ -114,7 +114,7 @@ def _result(runs: Sequence[Path]) -> ExperimentResult:
     """The figures of one run as it wrote them, or those of several folders as one."""
     for run in runs:
         if not any((run / name).is_file() for name in (RESULTS, CONTEXT)):
-            raise DataError(f"{run.name} holds no {RESULTS}", hint="name the --out of `medaug experiment`")
+            raise DataError(f"{run} holds no {RESULTS}", hint="name the --out of `medaug experiment`")
     alone = len(runs) == 1 and (runs[0] / RESULTS).is_file()
     return ExperimentResult.read(runs[0] / RESULTS) if alone else merge(runs)
 

@@ -102,12 +102,12 @@ def score(options: EvaluateOptions, progress: Progress) -> EvaluateSummary | Les
 def _read_list(path: Path, manifest: Manifest) -> LesionList:
     """A list of medaug, or the candidates of any tool: a CSV file, or a JSON list of objects, with the same names."""
     if not path.exists():
-        raise DataError(f"{path.name} does not exist", where="PREDICTIONS")
+        raise DataError(f"{path} does not exist", where="PREDICTIONS")
     if path.suffix.lower() == ".json" and not isinstance(read_json(path), list):
         found = LesionList.read(path)
         if found.classes != manifest.classes:
             expected = ", ".join(manifest.classes)
-            raise LabelError(f"{path.name} knows the classes {', '.join(found.classes)}", expected=expected)
+            raise LabelError(f"{path} knows the classes {', '.join(found.classes)}", expected=expected)
         return found
     return LesionList(
         kind="detection",
@@ -124,7 +124,7 @@ def _candidates(folder: Path, dataset: Path, manifest: Manifest) -> LesionList:
     """Candidates of CASE.nii.gz and, where there is one, CASE_confidence.nii.gz."""
     records = [record for record in manifest.cases if (folder / f"{record.case_id}.nii.gz").is_file()]
     if not records:
-        raise DataError(f"{folder.name} holds no label map of {manifest.name}", where="PREDICTIONS")
+        raise DataError(f"{folder} holds no label map of {manifest.name}", where="PREDICTIONS")
     lesions: list[ScoredLesion] = []
     for record in records:
         case = load_case(dataset, record, manifest.classes)

@@ -110,19 +110,19 @@ def check_run(run: Path, ground: Ground) -> None:
         DataError: If it is no run of ``medaug train``.
     """
     if not (run / RUN_FILE).is_file():
-        raise DataError(f"{run.name} is no run folder", where="--segmenter", expected="one of `medaug train`")
+        raise DataError(f"{run} is no run folder", where="--segmenter", expected="one of `medaug train`")
     record = RunRecord.read(run / RUN_FILE)
     if record.step != TRAIN_STEP:
-        what = f"{run.name} is a run of {record.step}"
+        what = f"{run} is a run of {record.step}"
         raise DataError(what, where="--segmenter", expected="one of `medaug train`")
     index, hint = ground.fold.index, "train it again, or leave the option out"
     asked = {"dataset": ground.manifest.content_sha256, "fold": ground.fold.scope_sha256}
     for what, wanted in asked.items():
         if record.inputs.get(what) != wanted:
-            said = f"{run.name} was trained on another {what}, or on another state of it"
+            said = f"{run} was trained on another {what}, or on another state of it"
             raise SplitLeakageError(said, where="--segmenter", expected=f"fold {index}", hint=hint)
     if "synthetic" in record.inputs:
-        said = f"{run.name} learnt from synthetic cases, and would find what it was shown"
+        said = f"{run} learnt from synthetic cases, and would find what it was shown"
         raise SplitLeakageError(said, where="--segmenter", expected="real cases only", hint=hint)
 
 

@@ -81,9 +81,7 @@ def verify(options: VerifyOptions, progress: Progress) -> VerifySummary:
     """
     key = load_public_key(options.public_key)
     if not options.release.is_dir():
-        raise DataError(
-            f"{options.release.name} is no folder", hint="name the folder that `medaug release` wrote"
-        )
+        raise DataError(f"{options.release} is no folder", hint="name the folder that `medaug release` wrote")
     progress.start("verify", 1)
     certificate = verify_release(options.release, key)
     progress.advance()

@@ -73,7 +73,7 @@ def write_secret(path: Path, secret: Secret | None = None) -> Secret:
         StorageError: If it cannot be written.
     """
     if path.exists() or path.is_symlink():
-        raise ConfigError(f"{path.name} is there already", where="--key-file", hint="keys are never replaced")
+        raise ConfigError(f"{path} is there already", where="--key-file", hint="keys are never replaced")
     (secret or new_secret()).save(path)
     return load_secret(path)
 

@@ -61,12 +61,12 @@ def _check_files(options: AssessOptions) -> None:
         raise ConfigError("nothing to measure", where="--parts", expected="quality, copying, ...")
     if options.extractor is not None:
         if not options.extractor.is_file():
-            found = f"there is no {options.extractor.name}"
+            found = f"there is no {options.extractor}"
             raise ConfigError(found, where="--extractor", expected="a TorchScript file")
         Extractor(options.extractor)
     if options.segmenter is not None and not options.segmenter.is_dir():
         hint = "name the --out of `medaug train`"
-        raise ConfigError(f"there is no {options.segmenter.name}", where="--segmenter", hint=hint)
+        raise ConfigError(f"there is no {options.segmenter}", where="--segmenter", hint=hint)
 
 
 def _fold(options: AssessOptions, real: Manifest) -> Fold:
@@ -119,12 +119,12 @@ def _check_run(synthetic: Path, real: Manifest, fold: Fold) -> None:
     inputs = RunRecord.read(synthetic / RUN_FILE).inputs
     if inputs.get("dataset", real.content_sha256) != real.content_sha256:
         raise DataError(
-            f"{synthetic.name} was made from another dataset, or from another state of this one",
+            f"{synthetic} was made from another dataset, or from another state of this one",
             hint="name the dataset it was made from with --against",
         )
     if inputs.get("training_scope", fold.scope_sha256) != fold.scope_sha256:
         raise SplitLeakageError(
-            f"{synthetic.name} was made for another fold than {fold.index}", hint="name its fold with --fold"
+            f"{synthetic} was made for another fold than {fold.index}", hint="name its fold with --fold"
         )
 
 

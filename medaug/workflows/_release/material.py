@@ -170,7 +170,7 @@ def _check_assessment(assessment: Path | None, manifest: Manifest) -> None:
         raise ConfigError(what, where="--assessment", hint="leave it out")
     if not assessment.is_dir():
         hint = "name the --out of `medaug assess`"
-        raise ConfigError(f"there is no folder {assessment.name}", where="--assessment", hint=hint)
+        raise ConfigError(f"there is no folder {assessment}", where="--assessment", hint=hint)
 
 
 def _budget(folder: Path, recipes: tuple[Recipe, ...]) -> PrivacyBudget | None:
@@ -182,7 +182,7 @@ def _budget(folder: Path, recipes: tuple[Recipe, ...]) -> PrivacyBudget | None:
     """
     card, sha256 = read_card(folder), load_generator(str(folder), device="cpu").sha256
     if {recipe.generator_sha256 for recipe in recipes} != {sha256}:
-        what = f"{folder.name} is not the generator, or not the only one, of this set"
+        what = f"{folder} is not the generator, or not the only one, of this set"
         raise ConfigError(
             what, where="--generator", hint="name the run folder that `medaug synthesize` was given"
         )

@@ -62,7 +62,7 @@ def test_a_folder_that_is_no_run_is_never_touched(tmp_path: Path) -> None:
 
 def test_a_file_is_no_place_for_a_run(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("mine")
-    with pytest.raises(ConfigError, match="--out: notes is a file"):
+    with pytest.raises(ConfigError, match=f"--out: {tmp_path}/notes is a file"):
         finished(tmp_path / "notes", "fit", Settings(steps=1), {})
     assert not finished(tmp_path / "notes" / "run", "fit", Settings(steps=1), {})
     with (

@@ -59,6 +59,17 @@ def test_free_space_is_checked_where_the_folder_will_live(tmp_path: Path) -> Non
         require_free_space(tmp_path / "not" / "yet", 1 << 60)
 
 
+def test_a_place_that_may_not_be_written_is_said_before_a_step_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("medaug.core.storage.os.access", lambda place, _: place != tmp_path)
+    with pytest.raises(
+        StorageError, match="cannot read or write not/yet: Permission denied; check the folder"
+    ):
+        require_free_space(Path("not/yet"), 1)
+
+
 def test_hash_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256_file(tmp_path / "a").startswith("ba7816bf")

@@ -56,7 +56,7 @@ def test_loading_a_kind_that_needs_no_training() -> None:
 def test_loading_what_is_not_there() -> None:
     with pytest.raises(ConfigError, match="has to be trained first"):
         load_generator("cgan")
-    with pytest.raises(ConfigError, match="no folder missing"):
+    with pytest.raises(ConfigError, match="no folder runs/missing"):
         load_generator("runs/missing")
 
 

@@ -272,7 +272,7 @@ def test_a_changed_or_missing_file_is_refused(material: Material, tmp_path: Path
 
 
 def test_nothing_left_is_an_error(material: Material, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="none of 4 cases of syn is kept"):
+    with pytest.raises(DataError, match=r"none of 4 cases of .*syn is kept"):
         run(material, keep="score>0.95")
     with pytest.raises(DataError, match="none of 4 cases"):
         run(material, reject=rejecting(tmp_path, "syn_0\nsyn_1\nsyn_2\nsyn_3"))
@@ -282,10 +282,10 @@ def test_nothing_left_is_an_error(material: Material, tmp_path: Path) -> None:
 def test_the_assessment_must_be_of_this_very_set(material: Material) -> None:
     first, *others = material.manifest.cases
     change_manifest(material, first.model_copy(update={"terms": "other"}), *others, reassess=False)
-    with pytest.raises(DataError, match="--assessment: assessment is of another set than syn"):
+    with pytest.raises(DataError, match=r"--assessment: .*assessment is of another set than .*syn"):
         run(material, keep=RULE)
     score(material, {})
-    with pytest.raises(DataError, match="--assessment: assessment scores no lesion"):
+    with pytest.raises(DataError, match=r"--assessment: .*assessment scores no lesion"):
         run(material, keep=RULE)
 
 
@@ -315,7 +315,7 @@ def test_only_a_synthetic_dataset_folder_is_filtered(material: Material, tmp_pat
     for old, new in names.items():
         text = text.replace(old, new)
     (tmp_path / "msd" / MANIFEST).write_text(text)
-    with pytest.raises(DataError, match="syn_0: msd has the form of another tool; ingest it"):
+    with pytest.raises(DataError, match=r"syn_0: .*msd has the form of another tool; ingest it"):
         run(material, synthetic=tmp_path / "msd", reject=rejecting(tmp_path, "syn_0"))
     first, *others = material.manifest.cases
     outside = first.model_copy(
@@ -328,5 +328,5 @@ def test_only_a_synthetic_dataset_folder_is_filtered(material: Material, tmp_pat
     with pytest.raises(DataError, match="SYN: syn holds real cases"):
         run(material, reject=rejecting(tmp_path, "syn_1"))
     change_manifest(material)
-    with pytest.raises(DataError, match="SYN: syn holds no case"):
+    with pytest.raises(DataError, match=r"SYN: .*syn holds no case"):
         run(material, reject=rejecting(tmp_path, "syn_1"))
