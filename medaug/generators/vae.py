@@ -35,6 +35,7 @@ from medaug.generators._patches.coarse import GRAIN, NOISE, bands, scan_noise, s
 from medaug.generators._patches.dp_learner import fit_private
 from medaug.generators._patches.layers import normal
 from medaug.generators._patches.pictures import Watched, write_sheet
+from medaug.generators._patches.scene import Scene
 from medaug.generators._patches.serving import (
     HINT,
     card_of,
@@ -50,7 +51,7 @@ from medaug.generators._vae.dp_model import PrivateVaeModel
 from medaug.generators._vae.learner import VaeLearner
 from medaug.generators._vae.networks import LesionVae, Place
 from medaug.generators._vae.prior import NAMES, Prior
-from medaug.generators._vae.scenes import Scene, Taught, Walk, resized_scene
+from medaug.generators._vae.scenes import Taught, Walk, resized_scene
 from medaug.generators._vae.settings import Config
 from medaug.generators.base import (
     CARD,

@@ -28,7 +28,8 @@ from medaug.generators._cgan.settings import Config
 from medaug.generators._patches.average import follow
 from medaug.generators._patches.coarse import smooth
 from medaug.generators._patches.layers import Conditions, initialise, normal
-from medaug.generators._patches.records import Draw, Patches, public_distances
+from medaug.generators._patches.records import Draw, public_distances
+from medaug.generators._patches.scene import Scene
 
 _BETAS = (0.5, 0.99)
 _OUTLINES = 128  # that are nobody's
@@ -117,7 +118,7 @@ class PrivateCganModel:
             "diversity": losses.lack_of_diversity(made, other, mask, wanted),
         }
 
-    def redrawn(self, place: Patches, rng: np.random.Generator) -> Float[Tensor, "B C *S"]:
+    def redrawn(self, place: Scene, rng: np.random.Generator) -> Float[Tensor, "B C *S"]:
         """See :class:`~medaug.generators._patches.dp_learner.PrivateModel`."""
         z = normal((len(place.image), self.config.z_size), rng)
         there = place.to(self._device)
@@ -132,7 +133,7 @@ def is_relative(unit: Unit) -> bool:
 
 
 def drawn_into(
-    net: Net, place: Patches, z: Tensor, *, class_weight: float, relative: bool
+    net: Net, place: Scene, z: Tensor, *, class_weight: float, relative: bool
 ) -> Float[Tensor, "B C *S"]:
     """Patches with lesions of their classes, in their outlines, that a generator draws."""
     told = Conditions(place.class_index, class_weight, place.distance)
@@ -147,7 +148,7 @@ def draw_inside(net: Net, told: Conditions, z: Tensor) -> Float[Tensor, "B C *S"
     return drawn
 
 
-def composed(place: Patches, lesion: Tensor, *, relative: bool) -> Float[Tensor, "B C *S"]:
+def composed(place: Scene, lesion: Tensor, *, relative: bool) -> Float[Tensor, "B C *S"]:
     """Made lesions in their hosts: whole inside, and one voxel beyond as far as a point spread mixes the two.
 
     Around them the host is the tissue that fills the zone, so that no rim of a lesion that is replaced stays; it is the

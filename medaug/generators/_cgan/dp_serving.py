@@ -14,9 +14,8 @@ from medaug.engine.launch import pick_device
 from medaug.generators._cgan.build import Net, build_net
 from medaug.generators._cgan.dp_model import drawn_into, is_relative
 from medaug.generators._cgan.settings import Config
-from medaug.generators._patches.coarse import fill, zone_of
 from medaug.generators._patches.layers import normal
-from medaug.generators._patches.records import Patches
+from medaug.generators._patches.scene import Scene
 from medaug.generators._patches.serving import changed, check_channels, class_number, fill_net
 from medaug.generators._patches.window import Window
 from medaug.generators.base import GeneratorCard, TrainedGenerator
@@ -45,8 +44,7 @@ class PrivateCGAN(TrainedGenerator[Config]):
         check_channels(self._card, request.host)
         window = Window.around(request.mask, self._config.size, request.spacing_mm)
         image, distance = window.frames(request.scale.normalise(request.host)), window.distances(request.mask)
-        filled = fill(image, zone_of(distance))
-        place = Patches(image, filled, distance, torch.full((len(image),), number)).to(self._device)
+        place = Scene.of(image, distance, number).to(self._device)
         z = normal((1, self._config.z_size), rng).expand(len(image), -1).to(self._device)
         weight = float(self._config.conditional)
         with torch.inference_mode():

@@ -23,7 +23,8 @@ from medaug.engine.dp import PrivacyPlan, PrivateGradients, plan_privacy
 from medaug.engine.loop import fit_loop
 from medaug.generators._patches.batches import PatchChoice
 from medaug.generators._patches.pictures import Watched
-from medaug.generators._patches.records import Draw, Patches, Records, gather_records
+from medaug.generators._patches.records import Draw, Records, gather_records
+from medaug.generators._patches.scene import Scene
 from medaug.generators._patches.serving import TrainedConfig, card_of
 from medaug.generators.base import CARD, WEIGHTS, LesionLibrary
 
@@ -79,7 +80,7 @@ class PrivateModel(Protocol):
         """Follow the noisy gradient that lies in the private network; tells figures of that and of nobody."""
         ...
 
-    def redrawn(self, place: Patches, rng: np.random.Generator) -> Float[Tensor, "B C *S"]:
+    def redrawn(self, place: Scene, rng: np.random.Generator) -> Float[Tensor, "B C *S"]:
         """The patches with lesions of their classes that the kept weights draw."""
         ...
 

@@ -19,6 +19,7 @@ from medaug.core.volume import Mask
 from medaug.generators._patches.batches import Part, PatchChoice, patches_of, turned
 from medaug.generators._patches.coarse import fill, zone_of
 from medaug.generators._patches.layers import normal
+from medaug.generators._patches.scene import Scene
 from medaug.generators._patches.window import signed_distance
 from medaug.generators._procedural.draw import elastic_ellipsoid
 from medaug.generators.base import LesionLibrary
@@ -26,40 +27,6 @@ from medaug.generators.base import LesionLibrary
 _RADII: Final = (2.0, 0.3)  # of outlines that are nobody's: voxels at least, share of the patch at most
 _ELASTICITY = 0.2
 _FLATTEST = 0.5
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class Patches:
-    """Patches with a real lesion in the middle, and none of the figures that are compared over many.
-
-    Attributes:
-        image: (B, C, *S) normalised.
-        filled: (B, C, *S) the same without the lesion.
-        distance: (B, 1, *S) signed distance to the lesion's edge.
-        class_index: (B,) index into the class table.
-    """
-
-    image: Float[Tensor, "B C *S"]
-    filled: Float[Tensor, "B C *S"]
-    distance: Float[Tensor, "B 1 *S"]
-    class_index: Int[Tensor, " B"]
-
-    def at(self, numbers: Int[Tensor, " N"]) -> Patches:
-        """The patches of these numbers."""
-        columns = (self.image, self.filled, self.distance, self.class_index)
-        return Patches(*(column[numbers] for column in columns))
-
-    @staticmethod
-    def joined(parts: Sequence[Patches]) -> Patches:
-        """Several as one."""
-        columns = zip(*((p.image, p.filled, p.distance, p.class_index) for p in parts), strict=True)
-        return Patches(*(torch.cat(column) for column in columns))
-
-    def to(self, device: torch.device) -> Patches:
-        """The patches on a device."""
-        columns = (self.image, self.filled, self.distance, self.class_index)
-        return Patches(*(column.to(device) for column in columns))
 
 
 @final
@@ -73,7 +40,7 @@ class Draw:
         rngs: The randomness of each patient, for whatever else is drawn for it.
     """
 
-    patches: Patches
+    patches: Scene
     owners: Int[Tensor, " B"]
     rngs: tuple[np.random.Generator, ...]
 
@@ -99,7 +66,7 @@ class Records:
         classes: Length of the class table.
     """
 
-    patches: Patches
+    patches: Scene
     patient_ids: tuple[str, ...]
     owned: tuple[tuple[Int[np.ndarray, " _"], ...], ...]
     classes: int
@@ -117,9 +84,9 @@ class Records:
             numbers = [int(rng.choice(own[(first + n) % len(own)])) for n in range(each)]
             parts.append(_turned(self.patches.at(torch.as_tensor(numbers)), rng))
         owners = torch.arange(len(patients)).repeat_interleave(each)
-        return Draw(Patches.joined(parts), owners, tuple(rngs))
+        return Draw(Scene.joined(parts), owners, tuple(rngs))
 
-    def pick(self, class_index: int, count: int, rng: np.random.Generator) -> Patches:
+    def pick(self, class_index: int, count: int, rng: np.random.Generator) -> Scene:
         """Patches of one class, as they are, to look at."""
         rows = torch.nonzero(self.patches.class_index == class_index).flatten()
         return self.patches.at(rows[torch.as_tensor(rng.integers(len(rows), size=count))])
@@ -159,7 +126,7 @@ def gather_records(bank: LesionLibrary, choice: PatchChoice, progress: Progress)
         [fill(a, zone_of(b)) for a, b in zip(image.split(64), distance.split(64), strict=True)]
     )
     class_index = torch.cat([torch.full((len(lesion[2]),), lesion[0]) for lesion in lesions])
-    patches = Patches(image, filled, distance, class_index)
+    patches = Scene(image, filled, distance, class_index)
     return Records(patches, tuple(owned), tuple(owned.values()), len(bank.index.classes))
 
 
@@ -214,7 +181,7 @@ def _public_distance(size: tuple[int, ...], rng: np.random.Generator) -> Float[n
     return signed_distance(mask if len(size) == 3 else mask[..., 0], thin)
 
 
-def _turned(patches: Patches, rng: np.random.Generator) -> Patches:
+def _turned(patches: Scene, rng: np.random.Generator) -> Scene:
     """The patches, each flipped along every axis or not, and turned where it is square."""
     image, filled, distance = turned((patches.image, patches.filled, patches.distance), rng)
-    return Patches(image, filled, distance, patches.class_index)
+    return Scene(image, filled, distance, patches.class_index)

@@ -22,7 +22,8 @@ from medaug.engine.launch import pick_device
 from medaug.generators._patches.average import follow
 from medaug.generators._patches.coarse import feather, zone_of
 from medaug.generators._patches.layers import initialise, normal, spread
-from medaug.generators._patches.records import Draw, Patches
+from medaug.generators._patches.records import Draw
+from medaug.generators._patches.scene import Scene
 from medaug.generators._vae import losses
 from medaug.generators._vae.directions import ATTRIBUTES, Directions
 from medaug.generators._vae.networks import LesionVae, Place
@@ -76,7 +77,7 @@ class PrivateVaeModel:
         squares = [p.grad.square().sum() for p in self.private.parameters() if p.grad is not None]
         return {"noisy_gradient": float(torch.stack(squares).sum().sqrt())}
 
-    def redrawn(self, place: Patches, rng: np.random.Generator) -> Float[Tensor, "B C *S"]:
+    def redrawn(self, place: Scene, rng: np.random.Generator) -> Float[Tensor, "B C *S"]:
         """See :class:`~medaug.generators._patches.dp_learner.PrivateModel`."""
         there, z = place.to(self._device), normal((len(place.image), self.config.z_size), rng)
         lesion = self.averaged.decode(_place(there, self.averaged), z.to(self._device))
@@ -96,11 +97,11 @@ def public_taught(classes: int, z_size: int, channels: int) -> Taught:
     return Taught(prior, directions, torch.ones(classes, channels))
 
 
-def _place(patches: Patches, net: LesionVae) -> Place:
+def _place(patches: Scene, net: LesionVae) -> Place:
     return Place(patches.filled, patches.distance, net.embed(patches.class_index))
 
 
-def _noisy(drawn: Draw, config: Config) -> Patches:
+def _noisy(drawn: Draw, config: Config) -> Scene:
     """Noise of random strength added to some patches, inside the lesion and around it; see the learner without privacy."""
     real, each = drawn.patches, drawn.each
     levels = [
@@ -109,4 +110,4 @@ def _noisy(drawn: Draw, config: Config) -> Patches:
     level = torch.from_numpy(np.concatenate(levels)).float()
     added = drawn.normal(*real.image.shape[1:]) * spread(level[:, None], real.image.ndim)
     filled = real.filled + (1 - zone_of(real.distance)) * added
-    return Patches(real.image + added, filled, real.distance, real.class_index)
+    return Scene(real.image + added, filled, real.distance, real.class_index)
