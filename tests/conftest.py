@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import jaxtyping
 import pytest
+
+from tests import shapes
 
 # The tests' arrays are tiny: more threads would only wait for each other.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# What --jaxtyping-packages writes above every function of the library that is imported from here on.
+jaxtyping.jaxtyped = shapes.of_arrays  # type: ignore[assignment]
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,13 @@
 """Checks the shapes and dtypes that signatures promise (rule 5), whenever a test calls the function.
 
-pytest's --jaxtyping-packages hands every function of the library to `check`. Only parameters and results that
-hold a jaxtyping array are looked at; mypy has seen the rest, and protocols cannot be checked by isinstance.
+pytest's --jaxtyping-packages decorates every function of the library with `of_arrays` (tests/conftest.py), which hands
+those that hold an array to jaxtyping, and that to `check`. Only parameters and results that hold a jaxtyping array are
+looked at; mypy has seen the rest, and protocols cannot be checked by isinstance.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +15,10 @@ from types import FunctionType, UnionType
 from typing import Any
 
 from beartype import BeartypeConf, beartype
-from jaxtyping import AbstractArray, config
+from jaxtyping import AbstractArray, config, jaxtyped
 
 Function = Callable[..., Any]
+Decorated = Function | type
 _beartype = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
 
@@ -35,6 +38,31 @@ def holds_array(hint: object) -> bool:
         return True
     plain = typing.get_origin(hint) in (typing.Union, UnionType, list, tuple, typing.Annotated)
     return plain and any(holds_array(inner) for inner in typing.get_args(hint))
+
+
+def of_arrays(*, typechecker: Callable[[Function], Function]) -> Callable[[Decorated], Decorated]:
+    """jaxtyping's decorator for what has arrays; all other functions stay as they are, and fast."""
+
+    def decorate(what: Decorated) -> Decorated:
+        return jaxtyped(what, typechecker=typechecker) if has_arrays(what) else what
+
+    return decorate
+
+
+def has_arrays(what: Decorated) -> bool:
+    """Whether a parameter or the result of a function is an array, or a field of a dataclass."""
+    function = what.__init__ if dataclasses.is_dataclass(what) else what
+    if not isinstance(function, FunctionType):
+        return False
+    return any(holds_array(_read(hint, function.__globals__)) for hint in function.__annotations__.values())
+
+
+def _read(hint: object, names: dict[str, Any]) -> object:
+    """An annotation; anything at all where it has no meaning (yet), as jaxtyping takes it."""
+    try:
+        return eval(hint, names) if isinstance(hint, str) else hint
+    except (NameError, AttributeError, TypeError, ValueError):
+        return Any
 
 
 def check(function: Function) -> Function:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
+import multiprocessing
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
-from scripts.benchmarks import assess, augment, synthesize
+from scripts.benchmarks import assess, augment, ingest, measure, synthesize, train
 from scripts.benchmarks.measure import BenchmarkResult, alternate, peak_mb
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,14 +40,21 @@ def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+Said = Callable[..., str]
 Printed = Callable[..., BenchmarkResult]
 
 
 @pytest.fixture
-def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Printed:
-    """Runs a benchmark in this process, which has torch already, and reads what it printed."""
+def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Said:
+    """Runs a benchmark in this process, which has torch already, and gives what it printed.
 
-    def run_here(benchmark: ModuleType, *arguments: str) -> BenchmarkResult:
+    The processes whose memory is measured are forked off one that has torch and monai, and import the rest.
+    """
+    multiprocessing.set_forkserver_preload(["torch", "monai"])
+    forked = multiprocessing.get_context("forkserver")
+    monkeypatch.setattr(measure, "multiprocessing", SimpleNamespace(get_context=lambda _: forked))
+
+    def run_here(benchmark: ModuleType, *arguments: str) -> str:
         for name in ("OMP", "OPENBLAS", "MKL"):
             monkeypatch.setenv(f"{name}_NUM_THREADS", "1")  # the benchmark sets them: they are put back
         monkeypatch.setenv("VECLIB_MAXIMUM_THREADS", "1")
@@ -54,9 +62,15 @@ def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
             sys, "argv", ["benchmark", "--json", "--repeats", "1", "--threads", "1", *arguments]
         )
         assert benchmark.main() == 0
-        return BenchmarkResult.model_validate_json(capsys.readouterr().out)
+        return capsys.readouterr().out
 
     return run_here
+
+
+@pytest.fixture
+def printed(said: Said) -> Printed:
+    """The same, read."""
+    return lambda *call: BenchmarkResult.model_validate_json(said(*call))
 
 
 def documented_fields() -> set[str]:
@@ -78,15 +92,13 @@ def test_the_cost_of_many_files_is_measured() -> None:
     assert "times as much among ten times as many" in result.notes[0]
 
 
-@pytest.mark.slow  # torch is imported in three processes
 @pytest.mark.parametrize("name", sorted(TOY))
-def test_json_is_one_object_of_the_documented_form(name: str) -> None:
-    done = run(name, "--json", "--repeats", "1", *TOY[name])
-    assert done.returncode == 0, done.stderr
-    printed: dict[str, Any] = json.loads(done.stdout)
-    assert set(printed) == documented_fields()
-    assert {"ratios", "peaks_mb", "threads", "versions"} <= set(printed)
-    result = BenchmarkResult.model_validate_json(done.stdout)
+def test_json_is_one_object_of_the_documented_form(said: Said, name: str) -> None:
+    text = said(importlib.import_module(f"scripts.benchmarks.{Path(name).stem}"), *TOY[name])
+    fields = set(json.loads(text))
+    assert fields == documented_fields()
+    assert {"ratios", "peaks_mb", "threads", "versions"} <= fields
+    result = BenchmarkResult.model_validate_json(text)
     readers = {"simpleitk": "SimpleITK", "dicom2nifti": "dicom2nifti"}
     there = {peer for peer, package in readers.items() if importlib.util.find_spec(package) is not None}
     v2 = {"batchgenerators"} if importlib.util.find_spec("batchgeneratorsv2") is not None else set[str]()
@@ -129,10 +141,8 @@ def test_the_other_figures_of_drawing_are_of_the_same_form(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [["--patch", "32", "32"], ["--dims", "3", "--patch", "16", "16", "8"]])
-def test_volumes_are_labelled_as_monai_labels_them(more: list[str]) -> None:
-    done = run("train.py", "inference", "--json", "--repeats", "1", "--clock", "cpu", *TOY["train.py"], *more)
-    assert done.returncode == 0, done.stderr
-    result = BenchmarkResult.model_validate_json(done.stdout)
+def test_volumes_are_labelled_as_monai_labels_them(printed: Printed, more: list[str]) -> None:
+    result = printed(train, "inference", "--clock", "cpu", *TOY["train.py"], *more)
     assert set(result.ratios) == {"monai"}
     assert set(result.seconds) == set(result.peaks_mb) == {"medaug", "monai"}
     ratio = result.seconds["monai"] / result.seconds["medaug"]
@@ -140,10 +150,8 @@ def test_volumes_are_labelled_as_monai_labels_them(more: list[str]) -> None:
 
 
 @pytest.mark.slow
-def test_operations_are_timed_one_by_one() -> None:
-    done = run("augment.py", "--operations", "--json", "--repeats", "1", *AUGMENT)
-    assert done.returncode == 0, done.stderr
-    result = BenchmarkResult.model_validate_json(done.stdout)
+def test_operations_are_timed_one_by_one(printed: Printed) -> None:
+    result = printed(augment, "--operations", *AUGMENT)
     assert {name.partition(": ")[0] for name in result.ratios} == {"monai"}
     assert "monai: elastic" in result.ratios
     for name, ratio in result.ratios.items():
@@ -178,17 +186,16 @@ def test_settings_that_do_not_fit_are_refused(options: list[str], said: str) -> 
 
 
 @pytest.mark.parametrize(("what", "series"), [("headers", "3"), ("memory", "12")])
-def test_the_other_figures_of_reading_are_of_the_same_form(what: str, series: str) -> None:
-    done = run("ingest.py", what, "--json", "--repeats", "1", "--series", series)
-    assert done.returncode == 0, done.stderr
-    result = BenchmarkResult.model_validate_json(done.stdout)
+def test_the_other_figures_of_reading_are_of_the_same_form(printed: Printed, what: str, series: str) -> None:
+    result = printed(ingest, what, "--series", series)
     assert set(result.seconds) == set(result.peaks_mb)
     sides = {"headers": {"medaug", "one_worker"}, "memory": {"10 series", "12 series"}}[what]
     assert set(result.seconds) == sides
 
 
-def test_bad_options_are_refused() -> None:
-    done = run("train.py", "--repeats", "0")
+@pytest.mark.parametrize("name", sorted(TOY))
+def test_bad_options_of_a_script_are_refused(name: str) -> None:
+    done = run(name, "--repeats", "0")
     assert done.returncode == 2
     assert "'0' is no whole number of at least 1" in done.stderr
 
