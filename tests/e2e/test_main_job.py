@@ -48,7 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("job")
     make_cohort(
         folder / "cohort",
-        PhantomSpec(solid=7, ground_glass=6, both=2, lesion_free=1, lesions=1),
+        PhantomSpec(solid=7, ground_glass=6, both=2, lesion_free=1, lesions=1, shape=(64, 64, 8)),
         NoProgress(),
     )
     (folder / "cgan.yaml").write_text(CGAN)
