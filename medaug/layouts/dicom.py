@@ -12,6 +12,7 @@ from pydantic import Field
 from medaug import __version__
 from medaug.core.case import CaseRecord, Manifest, Origin, StoredFile
 from medaug.core.errors import LabelError
+from medaug.core.findings import Code
 from medaug.core.runs import Progress
 from medaug.core.storage import sha256_file
 from medaug.core.volume import Unit
@@ -125,6 +126,7 @@ def _series(export: Export, record: CaseRecord) -> Iterator[tuple[Path, SeriesId
     """
     images = export.manifest.case(record.case_id).images
     modality, note = _modality(record)
+    origin = _origin(record)
     content = (__version__, *(stored.sha256 for stored in images))
     for number, name in enumerate(record.channels, start=1):
         yield (
@@ -136,11 +138,16 @@ def _series(export: Export, record: CaseRecord) -> Iterator[tuple[Path, SeriesId
                 modality=modality,
                 description=name,
                 series_number=number,
-                is_synthetic=record.origin is not Origin.REAL,
+                is_synthetic=origin is not Origin.REAL,
                 study=record.case_id,
-                derivation=_DERIVATIONS[record.origin] + note,
+                derivation=_DERIVATIONS[origin] + note,
             ),
         )
+
+
+def _origin(record: CaseRecord) -> Origin:
+    """What headers state: a case that its own header called synthetic stays so while nobody said otherwise."""
+    return Origin.SYNTHETIC if Code.SYNTHETIC_DATA in record.findings else record.origin
 
 
 def _modality(record: CaseRecord) -> tuple[str, str]:

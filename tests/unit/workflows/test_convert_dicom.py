@@ -181,6 +181,9 @@ def test_what_a_header_calls_synthetic_is_told_unless_somebody_says_what_it_is(
     assert {record.findings for record in cases} == {codes}
     told = [line for line in summary.lines() if "--origin synthetic" in line]
     assert ["(and 1 more like this)" in line for line in told] == [True for _ in codes]
+    run(tmp_path / "back", tmp_path / "again")
+    marks = {one.SyntheticData for one in headers(tmp_path / "again")}
+    assert marks == {"NO" if said is Origin.REAL else "YES"}
     if said is None:
         # the answer is another call: it is not skipped as done
         with pytest.raises(ConfigError, match="another says_real"):
