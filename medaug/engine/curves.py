@@ -15,6 +15,7 @@ from medaug.core.storage import atomic_path
 CURVES = "curves.png"
 
 _COLUMNS = 3
+_ROW_IN = 2.4
 _SMOOTHED = 20  # points about which a line through many is averaged
 
 
@@ -28,9 +29,14 @@ def write_curves(folder: Path, log: Path) -> None:
     if not curves:
         return
     rows = math.ceil(len(curves) / _COLUMNS)
-    figure = Figure(figsize=(4 * _COLUMNS, 2.4 * rows), layout="constrained")
+    height = _ROW_IN * rows
+    figure = Figure(figsize=(4 * _COLUMNS, height))
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    # room for titles and numbers that is known: a layout that measures them draws the whole figure twice
+    figure.subplots_adjust(
+        left=0.05, right=0.99, top=1 - 0.3 / height, bottom=0.45 / height, hspace=0.45, wspace=0.2
+    )
     for panel, (name, points) in zip(panels, curves.items(), strict=False):
         _draw(panel, name, points)
     for panel in panels[len(curves) :]:
