@@ -22,7 +22,7 @@ CONFIG = Path(__file__).parents[2] / "configs" / "augmentation_quick.yaml"
 def test_every_arm_runs_resumes_and_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_cohort(
         tmp_path / "cohort",
-        PhantomSpec(solid=7, ground_glass=6, both=2, lesion_free=1, lesions=1),
+        PhantomSpec(solid=7, ground_glass=6, both=2, lesion_free=1, lesions=1, shape=(64, 64, 8)),
         NoProgress(),
     )
     config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
