@@ -159,6 +159,11 @@ def open_synthetic(folder: Path, *, where: str) -> SyntheticSet:
     return SyntheticSet(folder, manifest, *read_origins(folder))
 
 
+def says_how(folder: Path) -> bool:
+    """Whether a dataset folder says how its cases were made; sets of other tools do not."""
+    return any((folder / name).is_file() for name in (RECIPES, TRANSLATIONS))
+
+
 def read_origins(folder: Path) -> tuple[tuple[Recipe, ...], tuple[Translation, ...]]:
     """The recipes and translations of a dataset folder, where there are any."""
     recipes, translations = folder / RECIPES, folder / TRANSLATIONS

@@ -15,6 +15,7 @@ from medaug.core.errors import LabelError
 from medaug.core.findings import Code
 from medaug.core.runs import Progress
 from medaug.core.storage import sha256_file
+from medaug.core.synthetic import says_how
 from medaug.core.volume import Unit
 from medaug.io.dataset import edit_mask_path, load_case
 from medaug.layouts._dicom.identity import SeriesIdentity, Uids
@@ -139,6 +140,7 @@ def _series(export: Export, record: CaseRecord) -> Iterator[tuple[Path, SeriesId
                 description=name,
                 series_number=number,
                 is_synthetic=origin is not Origin.REAL,
+                is_own=origin is Origin.AUGMENTED or says_how(export.dataset),
                 study=record.case_id,
                 derivation=_DERIVATIONS[origin] + note,
             ),

@@ -50,6 +50,7 @@ class SeriesIdentity:
         series_number: Of the image series; its segmentation gets 1000 more.
         date: YYYYMMDD; a constant, since medaug knows no date of the scan.
         is_synthetic: Whether Synthetic Data (0008,001C) is YES.
+        is_own: Whether medaug made what is synthetic; who else did is not known, and nobody is named.
         study: Study Description, e.g. the case.
         derivation: How the pixels came about, in a sentence.
     """
@@ -62,6 +63,7 @@ class SeriesIdentity:
     series_number: int = 1
     date: str = "20000101"
     is_synthetic: bool = False
+    is_own: bool = True
     study: str = ""
     derivation: str = ""
 
@@ -96,24 +98,20 @@ class SeriesIdentity:
         if is_placed:
             dataset.FrameOfReferenceUID = self.frame_of_reference_uid
             dataset.PositionReferenceIndicator = ""
-        mark_synthetic(dataset, is_synthetic=self.is_synthetic)
+        dataset.SyntheticData = "YES" if self.is_synthetic else "NO"
+        if self.is_synthetic and self.is_own:
+            dataset.ContributingEquipmentSequence = [_synthesiser()]
 
 
-def mark_synthetic(dataset: Dataset, *, is_synthetic: bool) -> None:
-    """Set Synthetic Data (0008,001C) and, for synthetic images, what synthesised them.
-
-    Code 109100 of PS3.16 CID 7005 is the one that PS3.3 table C.12-1 names at Synthetic Data.
-    """
-    dataset.SyntheticData = "YES" if is_synthetic else "NO"
-    if not is_synthetic:
-        return
+def _synthesiser() -> Dataset:
+    """Code 109100 of PS3.16 CID 7005 is the one that PS3.3 table C.12-1 names at Synthetic Data."""
     equipment = Dataset()
     equipment.PurposeOfReferenceCodeSequence = [coded("109100", "DCM", "Synthesizing Equipment")]
     equipment.Manufacturer = MANUFACTURER
     equipment.ManufacturerModelName = MANUFACTURER
     equipment.SoftwareVersions = __version__
     equipment.ContributionDescription = "Synthesised the image or lesions in it"
-    dataset.ContributingEquipmentSequence = [equipment]
+    return equipment
 
 
 def coded(value: str, scheme: str, meaning: str) -> Dataset:

@@ -143,6 +143,14 @@ def test_the_mark_of_real_cases_and_of_others(tmp_path: Path, dataset: Path) -> 
                 ] in one.DerivationDescription
 
 
+def test_nobody_is_named_where_another_tool_made_the_set(tmp_path: Path, dataset: Path) -> None:
+    (dataset / "recipes.jsonl").unlink()
+    run(dataset, tmp_path / "out")
+    for one in headers(tmp_path / "out"):
+        assert one[0x0008, 0x001C].value == "YES"
+        assert "ContributingEquipmentSequence" not in one
+
+
 def test_a_second_deidentification_keeps_the_marks(tmp_path: Path, dataset: Path) -> None:
     run(dataset, tmp_path / "out")
     asked = {"source": tmp_path / "out" / "dicom", "out": tmp_path / "clean", "key_file": tmp_path / "secret"}
