@@ -9,8 +9,8 @@ from itertools import count
 from pathlib import Path
 from typing import Final, final
 
-from medaug.core.storage import sha256_file
 from medaug.privacy.deidentify import Finding, Identifiers, Names
+from medaug.workflows._deidentify.work import read_content
 
 DIRECTORY: Final = "DICOMDIR"
 _ROOT = "2.25."
@@ -61,25 +61,29 @@ class NameBook:
     def __init__(self, *, is_file_set: bool) -> None:
         self._named = _file_set_name if is_file_set else _name
         self._taken: dict[str, Path] = {}
-        self._digests: dict[str, str] = {}
+        self._digests: dict[str, bytes] = {}
 
     def name(self, names: Names, path: Path) -> str:
         """Relative path in the output.
 
         Raises:
-            StorageError: If a file cannot be read again.
+            UnreadableError: If a file cannot be read again; its name is not said.
         """
         for number in count(1):
             name = self._named(names, number)
-            if name not in self._taken or self._digest(name) == sha256_file(path):
+            if name not in self._taken or self._digest(name) == _sha256(path):
                 break
         self._taken.setdefault(name, path)
         return name
 
-    def _digest(self, name: str) -> str:
+    def _digest(self, name: str) -> bytes:
         if name not in self._digests:
-            self._digests[name] = sha256_file(self._taken[name])
+            self._digests[name] = _sha256(self._taken[name])
         return self._digests[name]
+
+
+def _sha256(path: Path) -> bytes:
+    return hashlib.sha256(read_content(path)).digest()
 
 
 def _name(names: Names, number: int) -> str:

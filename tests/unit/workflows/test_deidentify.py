@@ -16,13 +16,22 @@ from pydicom.dataset import FileDataset
 from pydicom.fileset import FileSet
 
 from medaug.cli import main as cli
-from medaug.core.errors import ConfigError, DataError, MedaugError, PrivacyError, StorageError
-from medaug.core.runs import NoProgress
+from medaug.core.errors import (
+    ConfigError,
+    DataError,
+    MedaugError,
+    PrivacyError,
+    StorageError,
+    UnreadableError,
+)
 from medaug.privacy._deidentify.directory import directory_entry, write_directory
 from medaug.privacy._deidentify.secret import Pseudonyms, Secret
 from medaug.privacy._deidentify.stream import read_stream, write_elements, write_meta
-from medaug.workflows.deidentify import DeidentifyOptions, DeidentifySummary, ReportLine, _summary, deidentify
+from medaug.privacy.deidentify import Names
+from medaug.workflows._deidentify.plan import NameBook
+from medaug.workflows.deidentify import DeidentifySummary, ReportLine, _summary, deidentify
 from tests.unit.privacy.canaries import base
+from tests.unit.workflows.cleaning import options_for, report_lines, run, tree
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -55,33 +64,11 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-def _options(source: Path, /, **changes: object) -> DeidentifyOptions:
-    place = source.parent
-    values: dict[str, object] = {"source": source, "out": place / "out", "key_file": place / "key"}
-    values |= {"report": place / "report.jsonl"} | changes
-    return DeidentifyOptions.model_validate(values)
-
-
-def _run(options: DeidentifyOptions) -> DeidentifySummary:
-    return deidentify(options, NoProgress())
-
-
-def _report(options: DeidentifyOptions) -> list[ReportLine]:
-    assert options.report is not None
-    return [ReportLine.model_validate_json(line) for line in options.report.read_text("utf-8").splitlines()]
-
-
-def _tree(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
-
-
 def test_each_file_is_written_or_named_with_its_reason(source: Path) -> None:
-    options = _options(source)
-    summary = _run(options)
+    options = options_for(source)
+    summary = run(options)
     assert (summary.written, summary.quarantined, summary.refused, summary.patients) == (4, 1, 3, 2)
-    assert {line.input: (line.outcome, line.reasons) for line in _report(options)} == {
+    assert {line.input: (line.outcome, line.reasons) for line in report_lines(options)} == {
         "Bronislawa/0.dcm": ("written", ()),
         "Bronislawa/1.dcm": ("written", ()),
         "Bronislawa/2.dcm": ("written", ()),
@@ -98,21 +85,21 @@ def test_each_file_is_written_or_named_with_its_reason(source: Path) -> None:
 
 
 def test_nothing_that_identifies_comes_out_anywhere(source: Path) -> None:
-    options = _options(source)
-    summary = _run(options)
+    options = options_for(source)
+    summary = run(options)
     telling = (b"kowalczyk", b"bronislawa", b"nowak", b"grzegorczyk", b"mrn4711", b"20200301", b"88888")
-    for name, content in _tree(options.out).items():
+    for name, content in tree(options.out).items():
         assert [word for word in telling if word in content.lower() or word in name.lower().encode()] == []
     shown = " ".join(summary.lines()).lower().replace(str(source.parent).lower(), "")
     assert not any(word.decode() in shown for word in telling)
     secret = options.key_file.read_bytes().strip()
-    assert not any(secret in content for content in _tree(options.out).values())
+    assert not any(secret in content for content in tree(options.out).values())
 
 
 def test_files_of_a_patient_stay_together_and_their_dates_apart(source: Path) -> None:
-    options = _options(source)
-    _run(options)
-    written = {line.input: line.output for line in _report(options) if line.output is not None}
+    options = options_for(source)
+    run(options)
+    written = {line.input: line.output for line in report_lines(options) if line.output is not None}
     headers = {name: pydicom.dcmread(options.out / path) for name, path in written.items()}
     ours = [headers[f"Bronislawa/{number}.dcm"] for number in range(3)]
     assert len({header.PatientID for header in ours}) == 1
@@ -124,14 +111,14 @@ def test_files_of_a_patient_stay_together_and_their_dates_apart(source: Path) ->
 
 
 def test_same_call_again_changes_nothing_and_a_stopped_one_goes_on(source: Path) -> None:
-    options = _options(source)
-    _run(options)
-    before = _tree(options.out)
+    options = options_for(source)
+    run(options)
+    before = tree(options.out)
     gone = next(options.out.rglob("*.dcm"))
     gone.unlink()
     (gone.parent / ".1234abcd.partial.x.dcm").write_bytes(b"half")
-    assert not _run(options).new_key
-    assert _tree(options.out) == before
+    assert not run(options).new_key
+    assert tree(options.out) == before
 
 
 @pytest.mark.parametrize("workers", [2, 3])
@@ -145,12 +132,12 @@ def test_any_number_of_processes_writes_the_same_bytes(
         again.SOPInstanceUID = f"1.2.826.0.1.88888.7.{number // 3}"
         again.PixelData = bytes([number % 2]) * 32
         _save(again, source / "many" / f"{number:03d}.dcm")
-    alone, shared = _options(source), _options(source, out=source.parent / "shared", workers=workers)
-    assert _run(alone) == _run(shared).model_copy(update={"out": str(alone.out), "new_key": True})
-    first = _report(alone)
-    _run(shared)
-    assert _report(shared) == first
-    assert _tree(alone.out) == _tree(shared.out)
+    alone, shared = options_for(source), options_for(source, out=source.parent / "shared", workers=workers)
+    assert run(alone) == run(shared).model_copy(update={"out": str(alone.out), "new_key": True})
+    first = report_lines(alone)
+    run(shared)
+    assert report_lines(shared) == first
+    assert tree(alone.out) == tree(shared.out)
 
 
 def test_progress_tells_of_every_file_in_each_reading(source: Path) -> None:
@@ -167,32 +154,32 @@ def test_progress_tells_of_every_file_in_each_reading(source: Path) -> None:
         def say(self, line: str) -> None:
             raise AssertionError(line)
 
-    deidentify(_options(source), Told())
+    deidentify(options_for(source), Told())
     assert told == [("read headers", 8), *[1] * 8, ("clean files", 5), *[1] * 5]
 
 
 def test_what_may_not_go_out_any_more_is_taken_back(source: Path) -> None:
-    options = _options(source)
+    options = options_for(source)
     dataset = base()
     dataset.SOPInstanceUID, dataset.ImageComments = "1.2.826.0.1.88888.1.8", "Whitehead"
     _save(dataset, source / "late.dcm")
-    _run(options)
-    written = {line.input: line.output for line in _report(options)}
+    run(options)
+    written = {line.input: line.output for line in report_lines(options)}
     path = options.out / (written["late.dcm"] or "")
     assert path.is_file()
     dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.66"
     _save(dataset, source / "late.dcm")
-    _run(options)
+    run(options)
     assert not path.exists()
-    assert {line.input: line.reasons for line in _report(options)}["late.dcm"] == ("raw-data",)
+    assert {line.input: line.reasons for line in report_lines(options)}["late.dcm"] == ("raw-data",)
 
 
 def test_names_of_files_that_are_no_text_are_reported_and_never_written(source: Path) -> None:
     odd = os.fsencode(source) + b"/\xff\n\xe9.dcm"
     (source / "Nowak.dcm").rename(os.fsdecode(odd))
-    options = _options(source)
-    _run(options)
-    lines = {line.input: line.outcome for line in _report(options)}
+    options = options_for(source)
+    run(options)
+    lines = {line.input: line.outcome for line in report_lines(options)}
     assert lines["\\xff\n\\xe9.dcm"] == "written"
     assert len(lines) == 8
 
@@ -208,11 +195,11 @@ def test_no_crafted_value_leads_out_of_the_output(tmp_path: Path, tag: int, prof
         (source / f"{number}.dcm").write_bytes(
             write_meta(stream.meta[1:]) + write_elements(changed, stream.syntax)
         )
-    options = _options(source, profile=profile)
-    _run(options)
-    assert {line.outcome for line in _report(options)} <= {"written", "quarantined"}
+    options = options_for(source, profile=profile)
+    run(options)
+    assert {line.outcome for line in report_lines(options)} <= {"written", "quarantined"}
     assert {item.name for item in tmp_path.iterdir()} == {"source", "out", "key", "report.jsonl"}
-    names = _tree(options.out).keys() - {"deidentification.json"}
+    names = tree(options.out).keys() - {"deidentification.json"}
     form = r"P[0-9A-F]{16}(/[0-9]{12}|/[0-9.]{1,64}|/none){2}/[0-9.]{1,64}(-\d+)?\.dcm"
     assert [name for name in names if re.fullmatch(form, name) is None] == []
     assert len(names) >= 1
@@ -239,9 +226,9 @@ def _media(folder: Path) -> None:
 def test_directory_of_a_file_set_is_made_anew_and_leads_to_every_file(tmp_path: Path, profile: str) -> None:
     source = tmp_path / "source"
     _media(source)
-    options = _options(source, profile=profile)
-    _run(options)
-    lines = _report(options)
+    options = options_for(source, profile=profile)
+    run(options)
+    lines = report_lines(options)
     assert [(line.output, line.outcome) for line in lines if line.input == "DICOMDIR"] == [
         ("DICOMDIR", "written")
     ]
@@ -261,9 +248,11 @@ def test_directory_of_a_file_set_is_made_anew_and_leads_to_every_file(tmp_path: 
     assert len(found) == 4
     # it is only read, and its folder for changes would outlive it
     found._stage["t"].cleanup()
-    second = _options(options.out, out=tmp_path / "again", report=tmp_path / "again.jsonl", profile=profile)
-    _run(second)
-    assert _tree(second.out) == _tree(options.out)
+    second = options_for(
+        options.out, out=tmp_path / "again", report=tmp_path / "again.jsonl", profile=profile
+    )
+    run(second)
+    assert tree(second.out) == tree(options.out)
 
 
 def test_files_that_no_directory_can_list_are_written_all_the_same(tmp_path: Path) -> None:
@@ -274,8 +263,8 @@ def test_files_that_no_directory_can_list_are_written_all_the_same(tmp_path: Pat
     for path in source.glob("IM*"):
         path.unlink()
     _save(dataset, source / "IM9")
-    options = _options(source)
-    assert _run(options).written == 2
+    options = options_for(source)
+    assert run(options).written == 2
     directory = pydicom.dcmread(options.out / "DICOMDIR")
     assert not directory.DirectoryRecordSequence
     assert directory.OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity == 0
@@ -287,10 +276,10 @@ def test_directory_without_its_files_stays_where_it_is(tmp_path: Path) -> None:
     for path in source.rglob("*"):
         if path.is_file() and path.name != "DICOMDIR":
             path.unlink()
-    options = _options(source)
+    options = options_for(source)
     with pytest.raises(DataError, match="media-directory"):
-        _run(options)
-    assert [line.outcome for line in _report(options)] == ["quarantined"]
+        run(options)
+    assert [line.outcome for line in report_lines(options)] == ["quarantined"]
     assert not (options.out / "DICOMDIR").exists()
 
 
@@ -301,9 +290,9 @@ def test_a_full_disk_at_any_point_leaves_no_half_written_file(
     source: Path, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     _media(source / "media")
-    whole = _options(source, out=source.parent / "whole", report=source.parent / "whole.jsonl")
-    _run(whole)
-    expected = _tree(whole.out)
+    whole = options_for(source, out=source.parent / "whole", report=source.parent / "whole.jsonl")
+    run(whole)
+    expected = tree(whole.out)
     module, _, name = function.rpartition(".")
     owner = Path if module == "pathlib.Path" else os
     before, left = getattr(owner, name), 0
@@ -318,24 +307,24 @@ def test_a_full_disk_at_any_point_leaves_no_half_written_file(
         return before(*arguments, **named)
 
     monkeypatch.setattr(owner, name, failing)
-    options = _options(source, key_file=source.parent / "key2")
+    options = options_for(source, key_file=source.parent / "key2")
     options.key_file.write_bytes(whole.key_file.read_bytes())
     options.key_file.chmod(0o600)
     failures, said = 0, ""
     for point in range(1, 60):
         left = point
         try:
-            _run(options)
+            run(options)
             break
         except StorageError as error:
             failures += 1
             said += error.line()
-            found = _tree(options.out) if options.out.exists() else {}
+            found = tree(options.out) if options.out.exists() else {}
             assert found.items() <= expected.items()
             shutil.rmtree(options.out, ignore_errors=True)
     assert failures >= 4
     assert not any(word in said for word in ("Kowalczyk", "Nowak", "Bronislawa"))
-    assert _tree(options.out) == expected
+    assert tree(options.out) == expected
 
 
 _KILLED = """
@@ -371,7 +360,7 @@ deidentify(DeidentifyOptions(source=source, out=out, key_file=key), NoProgress()
 def test_a_killed_call_leaves_nothing_that_identifies_and_goes_on(
     source: Path, function: str, point: int
 ) -> None:
-    options = _options(source)
+    options = options_for(source)
     words = [str(point), function, *map(str, (source, options.out, options.key_file))]
     done = subprocess.run(
         [sys.executable, "-c", _KILLED, *words], env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False
@@ -381,10 +370,10 @@ def test_a_killed_call_leaves_nothing_that_identifies_and_goes_on(
         for path in folder.rglob("*") if folder is options.out else folder.glob(".*"):
             shown = path.name.encode() + (path.read_bytes() if path.is_file() else b"")
             assert not any(word in shown.lower() for word in (b"kowalczyk", b"nowak", b"mrn4711", b"88888"))
-    _run(options)
-    whole = _options(source, out=source.parent / "whole")
-    _run(whole)
-    assert _tree(options.out) == _tree(whole.out)
+    run(options)
+    whole = options_for(source, out=source.parent / "whole")
+    run(whole)
+    assert tree(options.out) == tree(whole.out)
     assert not [*source.parent.glob(".*")]
 
 
@@ -417,9 +406,9 @@ def test_secret_and_identifiers_are_not_said(
 def test_a_stop_at_any_write_leaves_no_half_written_file(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = _options(source)
-    whole = _options(source, out=source.parent / "whole")
-    _run(whole)
+    options = options_for(source)
+    whole = options_for(source, out=source.parent / "whole")
+    run(whole)
     move = Path.replace
     left = 0
 
@@ -435,37 +424,37 @@ def test_a_stop_at_any_write_leaves_no_half_written_file(
     for _ in range(20):
         left = 1
         try:
-            _run(options)
+            run(options)
         except KeyboardInterrupt:
             stops += 1
-            assert _tree(options.out).items() <= _tree(whole.out).items()
+            assert tree(options.out).items() <= tree(whole.out).items()
             continue
         break
     # the record, four files; the report is the one write of the last call
     assert stops == 5
-    assert _tree(options.out) == _tree(whole.out)
+    assert tree(options.out) == tree(whole.out)
 
 
 def test_files_that_a_power_cut_emptied_are_written_again(source: Path) -> None:
-    options = _options(source)
-    _run(options)
-    before = _tree(options.out)
+    options = options_for(source)
+    run(options)
+    before = tree(options.out)
     for path in options.out.rglob("*.dcm"):
         path.write_bytes(b"")
-    _run(options)
-    assert _tree(options.out) == before
+    run(options)
+    assert tree(options.out) == before
 
 
 def test_own_output_goes_through_as_it_is(source: Path) -> None:
-    first = _options(source)
-    _run(first)
-    second = _options(first.out, out=source.parent / "again", report=source.parent / "again.jsonl")
-    summary = _run(second)
+    first = options_for(source)
+    run(first)
+    second = options_for(first.out, out=source.parent / "again", report=source.parent / "again.jsonl")
+    summary = run(second)
     assert summary.written == 4
-    lines = [line for line in _report(second) if line.outcome == "written"]
+    lines = [line for line in report_lines(second) if line.outcome == "written"]
     assert all(line.input == line.output and line.reasons == ("own-output",) for line in lines)
-    cleaned = {name: content for name, content in _tree(first.out).items() if name.endswith(".dcm")}
-    assert cleaned.items() <= _tree(second.out).items()
+    cleaned = {name: content for name, content in tree(first.out).items() if name.endswith(".dcm")}
+    assert cleaned.items() <= tree(second.out).items()
 
 
 def test_files_of_one_instance_are_numbered_or_told_to_be_one(tmp_path: Path) -> None:
@@ -475,22 +464,22 @@ def test_files_of_one_instance_are_numbered_or_told_to_be_one(tmp_path: Path) ->
     _save(dataset, source / "b.dcm")
     dataset.PixelData = bytes(32)
     _save(dataset, source / "c.dcm")
-    options = _options(source)
-    _run(options)
-    names = [line.output or "" for line in _report(options)]
+    options = options_for(source)
+    run(options)
+    names = [line.output or "" for line in report_lines(options)]
     assert names[0] == names[1]
     assert names[2] == names[0].replace(".dcm", "-2.dcm")
-    before = _tree(options.out)
-    _run(options)
-    assert _tree(options.out) == before
+    before = tree(options.out)
+    run(options)
+    assert tree(options.out) == before
 
 
 def test_other_rules_or_another_key_into_the_same_folder_are_refused(source: Path) -> None:
-    _run(_options(source))
+    run(options_for(source))
     with pytest.raises(ConfigError, match="another key or profile"):
-        _run(_options(source, profile="basic"))
+        run(options_for(source, profile="basic"))
     with pytest.raises(ConfigError, match="another key or profile"):
-        _run(_options(source, key_file=source.parent / "key2"))
+        run(options_for(source, key_file=source.parent / "key2"))
 
 
 @pytest.mark.parametrize(
@@ -516,7 +505,7 @@ def test_places_that_would_mix_what_must_stay_apart_are_refused(
     (place / "linked").symlink_to(place / "elsewhere")
     paths = {key: value if key == "profile" else place / value for key, value in changes.items()}
     with pytest.raises(MedaugError, match=said):
-        _run(_options(source, **paths))
+        run(options_for(source, **paths))
     assert not (place / "elsewhere").exists()
     assert not (place / changes.get("key_file", "key")).exists()
 
@@ -527,25 +516,25 @@ def test_a_file_without_a_patient_id_goes_out_under_a_pseudonym(tmp_path: Path) 
     _save(dataset, tmp_path / "source" / "a.dcm")
     del dataset.PatientName
     _save(dataset, tmp_path / "source" / "b.dcm")
-    options = _options(tmp_path / "source")
-    assert _run(options).patients == 2
-    for line in _report(options):
+    options = options_for(tmp_path / "source")
+    assert run(options).patients == 2
+    for line in report_lines(options):
         header = pydicom.dcmread(options.out / (line.output or ""))
         assert (line.output or "").startswith(f"{header.PatientID}/")
         assert header.PatientName == header.PatientID
 
 
 def test_a_link_in_the_output_leads_nowhere(source: Path) -> None:
-    options = _options(source)
-    _run(options)
+    options = options_for(source)
+    run(options)
     patient = next(path for path in options.out.iterdir() if path.is_dir())
     elsewhere = source.parent / "elsewhere"
     patient.rename(elsewhere)
-    before = _tree(elsewhere)
+    before = tree(elsewhere)
     patient.symlink_to(elsewhere)
     with pytest.raises(StorageError, match="link"):
-        _run(options)
-    assert _tree(elsewhere) == before
+        run(options)
+    assert tree(elsewhere) == before
 
 
 def test_key_that_others_can_read_is_refused(source: Path) -> None:
@@ -553,7 +542,7 @@ def test_key_that_others_can_read_is_refused(source: Path) -> None:
     key.write_bytes(b"k" * 32)
     key.chmod(0o644)
     with pytest.raises(PrivacyError, match="by others"):
-        _run(_options(source))
+        run(options_for(source))
     assert not (source.parent / "out").exists()
 
 
@@ -561,22 +550,22 @@ def test_nothing_written_is_an_error_and_still_reported(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "notes.txt").write_text("nothing", encoding="utf-8")
-    options = _options(source)
+    options = options_for(source)
     with pytest.raises(DataError, match="not-dicom"):
-        _run(options)
-    assert [line.reasons for line in _report(options)] == [("not-dicom",)]
+        run(options)
+    assert [line.reasons for line in report_lines(options)] == [("not-dicom",)]
     assert not options.out.exists()
     assert not options.key_file.exists()
     ultrasound = base()
     ultrasound.Modality = "US"
     _save(ultrasound, source / "us.dcm")
     with pytest.raises(DataError, match="burned-in-text-possible"):
-        _run(options)
+        run(options)
     assert not options.out.exists()
     _save(base(), source / "mr.dcm")
-    assert _run(options).written == 1
+    assert run(options).written == 1
     # the key that is kept is the one behind what was written
-    assert not _run(options).new_key
+    assert not run(options).new_key
 
 
 def test_command_line_takes_one_file_and_prints_counts(
@@ -613,5 +602,13 @@ def test_summary_counts_what_a_person_should_look_at() -> None:
 def test_written_files_with_cleaned_pixels_are_counted(source: Path) -> None:
     said = [("pixels-cleaned:3", "writing-in-region:1"), ("pixels-cleaned:0",), ()]
     lines = [ReportLine(input="a", output="b", outcome="written", reasons=reasons) for reasons in said]
-    summary = _summary(_options(source), lines, 1, is_new=False)
+    summary = _summary(options_for(source), lines, 1, is_new=False)
     assert (summary.written, summary.pixels_cleaned, summary.writing_in_regions) == (3, 1, 1)
+
+
+def test_a_file_that_is_gone_before_it_is_named_is_not_named_in_the_error(tmp_path: Path) -> None:
+    book, names = NameBook(is_file_set=False), Names("P1", "2.25.1", "2.25.2", "2.25.3")
+    assert book.name(names, tmp_path / "Kowalczyk.dcm") == "P1/1/2/3.dcm"
+    with pytest.raises(UnreadableError) as caught:
+        book.name(names, tmp_path / "Kowalczyk again.dcm")
+    assert "Kowalczyk" not in caught.value.line()

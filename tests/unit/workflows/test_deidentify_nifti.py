@@ -14,9 +14,9 @@ from nibabel.nifti1 import Nifti1Extension
 
 from medaug.cli import main as cli
 from medaug.core.errors import DataError
-from medaug.core.runs import NoProgress
-from medaug.workflows.deidentify import DeidentifyOptions, DeidentifySummary, ReportLine, deidentify
+from medaug.workflows.deidentify import DeidentifyOptions, ReportLine
 from tests.unit.privacy.canaries import base
+from tests.unit.workflows.cleaning import options_for, report_lines, run, tree
 
 WORDS = (b"kowalczyk", b"bronislawa", b"nowak", b"20200301", b"mrn4711", b"st. mary", b"scanner7")
 SESSION = "sub-Kowalczyk/ses-20200301"
@@ -75,32 +75,13 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-def _options(source: Path, /, **changes: object) -> DeidentifyOptions:
-    place = source.parent
-    values: dict[str, object] = {"source": source, "out": place / "out", "key_file": place / "key"}
-    values |= {"report": place / "report.jsonl"} | changes
-    return DeidentifyOptions.model_validate(values)
-
-
-def _run(options: DeidentifyOptions) -> DeidentifySummary:
-    return deidentify(options, NoProgress())
-
-
 def _report(options: DeidentifyOptions) -> dict[str, ReportLine]:
-    assert options.report is not None
-    lines = [ReportLine.model_validate_json(line) for line in options.report.read_text("utf-8").splitlines()]
-    return {line.input: line for line in lines}
-
-
-def _tree(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
+    return {line.input: line for line in report_lines(options)}
 
 
 def test_each_file_is_written_or_named_with_its_reason(source: Path) -> None:
-    options = _options(source)
-    summary = _run(options)
+    options = options_for(source)
+    summary = run(options)
     assert {name: (line.outcome, line.reasons) for name, line in _report(options).items()} == {
         f"{SESSION}/anat/{STEM}_run-1_T1w.nii.gz": ("written", ("face-not-looked-at",)),
         f"{SESSION}/anat/{STEM}_run-1_T1w.json": ("written", ("fields-removed:5",)),
@@ -123,9 +104,9 @@ def test_each_file_is_written_or_named_with_its_reason(source: Path) -> None:
 
 
 def test_nothing_that_identifies_comes_out_and_voxels_stay(source: Path) -> None:
-    options = _options(source)
-    summary = _run(options)
-    for name, content in _tree(options.out).items():
+    options = options_for(source)
+    summary = run(options)
+    for name, content in tree(options.out).items():
         whole = name.encode() + content + (gzip.decompress(content) if name.endswith(".gz") else b"")
         assert [word for word in WORDS if word in whole.lower()] == []
         assert not name.endswith(".gz") or content[3:8] == bytes(5)
@@ -141,8 +122,8 @@ def test_nothing_that_identifies_comes_out_and_voxels_stay(source: Path) -> None
 
 
 def test_what_stands_beside_an_image_follows_it(source: Path) -> None:
-    options = _options(source)
-    _run(options)
+    options = options_for(source)
+    run(options)
     outputs = {name: line.output or "" for name, line in _report(options).items()}
     image = outputs[f"{SESSION}/anat/{STEM}_run-1_T1w.nii.gz"]
     sidecar = outputs[f"{SESSION}/anat/{STEM}_run-1_T1w.json"]
@@ -154,44 +135,44 @@ def test_what_stands_beside_an_image_follows_it(source: Path) -> None:
 
 
 def test_own_output_is_left_as_it_is_and_another_key_makes_other_names(source: Path) -> None:
-    options = _options(source)
-    _run(options)
-    second = _options(options.out, out=source.parent / "second", report=source.parent / "second.jsonl")
-    _run(second)
-    assert _tree(second.out) == _tree(options.out)
+    options = options_for(source)
+    run(options)
+    second = options_for(options.out, out=source.parent / "second", report=source.parent / "second.jsonl")
+    run(second)
+    assert tree(second.out) == tree(options.out)
     lines = _report(second)
     assert lines.pop("deidentification.json").reasons == ("no-image-beside",)
     assert all(line.reasons[0] == "own-output" for line in lines.values())
-    third = _options(source, out=source.parent / "third", key_file=source.parent / "key3")
-    _run(third)
-    assert _tree(third.out).keys() & _tree(options.out).keys() == {"deidentification.json"}
+    third = options_for(source, out=source.parent / "third", key_file=source.parent / "key3")
+    run(third)
+    assert tree(third.out).keys() & tree(options.out).keys() == {"deidentification.json"}
 
 
 def test_own_output_that_somebody_wrote_into_is_cleaned_again(source: Path) -> None:
-    options = _options(source)
-    _run(options)
-    before = _tree(options.out)
+    options = options_for(source)
+    run(options)
+    before = tree(options.out)
     path = next(options.out.rglob("*_dwi.nii"))
     changed = bytearray(path.read_bytes())
     changed[148:157] = b"Kowalczyk"
     path.write_bytes(bytes(changed))
-    second = _options(options.out, out=source.parent / "second")
-    _run(second)
-    assert _tree(second.out) == before
+    second = options_for(options.out, out=source.parent / "second")
+    run(second)
+    assert tree(second.out) == before
     name = path.relative_to(options.out).as_posix()
     assert _report(second)[name].reasons == ("face-not-looked-at",)
 
 
 def test_same_call_again_goes_on_and_takes_back_what_may_not_go_out(source: Path) -> None:
-    options = _options(source)
-    _run(options)
-    before = _tree(options.out)
+    options = options_for(source)
+    run(options)
+    before = tree(options.out)
     next(options.out.rglob("*.bvec")).unlink()
-    assert not _run(options).new_key
-    assert _tree(options.out) == before
+    assert not run(options).new_key
+    assert tree(options.out) == before
     (source / f"{SESSION}/anat/{STEM}_run-1_T1w.nii.gz").write_bytes(b"damaged")
-    _run(options)
-    assert {name for name in before if "_T1w" in name} == before.keys() - _tree(options.out).keys()
+    run(options)
+    assert {name for name in before if "_T1w" in name} == before.keys() - tree(options.out).keys()
 
 
 def test_any_number_of_processes_and_any_copy_of_the_folder_give_the_same(
@@ -200,13 +181,13 @@ def test_any_number_of_processes_and_any_copy_of_the_folder_give_the_same(
     monkeypatch.setattr("medaug.workflows.deidentify._WORTH_WORKERS", 1)
     for number in range(70):
         _save(source, f"many/Kowalczyk {number}.nii", _image(number, number=1))
-    alone = _options(source)
-    _run(alone)
+    alone = options_for(source)
+    run(alone)
     copy = source.parent / "elsewhere"
     shutil.copytree(source, copy)
-    shared = _options(copy, out=source.parent / "shared", workers=2)
-    _run(shared)
-    assert _tree(alone.out) == _tree(shared.out)
+    shared = options_for(copy, out=source.parent / "shared", workers=2)
+    run(shared)
+    assert tree(alone.out) == tree(shared.out)
 
 
 def test_capitals_links_and_colours(tmp_path: Path) -> None:
@@ -219,8 +200,8 @@ def test_capitals_links_and_colours(tmp_path: Path) -> None:
     colour[70:74] = (128).to_bytes(2, "little") + (24).to_bytes(2, "little")
     colour[108:112] = np.float32(352).tobytes()
     _save(source, "colour.nii", bytes(colour))
-    options = _options(source)
-    _run(options)
+    options = options_for(source)
+    run(options)
     lines = {name: (line.outcome, line.reasons[0]) for name, line in _report(options).items()}
     assert lines == {
         "a.NII": ("written", "face-not-looked-at"),
@@ -241,4 +222,4 @@ def test_one_file_alone_and_nothing_but_damaged_ones(
     assert "1 file written to" in said
     assert "face-not-looked-at: 1 NIfTI image;" in said
     with pytest.raises(DataError, match="damaged-file"):
-        _run(_options(source / "cut.nii.gz", out=place / "none"))
+        run(options_for(source / "cut.nii.gz", out=place / "none"))
