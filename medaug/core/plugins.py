@@ -6,7 +6,8 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoints, entry_points
 from types import ModuleType
 from typing import Literal
 
@@ -26,7 +27,13 @@ def kinds(family: Family) -> tuple[str, ...]:
         for m in pkgutil.iter_modules(package.__path__)
         if not m.name.startswith("_") and m.name != "base"
     }
-    return tuple(sorted(own | {entry.name for entry in entry_points(group=f"medaug.{family}")}))
+    return tuple(sorted(own | _of_others(family).names))
+
+
+@cache
+def _of_others(family: Family) -> EntryPoints:
+    """Plugins of other packages; found once, since that reads the metadata of everything installed."""
+    return entry_points(group=f"medaug.{family}")
 
 
 def load_plugin(family: Family, kind: str) -> ModuleType:
@@ -40,9 +47,8 @@ def load_plugin(family: Family, kind: str) -> ModuleType:
         close = difflib.get_close_matches(kind, known, n=1)
         hint = f"did you mean {close[0]}?" if close else ""
         raise ConfigError(f"no {family[:-1]} is called {kind!r}", expected=", ".join(known), hint=hint)
-    for entry in entry_points(group=f"medaug.{family}"):
-        if entry.name == kind:
-            return importlib.import_module(entry.module)
+    for entry in _of_others(family).select(name=kind):
+        return importlib.import_module(entry.module)
     return importlib.import_module(f"medaug.{family}.{kind}")
 
 
