@@ -14,6 +14,8 @@ from tests import shapes
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# No test sees whether a file would outlast a loss of power, and each waits for the disk dozens of times.
+os.fsync = os.fstat  # type: ignore[assignment]
 # What --jaxtyping-packages writes above every function of the library that is imported from here on.
 jaxtyping.jaxtyped = shapes.of_arrays  # type: ignore[assignment]
 

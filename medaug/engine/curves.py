@@ -68,6 +68,7 @@ def _draw(panel: Axes, name: str, points: list[tuple[int, float]]) -> None:
         panel.plot(steps, means, color="C0", linewidth=1.4)
     panel.set_title(name.replace("_", " "), fontsize=9)
     panel.tick_params(labelsize=7)
+    panel.locator_params(nbins=4)  # most of the time goes into the numbers along the axes
     panel.set_xlabel("step", fontsize=7)
 
 
