@@ -73,6 +73,27 @@ class Evidence:
     certain: int = 0
 
 
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Searched:
+    """What the search says of a set.
+
+    Attributes:
+        samples: Synthetic cases.
+        matches: Of their parts; a background that is its host's has none.
+        hosted: Those backgrounds.
+    """
+
+    samples: int
+    matches: tuple[Match, ...]
+    hosted: tuple[CopyFlag, ...]
+
+    @property
+    def flags(self) -> tuple[CopyFlag, ...]:
+        """All copies found."""
+        return (*self.hosted, *(_flag(match) for match in self.matches if match.score >= 1.0))
+
+
 def audit(synthetic: Iterable[Imprint], search: CopySearch, progress: Progress) -> CopyAudit:
     """Search every synthetic case among the training cases and judge the set.
 
@@ -84,7 +105,26 @@ def audit(synthetic: Iterable[Imprint], search: CopySearch, progress: Progress) 
     Raises:
         DataError: If a case has other channels than the training cases, or voxels that are not finite.
     """
-    planted = {part: search.plant(part, progress) for part in PARTS}
+    planted = {part: one for part in PARTS if (one := search.plant(part, progress)) is not None}
+    found = _search_all(synthetic, search, progress)
+    rows = {
+        part: _evidence(part, found, search, planted[part].recall if part in planted else None)
+        for part in PARTS
+    }
+    lesion, why = judge("lesion", rows["lesion"])
+    background, too = judge("background", rows["background"])
+    return CopyAudit(
+        verdict=PartVerdict(lesion=lesion, background=background),
+        reasons=(*why, *too),
+        flagged=tuple(sorted(found.flags, key=lambda flag: -flag.score)),
+        closest=tuple(sorted(found.matches, key=lambda match: -match.score or -match.evidence)),
+        shares=tuple(copy_share(part, rows[part]) for part in PARTS),
+        planted=planted,
+        threshold=1.0 if any(search.calibration(part) is not None for part in PARTS) else None,
+    )
+
+
+def _search_all(synthetic: Iterable[Imprint], search: CopySearch, progress: Progress) -> _Searched:
     progress.start("synthetic cases", None)
     matches: list[Match] = []
     hosted: list[CopyFlag] = []
@@ -98,34 +138,22 @@ def audit(synthetic: Iterable[Imprint], search: CopySearch, progress: Progress) 
             found = tuple(match for match in found if match.part != "background")
         matches += found
         progress.advance()
-    flags = [*hosted, *(_flag(match) for match in matches if match.score >= 1.0)]
-    rows = {}
-    for part in PARTS:
-        mine = [flag for flag in flags if flag.part == part]
-        of_hosts = len(hosted) if part == "background" else 0
-        scores = [match.score for match in matches if match.part == part]
-        law = search.calibration(part)
-        rows[part] = Evidence(
-            samples=samples,
-            judged=of_hosts + len(scores),
-            flagged=len(mine),
-            of_hosts=of_hosts,
-            held_out=search.n_held_out(part),
-            recall=one.recall if (one := planted[part]) is not None else None,
-            chance=FALSE_POSITIVE_SHARE if law is None else law.chance,
-            certain=0 if law is None else count_certain(scores, law),
-        )
-    lesion, why = judge("lesion", rows["lesion"])
-    background, too = judge("background", rows["background"])
-    known = {part: one for part in PARTS if (one := planted[part]) is not None}
-    return CopyAudit(
-        verdict=PartVerdict(lesion=lesion, background=background),
-        reasons=(*why, *too),
-        flagged=tuple(sorted(flags, key=lambda flag: -flag.score)),
-        closest=tuple(sorted(matches, key=lambda match: -match.score or -match.evidence)),
-        shares=tuple(copy_share(part, rows[part]) for part in PARTS),
-        planted=known,
-        threshold=1.0 if any(search.calibration(part) is not None for part in PARTS) else None,
+    return _Searched(samples, tuple(matches), tuple(hosted))
+
+
+def _evidence(part: Part, found: _Searched, search: CopySearch, recall: float | None) -> Evidence:
+    of_hosts = len(found.hosted) if part == "background" else 0
+    scores = [match.score for match in found.matches if match.part == part]
+    law = search.calibration(part)
+    return Evidence(
+        samples=found.samples,
+        judged=of_hosts + len(scores),
+        flagged=sum(flag.part == part for flag in found.flags),
+        of_hosts=of_hosts,
+        held_out=search.n_held_out(part),
+        recall=recall,
+        chance=FALSE_POSITIVE_SHARE if law is None else law.chance,
+        certain=0 if law is None else count_certain(scores, law),
     )
 
 

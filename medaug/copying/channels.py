@@ -68,8 +68,8 @@ class Layout:
     def grid(self) -> Grid:
         """Windows that are compared."""
         if self.dims == 2:
-            return self._scaled(Grid(16.0, 5, 10, 14, 7, 7, 48), 64)
-        return self._scaled(Grid(9.0, 3, 5, 8, 5, 7, 48), 32)
+            return self._scaled(Grid(16.0, 5, 10, 14, 7, 9, 48), 64)
+        return self._scaled(Grid(9.0, 3, 5, 8, 5, 9, 48), 32)
 
     def _scaled(self, grid: Grid, side: int) -> Grid:
         share = self.side / side
@@ -100,6 +100,20 @@ class Votes:
 
     wide: Tensor
     few: Tensor
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """The windows of a query tile at all zooms.
+
+    Attributes:
+        coefficients: (W, Z, C, B) of the balls.
+        vectors: (W, Z, D) unit vectors.
+    """
+
+    coefficients: Tensor
+    vectors: Tensor
 
 
 @final
@@ -182,21 +196,29 @@ class Channel:
             flat = flat[(slice(None), slice(None), *[slice(cut, -cut)] * self._layout.dims)]
         return pool(flat, 2 * reach + 1, stride).flatten(1)
 
-    def votes(self, tile: Tensor, seen: Tensor) -> Votes:
-        """How strongly one query tile (C, *S) resembles each training tile.
+    def described_query(self, tile: Tensor) -> Windows:
+        """The windows of one query tile (C, *S)."""
+        grid = self._grid
+        zoomed = [
+            balls.coefficients(tile[None].float(), grid.inset, grid.query_stride)[0] for balls in self.zoomed
+        ]
+        vectors = [self.describe(one[None])[0] for one in zoomed]
+        return Windows(torch.stack(zoomed, dim=1), torch.stack(vectors, dim=1))
+
+    def described(self, numbers: Tensor) -> Tensor:
+        """(T, W, D) windows of some training tiles."""
+        block = self._windows.shape[-1]
+        return self._windows[torch.div(numbers, block, rounding_mode="floor"), :, :, numbers % block]
+
+    def votes(self, query: Windows, seen: Tensor) -> Votes:
+        """How strongly one query tile, of which ``seen`` counts, resembles each training tile.
 
         Each window of the query is measured in deviations of what it reaches over all training tiles.
         """
-        stride = self._grid.query_stride
-        views = [
-            self.describe(balls.coefficients(tile[None].float(), self._grid.inset, stride))[0]
-            for balls in self.zoomed
-        ]
-        shown = self._shown(seen[None].float(), stride)[0] >= _LEAST_SEEN
+        shown = self._shown(seen[None].float(), self._grid.query_stride)[0] >= _LEAST_SEEN
         if not bool(shown.any()):
             return Votes(torch.zeros(self._count), torch.zeros(self._count))
-        queries = torch.stack([view[shown] for view in views], dim=1)
-        best = best_windows(queries, self._windows)[:, : self._count]
+        best = best_windows(query.vectors[shown], self._windows)[:, : self._count]
         mean, spread = best.mean(dim=1), best.std(dim=1).clamp_min(1e-6)
         deviations = (best - mean[:, None]) / spread[:, None]
         few = (torch.relu(deviations - _CHANCE_DEVIATIONS) ** 2).sum(dim=0)

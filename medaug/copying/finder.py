@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -12,19 +12,23 @@ import torch
 from torch import Tensor
 
 from medaug.copying.balls import turns_of
-from medaug.copying.channels import ZOOMS, Channel, Layout, top
+from medaug.copying.channels import ZOOMS, Channel, Layout, Windows, top
 from medaug.copying.marks import Marks
 from medaug.copying.registration import (
     BANDS,
     BOXES,
     COARSE,
+    SHAPE,
     STRUCTURE,
+    Band,
     Moves,
     agreement,
     box_sizes,
+    covered,
     filled,
     find_shift,
     flattened,
+    halved,
     leads,
     read_moved,
     refined,
@@ -35,7 +39,8 @@ _A_PATIENT = 3
 _LEARN_FROM, _LEAST_DEVIATION = 30, 0.3
 _RUNNER_UP = 3
 _MEASURES = len(BANDS) + 1
-_INSIDE = 0.99
+_AT_HALF = (STRUCTURE, SHAPE)  # texture is too fine for tiles of half the size
+_TOUCHING = -0.01  # voxels
 
 
 @final
@@ -46,19 +51,21 @@ class Effort:
     Attributes:
         turned: Candidates by windows, by all of them and by few, each.
         marked: Candidates by points.
-        moves: Tried of each.
-        refined: Made exact.
-        steps: Of each of the two passes that make them so.
+        moves: Tried of each, on tiles of half the size.
+        compared: Of these, on whole tiles.
+        refined: Of these, made exact.
+        steps: That make them so, on tiles of half the size and on whole ones.
     """
 
     turned: int
     marked: int
     moves: int
+    compared: int
     refined: int
-    steps: int
+    steps: tuple[int, int]
 
 
-_EFFORT = {2: Effort(15, 40, 2, 12, 4), 3: Effort(6, 14, 1, 6, 2)}
+_EFFORT = {2: Effort(15, 40, 2, 40, 12, (4, 2)), 3: Effort(6, 14, 1, 10, 6, (3, 1))}
 
 
 @final
@@ -103,6 +110,31 @@ class Found:
 
 
 @final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    """A query tile at one size.
+
+    Attributes:
+        image: (C, *S).
+        seen: (*S) 0 to 1.
+        share: Scale of the filters.
+    """
+
+    image: Tensor
+    seen: Tensor
+    share: float
+
+    def flat(self, band: Band) -> Tensor:
+        """(C, *S) flattened."""
+        return flattened(self.image[None], self.seen[None], self.share, band)[0]
+
+    def halved(self) -> _Shown:
+        """At half the size."""
+        image, seen = halved(self.image[None])[0], halved(self.seen[None, None])[0, 0]
+        return _Shown(image, seen, self.share / 2)
+
+
+@final
 class TileFinder:
     """Training tiles ready to be searched.
 
@@ -119,8 +151,9 @@ class TileFinder:
         self._marks = Marks(layout, tiles.images, self._share, rng)
         self._turns = turns_of(layout.dims)
         self._turn_rows = self._turned.balls.turn_rows(self._turns)
-        sizes = box_sizes(layout.dims, layout.side)
-        self._sizes = torch.cat([sizes + measure * len(BOXES) for measure in range(_MEASURES)])
+        self._sizes = _box_measures(layout.side, layout.dims, range(_MEASURES))
+        at_half = (*(BANDS.index(band) for band in _AT_HALF), _MEASURES - 1)
+        self._half_sizes = _box_measures(layout.side // 2, layout.dims, at_half)
         self._usual = (torch.zeros(_MEASURES * len(BOXES)), torch.ones(_MEASURES * len(BOXES)))
         self._usual = self._learnt(rng)
 
@@ -145,52 +178,71 @@ class TileFinder:
             without_patient: Index of a patient whose tiles must not be found.
         """
         left_out = None if without_patient is None else self.tiles.patients == without_patient
-        query = [flattened(image[None], seen[None], self._share, band)[0] for band in BANDS]
-        numbers, moves = self._hypotheses(image, query[0], seen, left_out)
-        unique, which = torch.unique(numbers, return_inverse=True)
-        candidates = self.tiles.images[unique].float()
-        plain = self._agreement(query, seen, candidates[which], moves)
-        patients = self.tiles.patients[numbers]
-        kept = self._best_of_each(numbers, self._surprise(leads(plain, patients, _RUNNER_UP)).amax(dim=1))
-        few, chosen = candidates[which[kept]], moves.at(kept)
-        better = self._refined(image, seen, few, chosen)
-        finer = self._agreement(query, seen, few, better)
+        query = _Shown(image, seen, self._share)
+        numbers, moves = self._promising(query, *self._hypotheses(query, left_out))
+        sources, patients = self.tiles.images[numbers].float(), self.tiles.patients[numbers]
+        flat = [query.flat(band) for band in BANDS]
+        plain = self._agreement(query, flat, sources, moves)
+        strength = self._surprise(leads(plain, patients, _RUNNER_UP), self._sizes).amax(dim=1)
+        kept = self._best_of_each(patients, strength, self._effort.refined)
+        chosen = moves.at(kept)
+        better = self._refined(query, sources[kept], chosen)
+        finer = self._agreement(query, flat, sources[kept], better)
         ahead = leads(torch.cat([plain, finer]), torch.cat([patients, patients[kept]]), _RUNNER_UP)
         ahead = ahead[torch.cat([kept, len(plain) + torch.arange(len(kept))])]
         both = Moves(torch.cat([chosen.matrix, better.matrix]), torch.cat([chosen.shift, better.shift]))
         return self._chosen(numbers[kept].repeat(2), both, torch.cat([plain[kept], finer]), ahead)
 
-    def _refined(self, image: Tensor, seen: Tensor, sources: Tensor, moves: Moves) -> Moves:
-        """Moves made exact, from coarse to fine: a turn between two that were tried is far off at a tile's edge."""
-        for band in (COARSE, STRUCTURE):
-            query = flattened(image[None], seen[None], self._share, band)[0]
-            moves = refined(query, flattened(sources, None, self._share, band), moves, self._effort.steps)
-        return moves
+    def _promising(self, query: _Shown, numbers: Tensor, moves: Moves) -> tuple[Tensor, Moves]:
+        """The hypotheses that are worth whole tiles, told on tiles of half the size."""
+        small = query.halved()
+        unique, which = torch.unique(numbers, return_inverse=True)
+        sources = halved(self.tiles.images[unique].float())[which]
+        found = self._agreement(
+            small, [small.flat(band) for band in _AT_HALF], sources, moves.halved(), _AT_HALF
+        )
+        patients = self.tiles.patients[numbers]
+        strength = self._surprise(leads(found, patients, _RUNNER_UP), self._half_sizes).amax(dim=1)
+        kept = self._best_of_each(patients, strength, self._effort.compared)
+        return numbers[kept], moves.at(kept)
 
-    def _agreement(self, query: Sequence[Tensor], seen: Tensor, sources: Tensor, moves: Moves) -> Tensor:
-        """(H, measures * P) agreement of the sources, (H, C, *S), with the query, a flattened tile a band.
+    def _refined(self, query: _Shown, sources: Tensor, moves: Moves) -> Moves:
+        """Moves made exact, from coarse to fine: a turn between two that were tried is far off at a tile's edge."""
+        coarse, fine = self._effort.steps
+        small = query.halved()
+        at_half = flattened(halved(sources), None, small.share, COARSE)
+        moves = refined(small.flat(COARSE), at_half, moves.halved(), coarse).doubled()
+        return refined(query.flat(STRUCTURE), flattened(sources, None, query.share), moves, fine)
+
+    def _agreement(
+        self,
+        query: _Shown,
+        flat: Sequence[Tensor],
+        sources: Tensor,
+        moves: Moves,
+        bands: Sequence[Band] = BANDS,
+    ) -> Tensor:
+        """(H, measures * P) agreement of the sources, (H, C, *S), with the query, flattened band by band.
 
         A moved source is shown through the query's window, and filled in around it, so that a copy is one to its edge.
         The last measure is all bands together: noise leaves each a little, and others do not agree in all of them.
         """
-        whole = torch.cat([sources, torch.ones_like(sources[:, :1])], dim=1)
-        read = read_moved(whole, moves)
-        shown = (read[:, -1] > _INSIDE).float() * (seen > 0)
-        through = filled(read[:, :-1], shown)
+        shown = covered(moves, sources.shape[-1], _TOUCHING) * (query.seen > 0)
+        through = filled(read_moved(sources, moves), shown)
         columns = [
-            agreement(one, seen, flattened(through, shown, self._share, band), self._share, band)
-            for one, band in zip(query, BANDS, strict=True)
+            agreement(one, query.seen, flattened(through, shown, query.share, band), query.share, band)
+            for one, band in zip(flat, bands, strict=True)
         ]
         together = torch.stack(columns).sum(dim=0) / math.sqrt(len(columns))
         return torch.cat([*columns, together], dim=1)
 
-    def _surprise(self, ahead: Tensor) -> Tensor:
+    def _surprise(self, ahead: Tensor, sizes: Tensor) -> Tensor:
         """Leads in deviations of what tiles of other patients reach in boxes of their size."""
-        return (ahead - self._usual[0][self._sizes]) / self._usual[1][self._sizes]
+        return (ahead - self._usual[0][sizes]) / self._usual[1][sizes]
 
     def _chosen(self, numbers: Tensor, moves: Moves, strength: Tensor, ahead: Tensor) -> Found:
         """The tile with the most surprising box."""
-        surprise = self._surprise(ahead)
+        surprise = self._surprise(ahead, self._sizes)
         best, place = divmod(int(surprise.argmax()), surprise.shape[1])
         sizes = range(_MEASURES * len(BOXES))
         largest = torch.stack([ahead[:, self._sizes == size].max() for size in sizes])
@@ -203,52 +255,48 @@ class TileFinder:
             inverted=bool(strength[best, place] < 0),
         )
 
-    def _best_of_each(self, numbers: Tensor, strength: Tensor) -> Tensor:
+    def _best_of_each(self, patients: Tensor, strength: Tensor, most: int) -> Tensor:
         """The strongest hypotheses, few of each patient."""
         kept: list[int] = []
         count: dict[int, int] = {}
+        owners = patients.tolist()
         for place in torch.argsort(strength, descending=True).tolist():
-            patient = int(self.tiles.patients[numbers[place]])
+            patient = owners[place]
             if count.get(patient, 0) < _A_PATIENT:
                 kept.append(place)
                 count[patient] = count.get(patient, 0) + 1
-            if len(kept) == self._effort.refined:
+            if len(kept) == most:
                 break
         return torch.as_tensor(kept)
 
-    def _hypotheses(
-        self, image: Tensor, flat: Tensor, seen: Tensor, left_out: Tensor | None
-    ) -> tuple[Tensor, Moves]:
+    def _hypotheses(self, query: _Shown, left_out: Tensor | None) -> tuple[Tensor, Moves]:
         """(H,) tile numbers and a move to try for each."""
         effort, dims = self._effort, self._layout.dims
-        votes = self._turned.votes(image, seen)
-        candidates = top((votes.wide, votes.few), (effort.turned, effort.turned), left_out)
-        turned, matrices, near = self._turned_moves(image, candidates)
-        moves = find_shift(
-            flat, flattened(self.tiles.images[turned].float(), None, self._share), matrices, near
-        )
-        marked = self._marks.votes(image, seen)
+        windows = self._turned.described_query(query.image)
+        votes = self._turned.votes(windows, query.seen)
+        candidates = torch.as_tensor(top((votes.wide, votes.few), (effort.turned, effort.turned), left_out))
+        which, matrices, near = self._turned_moves(windows, candidates)
+        small = query.halved()
+        flat = flattened(halved(self.tiles.images[candidates].float()), None, small.share)
+        moves = find_shift(small.flat(STRUCTURE), flat[which], matrices, near / 2).doubled()
+        marked = self._marks.votes(query.image, query.seen)
         upright = torch.as_tensor(top((marked.votes,), (effort.marked,), left_out))
         shifts = self._marks.shifts(marked, upright, effort.moves).flatten(0, 1)
         return (
-            torch.cat([turned, upright.repeat_interleave(effort.moves)]),
+            torch.cat([candidates[which], upright.repeat_interleave(effort.moves)]),
             Moves(
                 torch.cat([moves.matrix, torch.eye(dims).expand(len(shifts), -1, -1)]),
                 torch.cat([moves.shift, shifts]),
             ),
         )
 
-    def _turned_moves(self, image: Tensor, candidates: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """For each candidate the turns and zooms that its best pairs of windows speak for."""
+    def _turned_moves(self, query: Windows, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Places in ``candidates``, and the turns and zooms that the best pairs of windows of each speak for."""
         channel, effort = self._turned, self._effort
         grid = self._layout.grid
-        there = channel.balls.coefficients(
-            self.tiles.images[torch.as_tensor(candidates)].float(), grid.inset, grid.stride
-        )
-        here = torch.stack(
-            [b.coefficients(image[None], grid.inset, grid.query_stride)[0] for b in channel.zoomed], dim=1
-        )
-        alike = channel.describe(here.flatten(0, 1)[None])[0] @ channel.describe(there).transpose(1, 2)
+        there = channel.balls.coefficients(self.tiles.images[candidates].float(), grid.inset, grid.stride)
+        here = query.coefficients
+        alike = query.vectors.flatten(0, 1) @ channel.described(candidates).transpose(1, 2)
         windows = there.shape[1]
         pairs = alike.flatten(1).topk(_PAIRS_TRIED, dim=1).indices
         first, second = torch.div(pairs, windows, rounding_mode="floor"), pairs % windows
@@ -270,5 +318,10 @@ class TileFinder:
         at_query = channel.places(grid.query_stride)[first.gather(1, chosen).flatten() // len(ZOOMS)]
         at_source = channel.places(grid.stride)[second.gather(1, chosen).flatten()]
         near = torch.linalg.solve(matrix, at_source[..., None])[..., 0] - at_query
-        numbers = torch.as_tensor(candidates).repeat_interleave(effort.moves)
-        return numbers, matrix, near
+        return torch.arange(len(candidates)).repeat_interleave(effort.moves), matrix, near
+
+
+def _box_measures(side: int, dims: int, measures: Iterable[int]) -> Tensor:
+    """For each column of all measures that are taken, which size of box of which measure it is."""
+    sizes = box_sizes(dims, side)
+    return torch.cat([sizes + measure * len(BOXES) for measure in measures])

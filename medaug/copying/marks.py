@@ -19,7 +19,8 @@ from medaug.copying.channels import Layout, best_windows, in_blocks
 from medaug.copying.registration import Band, flattened
 
 FINE = Band(0.7, 2.0, 5.0)
-_RADIUS, _APART, _MOST = 7.0, 2, 80
+_RADIUS, _APART = 7.0, 2
+_MOST, _MOST_ASKED = 80, 48
 _WIDTH, _SHRINK, _GAUSS_SHARE = 48, 0.1, 0.6
 _LEARN_FROM, _DESCRIBED_TILES = 500, 64
 _CHANCE_DEVIATIONS = 2.5
@@ -92,9 +93,8 @@ class Marks:
         dims, side = self._layout.dims, self._layout.side
         flat = flattened(tiles.float(), seen, self._share, FINE)
         height, channel = flat.abs().max(dim=1)
-        pool = functional.max_pool2d if dims == 2 else functional.max_pool3d
         inside = functional.pad(torch.ones([side - 2 * self._radius] * dims), [self._radius] * 2 * dims)
-        peak = (pool(height[:, None], 2 * _APART + 1, 1, _APART)[:, 0] == height) * inside
+        peak = (_highest(height, _APART) == height) * inside
         if seen is not None:
             peak = peak * (seen > 0)
         found = (height * peak).flatten(1).topk(min(_MOST, side**dims), dim=1)
@@ -141,7 +141,8 @@ class Marks:
         Each point of the query is measured in deviations of what it reaches over all training tiles.
         """
         marked = self._marked(image[None], seen[None])
-        there = marked.strength[0] > 0
+        # the work grows with their number, and the strongest find enough
+        there = torch.nonzero(marked.strength[0] > 0)[:_MOST_ASKED, 0]
         places, vectors = marked.places[0][there], self._project(marked)[0][there]
         if not len(places):
             none = torch.zeros(0)
@@ -177,6 +178,18 @@ class Marks:
             taken = away.gather(1, best[:, None, None].expand(-1, 1, away.shape[2]))[:, 0] <= 1
             support = support.masked_fill(taken, -1.0)
         return torch.stack(shifts, dim=1).float()
+
+
+def _highest(images: Tensor, reach: int) -> Tensor:
+    """(N, *S) the highest of what is at most so many voxels away, which pooling tells slowly."""
+    side = images.shape[-1]
+    for axis in range(1, images.ndim):
+        beyond = torch.full_like(images.narrow(axis, 0, reach), -torch.inf)
+        padded = torch.cat([beyond, images, beyond], dim=axis)
+        images = padded.narrow(axis, 0, side)
+        for start in range(1, 2 * reach + 1):
+            images = torch.maximum(images, padded.narrow(axis, start, side))
+    return images
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -45,6 +45,7 @@ _NEAR_SHARE = 0.12
 
 _DAMPING = 0.02
 _LARGEST = 0.9995
+_RIM = 1.5  # slopes at the edge of what is read are of the edge
 
 
 def smoothed(images: Tensor, sigma: float) -> Tensor:
@@ -54,7 +55,7 @@ def smoothed(images: Tensor, sigma: float) -> Tensor:
 
 def _along(images: Tensor, matrix: Tensor) -> Tensor:
     """(N, *S) images times a matrix along each axis: here faster than a convolution or pooling."""
-    for axis in range(1, images.ndim):
+    for axis in range(images.ndim - 1, 0, -1):
         images = (images.transpose(axis, -1) @ matrix).transpose(axis, -1)
     return images
 
@@ -125,6 +126,35 @@ class Moves:
         """Some of them."""
         return Moves(self.matrix[numbers], self.shift[numbers])
 
+    def halved(self) -> Moves:
+        """The same between tiles of half the size."""
+        return Moves(self.matrix, self.shift / 2)
+
+    def doubled(self) -> Moves:
+        """The same between tiles of twice the size."""
+        return Moves(self.matrix, self.shift * 2)
+
+
+def halved(images: Tensor) -> Tensor:
+    """(N, C, *S) images of an even side at half the size: a quarter or an eighth of the work."""
+    pool = functional.avg_pool2d if images.ndim == 4 else functional.avg_pool3d
+    return pool(images, 2)
+
+
+def covered(moves: Moves, side: int, rim: float) -> Tensor:
+    """(H, *S) 1 where a moved tile is read at least so many voxels from its edge."""
+    dims = moves.shift.shape[1]
+    away = moves.matrix @ _places(dims, side) + moves.shift[..., None]
+    inside = (away.abs() <= (side - 1) / 2 - rim).all(dim=1)
+    return inside.float().reshape(-1, *[side] * dims)
+
+
+@cache
+def _places(dims: int, side: int) -> Tensor:
+    """(d, P) of all voxels, from the middle."""
+    axis = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
+    return torch.stack(torch.meshgrid(*[axis] * dims, indexing="ij")).reshape(dims, -1)
+
 
 def read_moved(images: Tensor, moves: Moves) -> Tensor:
     """(H, C, *S) images read at the moved places, linearly; 0 beyond their edges."""
@@ -170,31 +200,33 @@ def find_shift(query: Tensor, sources: Tensor, matrix: Tensor, near: Tensor) -> 
 
 
 def refined(query: Tensor, sources: Tensor, moves: Moves, steps: int) -> Moves:
-    """Gauss-Newton steps of the whole affine move; the query's contrast is that of the source."""
+    """Gauss-Newton steps of the whole affine move; the query's contrast is that of the source.
+
+    A step is taken in the query's places and put before the move, so that slopes are those of what was read anyhow.
+    """
     dims, side = query.ndim - 1, query.shape[-1]
-    axis = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
-    places = torch.stack(torch.meshgrid(*[axis] * dims, indexing="ij")).reshape(dims, -1)
-    ones = torch.cat([places / (side / 2), torch.ones(1, places.shape[1])])
-    slopes = torch.stack(torch.gradient(sources, dim=tuple(range(2, 2 + dims))), dim=2)
-    matrix, shift = moves.matrix.clone(), moves.shift.clone()
+    ones = torch.cat([_places(dims, side) / (side / 2), torch.ones(1, side**dims)])
+    matrix, shift = moves.matrix, moves.shift
     for _ in range(steps):
         now = Moves(matrix, shift)
-        read = read_moved(sources, now).flatten(2)
-        gradient = read_moved(slopes.flatten(1, 2), now).reshape(*slopes.shape[:3], -1)
+        moved = read_moved(sources, now)
+        slopes = torch.stack(torch.gradient(moved, dim=tuple(range(2, 2 + dims))), dim=2).flatten(3)
+        read = moved.flatten(2)
         scale = (read * query.flatten(1)).sum(dim=(1, 2)) / (read**2).sum(dim=(1, 2)).clamp_min(1e-6)
         sign = torch.where(scale < 0, -1.0, 1.0)[:, None, None]
+        error = sign * query.flatten(1) - read
         # only where both agree already: a pasted part must not be pulled away by the rest
-        weight = torch.exp(-((sign * query.flatten(1) - read) ** 2)) * (read != 0)
-        error = (sign * query.flatten(1) - read) * weight
-        jacobian = torch.einsum("hcdp,ep->hcpde", gradient, ones).flatten(3)
-        normal = torch.einsum("hcpa,hcp,hcpb->hab", jacobian, weight, jacobian)
-        right = torch.einsum("hcpa,hcp->ha", jacobian, error)
+        weight = torch.exp(-(error**2)) * covered(now, side, _RIM).flatten(1)[:, None]
+        jacobian = (slopes[:, :, :, None] * ones).flatten(2, 3)
+        weighed = jacobian * weight[:, :, None]
+        normal = torch.einsum("hcap,hcbp->hab", weighed, jacobian)
+        right = torch.einsum("hcap,hcp->ha", weighed, error)
         damping = _DAMPING * normal.diagonal(dim1=1, dim2=2).mean(dim=1).clamp_min(1e-6)
         normal = normal + damping[:, None, None] * torch.eye(normal.shape[1])
         change = torch.linalg.solve(normal, right[..., None])[..., 0].reshape(-1, dims, dims + 1)
         change = change.clamp(-2.0, 2.0)
-        matrix = matrix + change[..., :dims] / (side / 2)
-        shift = shift + change[..., dims]
+        shift = shift + (matrix @ change[..., dims:])[..., 0]
+        matrix = matrix + matrix @ change[..., :dims] / (side / 2)
     return Moves(matrix, shift)
 
 

@@ -16,7 +16,6 @@ _DRAWS = 2000
 _TAILS = (0.025, 0.975)
 
 PerPatient = Float[np.ndarray, " P"]
-Drawn = Float[np.ndarray, "D _"]
 Draws = Float[np.ndarray, " D"]
 
 

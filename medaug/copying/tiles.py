@@ -118,11 +118,15 @@ def _query(part: Part, image: Float[np.ndarray, "C *S"], near: Bool[np.ndarray, 
         return None
     pixels = torch.as_tensor(np.ascontiguousarray(image), dtype=torch.float32)
     seen = torch.as_tensor(np.ascontiguousarray(near)).float()
-    return QueryTile(part, filled(pixels[None], seen[None])[0], seen, float(np.log(near.sum())))
+    if not near.all():
+        pixels = filled(pixels[None], seen[None])[0]
+    return QueryTile(part, pixels, seen, float(np.log(near.sum())))
 
 
 def lesions_of(chosen: Mask) -> list[Mask]:
     """The 26-connected parts of a mask."""
+    if not chosen.any():
+        return []
     numbered, count = ndimage.label(chosen, _CONNECTED)
     return [np.asarray(numbered == number) for number in range(1, count + 1)]
 
@@ -178,9 +182,14 @@ def _cut(array: np.ndarray, corner: Corner, layout: Layout) -> np.ndarray:
     """(C, I, J, K) or (I, J, K) to the tile at a corner; beyond the image its edge is repeated."""
     spans = [layout.side, layout.side, 1 if layout.dims == 2 else layout.side]
     lead = array.ndim - 3
+    extents = array.shape[lead:]
+    if all(a >= 0 and a + n <= extent for a, n, extent in zip(corner, spans, extents, strict=True)):
+        i, j, k = (slice(start, start + span) for start, span in zip(corner, spans, strict=True))
+        tile = array[..., i, j, k].copy()
+        return np.asarray(tile[..., 0] if layout.dims == 2 else tile)
     places = [
         np.clip(np.arange(start, start + span), 0, extent - 1)
-        for start, span, extent in zip(corner, spans, array.shape[lead:], strict=True)
+        for start, span, extent in zip(corner, spans, extents, strict=True)
     ]
     tile = array[np.ix_(*[np.arange(n) for n in array.shape[:lead]], *places)]
     return np.asarray(tile[..., 0] if layout.dims == 2 else tile)
