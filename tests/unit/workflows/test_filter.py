@@ -325,7 +325,7 @@ def test_only_a_synthetic_dataset_folder_is_filtered(material: Material, tmp_pat
     with pytest.raises(DataError, match="another tool"):
         run(material, reject=rejecting(tmp_path, "syn_1"))
     change_manifest(material, first.model_copy(update={"origin": Origin.REAL}), *others)
-    with pytest.raises(DataError, match="SYN: syn holds real cases"):
+    with pytest.raises(DataError, match=r"SYN: .*syn holds real cases"):
         run(material, reject=rejecting(tmp_path, "syn_1"))
     change_manifest(material)
     with pytest.raises(DataError, match=r"SYN: .*syn holds no case"):

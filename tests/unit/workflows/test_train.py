@@ -200,7 +200,7 @@ def test_a_rule_that_cannot_be_followed_is_refused(tmp_path):
     ):
         train(options(tmp_path, KEEPING, synthetic=made, assessment=other), NoProgress())
     stale = assessed(tmp_path / "stale", made, synthetic_sha256="e" * 64)
-    with pytest.raises(DataError, match="stale is of another set than made"):
+    with pytest.raises(DataError, match=r"stale is of another set than .*made"):
         train(options(tmp_path, KEEPING, synthetic=made, assessment=stale), NoProgress())
 
 
