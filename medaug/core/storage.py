@@ -68,13 +68,14 @@ def settle(path: Path) -> None:
 
 def storage_error(error: OSError, path: Path | None = None) -> StorageError:
     """The StorageError for a failed read or write, in words a user can act on; no path of a source belongs here."""
-    name = path if path is not None else "a file"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        # by its name alone: a folder that is not finished has another name than was asked for
+        name = path.name if path is not None else "a file"
         return StorageError(
             f"disk is full while writing {name}", hint="free space and run the same command again"
         )
-    reason = error.strerror or type(error).__name__
-    return StorageError(f"cannot read or write {name}: {reason}", hint="check the folder and its permissions")
+    what = f"cannot read or write {path or 'a file'}: {error.strerror or type(error).__name__}"
+    return StorageError(what, hint="check the folder and its permissions")
 
 
 def write_bytes_atomic(path: Path, content: bytes, *, mode: int | None = None, sync: bool = True) -> None:

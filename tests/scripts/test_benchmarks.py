@@ -58,6 +58,9 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         for name in ("OMP", "OPENBLAS", "MKL"):
             monkeypatch.setenv(f"{name}_NUM_THREADS", "1")  # the benchmark sets them: they are put back
         monkeypatch.setenv("VECLIB_MAXIMUM_THREADS", "1")
+        # and MONAI's peer turns the tracking of affines off
+        meta = importlib.import_module("monai.data.meta_obj")
+        monkeypatch.setattr(meta, "_TRACK_META", meta.get_track_meta())
         monkeypatch.setattr(
             sys, "argv", ["benchmark", "--json", "--repeats", "1", "--threads", "1", *arguments]
         )

@@ -13,6 +13,7 @@ from medaug.core.geometry import Affine, Grid, Reorientation, ras_to_lps
 
 _SHEAR_TOLERANCE = 1e-4
 _CLEARLY = 1.2
+_DS_LENGTH = 16
 # columns run to the patient's left (sagittal: back), rows to the back (sagittal, coronal: feet), as scanners store slices
 _FLIPS: Final = (True, True, False)
 _TURNS: Final = {
@@ -80,4 +81,7 @@ def place(dataset: Dataset, affine: Affine, k: int) -> None:
 
 def text(value: float) -> str:
     """A decimal string of at most 16 characters (PS3.5 6.2); -0 becomes 0."""
-    return str(format_number_as_ds(float(value) + 0.0))
+    number = float(value) + 0.0
+    # e-6 where Python writes e-06: that character may be the digit that a power of two needs
+    exact = repr(number).replace("e-0", "e-")
+    return exact if len(exact) <= _DS_LENGTH else str(format_number_as_ds(number))
