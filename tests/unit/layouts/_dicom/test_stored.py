@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from medaug.core.errors import UnreadableError
@@ -70,6 +70,8 @@ def test_a_flat_image_is_kept_exactly(value: float) -> None:
 @given(
     middle=st.floats(-1e4, 1e4), power=st.integers(-12, 12), seed=st.integers(0, 2**32 - 1), hu=st.booleans()
 )
+# 2**-17, which takes 16 characters with the exponent e-6 and 17 with e-06
+@example(middle=65.0, power=-2, seed=0, hu=False)
 def test_other_values_lose_no_more_than_is_said(middle: float, power: int, seed: int, hu: bool) -> None:
     image = np.random.default_rng(seed).normal(middle, 10.0**power, SHAPE).astype(np.float32)
     stored = store(image, Unit.HU if hu else Unit.ARBITRARY)
