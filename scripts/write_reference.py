@@ -68,7 +68,7 @@ DOCUMENTS: Final = (
     ),
     (
         "the report of a de-identification, one line",
-        "medaug.workflows.deidentify:ReportLine",
+        "medaug.core.results:ReportLine",
         "`medaug deidentify --report`",
     ),
     ("run.json", "medaug.core.runs:RunRecord", "every step"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, TypeVar, final
 
@@ -142,9 +142,9 @@ class Translation(Frozen):
     seed: int
 
 
-def write_lines(path: Path, lines: tuple[L, ...]) -> None:
+def write_lines(path: Path, lines: Iterable[Frozen], *, mode: int | None = None) -> None:
     """Write JSON Lines, atomically."""
-    write_text_atomic(path, "".join(line.model_dump_json() + "\n" for line in lines))
+    write_text_atomic(path, "".join(line.model_dump_json() + "\n" for line in lines), mode=mode)
 
 
 def read_lines(path: Path, model: type[L]) -> tuple[L, ...]:

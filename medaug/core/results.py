@@ -355,11 +355,22 @@ class ExperimentContext(Document):
     only_trained_patients: int = Field(default=0, description="patients that stand on no held-out side")
 
 
+FileOutcome = Literal["written", "quarantined", "refused"]
 Tier = Literal["synthetic-only", "hosted", "internal"]
 Content = Literal["synthetic", "real"]
 Faces = Literal[
     "not looked for", "none seen", "none, says a person", "removed before, says a record", "removed"
 ]
+
+
+@final
+class ReportLine(Frozen):
+    """One line of ``--report``: what became of one file; its paths may identify, so it stays at home."""
+
+    input: str = Field(description="path relative to the source")
+    output: str | None = Field(description="path relative to the output")
+    outcome: FileOutcome
+    reasons: tuple[str, ...]
 
 
 @final

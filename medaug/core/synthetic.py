@@ -32,7 +32,7 @@ class SyntheticSet:
     @property
     def tells_how(self) -> bool:
         """Whether it says how its cases were made; sets of other tools do not."""
-        return bool(self.recipes or self.translations)
+        return says_how(self.folder)
 
     @property
     def made_for(self) -> int | None:

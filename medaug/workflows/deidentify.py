@@ -14,14 +14,14 @@ from pydantic import Field
 
 from medaug.core.config import Document, Frozen
 from medaug.core.errors import ConfigError, DataError
-from medaug.core.results import Summary
+from medaug.core.plan import write_lines
+from medaug.core.results import ReportLine, Summary
 from medaug.core.runs import Progress
 from medaug.core.storage import (
     clear_leftovers,
     require_free_space,
     storage_error,
     write_bytes_atomic,
-    write_text_atomic,
 )
 from medaug.core.wording import counted
 from medaug.core.workers import Crew, crew
@@ -40,7 +40,6 @@ from medaug.workflows._deidentify.work import (
     PIXELS,
     REGION,
     Done,
-    Outcome,
     Rules,
     Task,
     clean,
@@ -77,16 +76,6 @@ class DeidentificationRecord(Document):
     key_check: str = Field(
         description="tells whether two folders were written with one key and the same options"
     )
-
-
-@final
-class ReportLine(Frozen):
-    """One line of ``--report``: what became of one file; its paths may identify, so it stays at home."""
-
-    input: str = Field(description="path relative to the source")
-    output: str | None = Field(description="path relative to the output")
-    outcome: Outcome
-    reasons: tuple[str, ...]
 
 
 @final
@@ -165,8 +154,7 @@ def deidentify(options: DeidentifyOptions, progress: Progress) -> DeidentifySumm
         lines = run.clean(paths, begin)
     if options.report is not None:
         clear_leftovers(options.report)
-        text = "".join(line.model_dump_json() + "\n" for line in lines)
-        write_text_atomic(options.report, text, mode=0o600)
+        write_lines(options.report, lines, mode=0o600)
     summary = _summary(options, lines, run.patients, is_new=is_new)
     if not summary.written:
         if not goes_on:

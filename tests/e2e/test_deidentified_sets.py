@@ -11,8 +11,9 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 
+from medaug.core.results import ReportLine
 from medaug.core.runs import NoProgress
-from medaug.workflows.deidentify import DeidentifyOptions, ReportLine, deidentify
+from medaug.workflows.deidentify import DeidentifyOptions, deidentify
 
 DATA = os.environ.get("MEDAUG_DATA", "")
 pytestmark = [

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Literal, final
+from typing import Final, final
 
 from medaug.core.errors import IdentifierError, StorageError, UnreadableError
+from medaug.core.results import FileOutcome
 from medaug.core.storage import storage_error, write_bytes_atomic
 from medaug.io.headers import quiet_pydicom
 from medaug.privacy.deidentify import (
@@ -29,7 +30,6 @@ _MOST_BYTES: Final = 2 << 30
 PIXELS: Final = "pixels-cleaned"
 REGION: Final = "writing-in-region"
 _HALVES: Final = (".hdr", ".img")  # of Analyze and NIfTI in two files
-Outcome = Literal["written", "quarantined", "refused"]
 
 
 @final
@@ -74,7 +74,7 @@ class Done:
         reasons: Why it was not written, or was left as it is.
     """
 
-    outcome: Outcome
+    outcome: FileOutcome
     reasons: tuple[str, ...] = ()
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal, final
 
 from medaug.core.case import CaseRecord, Manifest, StoredFile
-from medaug.core.config import Frozen
-from medaug.core.storage import write_text_atomic
+from medaug.core.plan import write_lines
+from medaug.core.results import ReportLine
 from medaug.io.dataset import DATASET_JSON
 from medaug.privacy.gate import Objection
 from medaug.workflows._release.texts import TEXTS
@@ -17,21 +16,11 @@ _HOME = "stays at home: no release holds it"
 _TOGETHER = "the release was refused as a whole"
 
 
-@final
-class ReportLine(Frozen):
-    """One line of ``--report``: what became of one file; its paths may identify, so it stays at home."""
-
-    input: str
-    output: str | None
-    outcome: Literal["written", "quarantined", "refused"]
-    reasons: tuple[str, ...]
-
-
 def report_written(path: Path, dataset: Path, before: Manifest, after: Manifest, release: Path) -> None:
     """Write the report of a release that lies in ``release``; texts are written anew under their old names."""
     texts = {name: name for name in (*TEXTS, DATASET_JSON) if (release / name).is_file()}
     places = dict(_places(before, after)) | texts
-    _write(
+    write_lines(
         path,
         (
             ReportLine(input=name, output=places[name], outcome="written", reasons=())
@@ -39,6 +28,7 @@ def report_written(path: Path, dataset: Path, before: Manifest, after: Manifest,
             else ReportLine(input=name, output=None, outcome="quarantined", reasons=(_HOME,))
             for name in _names(dataset)
         ),
+        mode=0o600,
     )
 
 
@@ -49,17 +39,14 @@ def report_refused(path: Path, dataset: Path, objections: Iterable[Objection]) -
     own: dict[str, tuple[str, ...]] = {}
     for one in held:
         own[one.path] = (*own.get(one.path, ()), one.reason)
-    _write(
+    write_lines(
         path,
         (
             ReportLine(input=name, output=None, outcome="refused", reasons=own.get(name) or general)
             for name in sorted({*_names(dataset), *(one.path for one in held if one.path)})
         ),
+        mode=0o600,
     )
-
-
-def _write(path: Path, lines: Iterable[ReportLine]) -> None:
-    write_text_atomic(path, "".join(line.model_dump_json() + "\n" for line in lines), mode=0o600)
 
 
 def _names(dataset: Path) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from medaug.core.results import ReportLine
 from medaug.core.runs import NoProgress
-from medaug.workflows.deidentify import DeidentifyOptions, DeidentifySummary, ReportLine, deidentify
+from medaug.workflows.deidentify import DeidentifyOptions, DeidentifySummary, deidentify
 
 
 def options_for(source: Path, /, **changes: object) -> DeidentifyOptions:

@@ -24,12 +24,13 @@ from medaug.core.errors import (
     StorageError,
     UnreadableError,
 )
+from medaug.core.results import ReportLine
 from medaug.privacy._deidentify.directory import directory_entry, write_directory
 from medaug.privacy._deidentify.secret import Pseudonyms, Secret
 from medaug.privacy._deidentify.stream import read_stream, write_elements, write_meta
 from medaug.privacy.deidentify import Names
 from medaug.workflows._deidentify.plan import NameBook
-from medaug.workflows.deidentify import DeidentifySummary, ReportLine, _summary, deidentify
+from medaug.workflows.deidentify import DeidentifySummary, _summary, deidentify
 from tests.unit.privacy.canaries import base
 from tests.unit.workflows.cleaning import options_for, report_lines, run, tree
 

@@ -14,7 +14,8 @@ from nibabel.nifti1 import Nifti1Extension
 
 from medaug.cli import main as cli
 from medaug.core.errors import DataError
-from medaug.workflows.deidentify import DeidentifyOptions, ReportLine
+from medaug.core.results import ReportLine
+from medaug.workflows.deidentify import DeidentifyOptions
 from tests.unit.privacy.canaries import base
 from tests.unit.workflows.cleaning import options_for, report_lines, run, tree
 
