@@ -12,6 +12,7 @@ from medaug.core.errors import GeometryError
 
 Affine = Float[np.ndarray, "4 4"]
 Axis = Literal[0, 1, 2]
+Slices = tuple[slice, slice, slice]
 _SLAB = 8
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -200,7 +201,7 @@ class Box:
         return (self.stop[0] - self.start[0], self.stop[1] - self.start[1], self.stop[2] - self.start[2])
 
     @property
-    def slices(self) -> tuple[slice, slice, slice]:
+    def slices(self) -> Slices:
         """Index for the last three axes of an array; only for boxes inside the image."""
         return (
             slice(self.start[0], self.stop[0]),
@@ -217,8 +218,12 @@ class Box:
         )
 
     @staticmethod
-    def around(mask: np.ndarray) -> Box:
-        """The smallest box that holds every True voxel of a (I, J, K) mask.
+    def around(mask: np.ndarray, margin: tuple[int, int, int] = (0, 0, 0)) -> Box:
+        """The smallest box that holds every True voxel of a (I, J, K) mask, with a margin as far as the mask's array goes.
+
+        Args:
+            mask: The mask.
+            margin: Voxels on both sides along I, J, K.
 
         Raises:
             GeometryError: If the mask is empty.
@@ -229,25 +234,36 @@ class Box:
         for axis in range(3):
             hits = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
             spans.append((int(hits[0]), int(hits[-1]) + 1))
-        return Box((spans[0][0], spans[1][0], spans[2][0]), (spans[0][1], spans[1][1], spans[2][1]))
+        tight = Box((spans[0][0], spans[1][0], spans[2][0]), (spans[0][1], spans[1][1], spans[2][1]))
+        return tight.grown(margin).clipped(mask.shape) if any(margin) else tight
 
-    def clipped(self, shape: tuple[int, int, int]) -> Box:
+    def grown(self, margin: tuple[int, int, int]) -> Box:
+        """The box with so many more voxels on both sides along I, J, K."""
+        (a, b, c), (d, e, f), (i, j, k) = self.start, self.stop, margin
+        return Box((a - i, b - j, c - k), (d + i, e + j, f + k))
+
+    def index_in(self, outer: Box) -> Slices:
+        """Index of this box in an array of the voxels of another box that holds it."""
+        i, j, k = (slice(a - s, b - s) for a, b, s in zip(self.start, self.stop, outer.start, strict=True))
+        return i, j, k
+
+    def clipped(self, shape: tuple[int, ...]) -> Box:
         """The part of the box inside an image of that shape."""
         start = [min(max(s, 0), n) for s, n in zip(self.start, shape, strict=True)]
         stop = [min(max(s, 0), n) for s, n in zip(self.stop, shape, strict=True)]
         return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
-    def inside(self, shape: tuple[int, int, int]) -> bool:
+    def inside(self, shape: tuple[int, ...]) -> bool:
         """Whether the whole box lies inside an image of that shape."""
         return self.clipped(shape) == self
 
-    def cut(self, array: np.ndarray) -> np.ndarray:
-        """A copy of the box from the last three axes; outside the image the edge value is repeated.
+    def cut(self, array: np.ndarray, *, beyond: Literal["edge", "zero"] = "edge") -> np.ndarray:
+        """A copy of the box from the last three axes; outside the image the edge value is repeated, or all is 0.
 
         Raises:
             GeometryError: If the box does not touch the image.
         """
-        shape = (array.shape[-3], array.shape[-2], array.shape[-1])
+        shape = array.shape[-3:]
         part = self.clipped(shape)
         if min(part.shape) < 1:
             raise GeometryError(f"box {self.start}..{self.stop} lies outside an image of {shape}")
@@ -257,4 +273,6 @@ class Box:
         pads = [
             (p - s, e - q) for s, e, p, q in zip(self.start, self.stop, part.start, part.stop, strict=True)
         ]
-        return np.pad(inner, [(0, 0)] * (array.ndim - 3) + pads, mode="edge")
+        return np.pad(
+            inner, [(0, 0)] * (array.ndim - 3) + pads, mode="edge" if beyond == "edge" else "constant"
+        )

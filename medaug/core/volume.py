@@ -90,9 +90,7 @@ class LabelMap:
 
     def crop(self, box: Box) -> LabelMap:
         """A copy of a box of the label map; background outside the image."""
-        part = box.clipped(self.grid.shape)
-        pads = [(p - s, e - q) for s, e, p, q in zip(box.start, box.stop, part.start, part.stop, strict=True)]
-        return LabelMap(np.pad(self.labels[part.slices], pads), self.grid.crop(box), self.class_names)
+        return LabelMap(box.cut(self.labels, beyond="zero"), self.grid.crop(box), self.class_names)
 
 
 @final

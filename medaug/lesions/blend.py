@@ -89,7 +89,8 @@ def blend(
         raise GeometryError(f"host {host.shape}, lesion {lesion.shape} and mask {mask.shape} do not agree")
     if not mask.any():
         return host.copy(), np.zeros(mask.shape, dtype=bool)
-    near = _near(mask, int(np.ceil(edge.end)) + 1)
+    reach = int(np.ceil(edge.end)) + 1
+    near = Box.around(mask, (reach, reach, reach)).slices
     part = (slice(None), *near)
     alpha = feather(mask[near], edge)
     edit = np.zeros(mask.shape, dtype=bool)
@@ -141,13 +142,3 @@ def _lost_grain(host: Image, lesion: Image, alpha: Float[np.ndarray, "I J K"]) -
 def _grain(channel: Float[np.ndarray, "I J K"]) -> Float[np.ndarray, "I J K"]:
     """A channel without what is larger than a few voxels of its slices."""
     return np.asarray(channel - ndimage.uniform_filter(channel, (_GRAIN_VOXELS, _GRAIN_VOXELS, 1)))
-
-
-def _near(mask: Mask, margin: int) -> tuple[slice, slice, slice]:
-    """The part of the patch that a blend can touch."""
-    box = Box.around(mask)
-    grown = Box(
-        (box.start[0] - margin, box.start[1] - margin, box.start[2] - margin),
-        (box.stop[0] + margin, box.stop[1] + margin, box.stop[2] + margin),
-    )
-    return grown.clipped((mask.shape[0], mask.shape[1], mask.shape[2])).slices

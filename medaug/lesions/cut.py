@@ -62,10 +62,9 @@ class _Cutter:
 
     def cut(self, part: LesionPart) -> LesionCrop:
         """A lesion with its context."""
-        box, found = self._context(part.box), part.box
+        box = self._context(part.box)
         mask = np.zeros(box.shape, dtype=bool)
-        inner = [slice(a - s, b - s) for a, b, s in zip(found.start, found.stop, box.start, strict=True)]
-        mask[inner[0], inner[1], inner[2]] = part.mask
+        mask[part.box.index_in(box)] = part.mask
         image = np.ascontiguousarray(self._case.volume.image[(slice(None), *box.slices)])
         others = (self._labels()[box.slices] > 0) & ~mask
         return LesionCrop(self._describe(box, image, mask, others, part), image, mask, others, self._scale)
@@ -79,8 +78,8 @@ class _Cutter:
         """Twice the lesion's extent around it, and at least 64 voxels in plane, inside the image."""
         extent = found.shape
         in_plane = max(_IN_PLANE_VOXELS, _CONTEXT * max(extent[:2]))
-        centre = _index([(a + b) // 2 for a, b in zip(found.start, found.stop, strict=True)])
-        box = Box.centred(centre, (in_plane, in_plane, _CONTEXT * extent[2]))
+        i, j, k = ((a + b) // 2 for a, b in zip(found.start, found.stop, strict=True))
+        box = Box.centred((i, j, k), (in_plane, in_plane, _CONTEXT * extent[2]))
         return box.clipped(self._case.volume.grid.shape)
 
     def _describe(
@@ -134,9 +133,7 @@ class _Cutter:
     def _ring(self, box: Box, mask: Mask, others: Mask) -> Mask:
         """Tissue 2 to 6 in-plane voxels off the lesion, inside the body and off other lesions."""
         spacing = np.array(self._case.volume.grid.spacing_mm)
-        found = Box.around(mask)
-        grown = Box(_index(np.array(found.start) - _FARTHEST), _index(np.array(found.stop) + _FARTHEST))
-        near = grown.clipped(_index(mask.shape)).slices
+        near = Box.around(mask, (_FARTHEST, _FARTHEST, _FARTHEST)).slices
         distance = ndimage.distance_transform_edt(~mask[near], sampling=spacing / spacing[:2].min())
         around = np.zeros(mask.shape, dtype=bool)
         around[near] = (distance >= _RING_VOXELS[0]) & (distance <= _RING_VOXELS[1])
@@ -174,10 +171,6 @@ class _Cutter:
 
 def _triple(values: np.ndarray) -> tuple[float, float, float]:
     return (round(float(values[0]), 4), round(float(values[1]), 4), round(float(values[2]), 4))
-
-
-def _index(values: Sequence[int] | np.ndarray) -> tuple[int, int, int]:
-    return (int(values[0]), int(values[1]), int(values[2]))
 
 
 def _figures(values: np.ndarray) -> tuple[float, ...]:

@@ -96,8 +96,8 @@ def carve_region(lesion: Mask, spacing_mm: tuple[float, float, float], rng: np.r
     if threshold < 0:
         carved[box.slices] = inside[1:-1, 1:-1, 1:-1] >= -threshold
         return carved
-    reach = tuple(math.ceil(threshold / mm) for mm in spacing_mm)
-    near = _grown(box, (reach[0], reach[1], reach[2]), lesion.shape)
+    i, j, k = (math.ceil(threshold / mm) for mm in spacing_mm)
+    near = box.grown((i, j, k)).clipped(lesion.shape).slices
     carved[near] = ndimage.distance_transform_edt(~lesion[near], sampling=spacing_mm) <= threshold
     return carved
 
@@ -111,7 +111,7 @@ def pasted_region(labels: Labels, rng: np.random.Generator) -> Mask | None:
     """
     if not labels.any():
         return None
-    near = _grown(Box.around(labels > 0), (_PASTE_MARGIN, _PASTE_MARGIN, 0), labels.shape)
+    near = Box.around(labels > 0, (_PASTE_MARGIN, _PASTE_MARGIN, 0)).slices
     parts, _ = ndimage.label(labels[near] > 0, structure=np.ones((3, 3, 3)))
     whole = []
     for number, spans in enumerate(ndimage.find_objects(parts), start=1):
@@ -167,7 +167,7 @@ def like_place(
 
 def _ring_limits(donor: Mixture, region: Mask, box: Box) -> tuple[Channels, Channels] | None:
     """Smallest and largest smoothed value of the tissue around a region, a channel each; None where nothing is around."""
-    near = _grown(box, (_RING, _RING, 0), region.shape)
+    near = box.grown((_RING, _RING, 0)).clipped(region.shape).slices
     outer = ndimage.binary_dilation(region[near], _IN_PLANE, iterations=_RING)
     ring = outer & ~region[near] & (donor.labels[near] == 0)
     if not ring.any():
@@ -180,12 +180,10 @@ def _ring_limits(donor: Mixture, region: Mask, box: Box) -> tuple[Channels, Chan
 
 def _fits(host: Mixture, there: Box, kernel: Mask, limits: tuple[Channels, Channels]) -> bool:
     """Whether a region of that form lies in like tissue there, and clear of the host's lesions."""
-    near = _grown(there, (_PASTE_MARGIN, _PASTE_MARGIN, 0), host.labels.shape)
-    inside = tuple(
-        slice(s - n.start, e - n.start) for s, e, n in zip(there.start, there.stop, near, strict=True)
-    )
-    form = np.zeros(host.labels[near].shape, dtype=bool)
-    form[inside] = kernel
+    around = there.grown((_PASTE_MARGIN, _PASTE_MARGIN, 0)).clipped(host.labels.shape)
+    near = around.slices
+    form = np.zeros(around.shape, dtype=bool)
+    form[there.index_in(around)] = kernel
     if host.labels[near][ndimage.binary_dilation(form, _IN_PLANE, iterations=_PASTE_MARGIN)].any():
         return False
     smooth = _smoothed(host.image[(slice(None), *near)])
@@ -196,12 +194,6 @@ def _fits(host: Mixture, there: Box, kernel: Mask, limits: tuple[Channels, Chann
 def _smoothed(image: Image) -> Image:
     """Without grain, slice by slice."""
     return np.asarray(ndimage.gaussian_filter(image, (0.0, 1.0, 1.0, 0.0)))
-
-
-def _grown(box: Box, margin: tuple[int, int, int], shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
-    """A box with a margin, as far as the patch goes."""
-    (a, b, c), (d, e, f), (i, j, k) = box.start, box.stop, margin
-    return Box((a - i, b - j, c - k), (d + i, e + j, f + k)).clipped((shape[0], shape[1], shape[2])).slices
 
 
 def join(

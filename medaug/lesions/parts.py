@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 from scipy import ndimage
 
-from medaug.core.geometry import Box, Grid
+from medaug.core.geometry import Box, Grid, Slices
 from medaug.core.volume import LabelMap, Mask
 from medaug.lesions.shape import mask_diameter_mm
 
@@ -71,7 +71,7 @@ def lesion_parts(label_map: LabelMap) -> Iterator[LesionPart]:
             yield LesionPart(f"{number}_{part:03d}", class_name, box, components[found] == part)
 
 
-def moved_box(found: tuple[slice, slice, slice], near: Box) -> Box:
+def moved_box(found: Slices, near: Box) -> Box:
     """A part of a box, as a box of the image."""
     start = [part.start + s for part, s in zip(found, near.start, strict=True)]
     stop = [part.stop + s for part, s in zip(found, near.start, strict=True)]

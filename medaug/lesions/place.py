@@ -125,8 +125,7 @@ def _keep_free(reach: Coarse, labels: Labels, body: Body, tissue_id: int) -> Non
     lesions = np.zeros(reach.shape, dtype=bool)
     lesions[body.cells(taken)] = True
     steps = -(-_LESION_MARGIN // body.factor[0])
-    (a, b, c), (d, e, f) = (box := Box.around(lesions)).start, box.stop
-    near = Box((a - steps, b - steps, c), (d + steps, e + steps, f)).clipped(_triple(reach.shape)).slices
+    near = Box.around(lesions, (steps, steps, 0)).slices
     reach[near] &= ~_grown(lesions[near], steps)
 
 
@@ -338,9 +337,8 @@ def _is_free(tissue: HostTissue, mask: Mask, centre: Integer[np.ndarray, "3"]) -
         return True
     box = Box.centred(_triple(centre), _triple(mask.shape))
     part = box.clipped(labels.grid.shape)
-    inner = tuple(slice(a - s, b - s) for a, b, s in zip(part.start, part.stop, box.start, strict=True))
     taken = labels.labels[part.slices]
-    return not bool(((taken > 0) & (taken != tissue.tissue_id) & mask[inner]).any())
+    return not bool(((taken > 0) & (taken != tissue.tissue_id) & mask[part.index_in(box)]).any())
 
 
 def _triple(values: np.ndarray | tuple[int, ...]) -> tuple[int, int, int]:

@@ -25,7 +25,7 @@ def poisson(host: Image, donor: Image, region: Mask) -> Image:
     """
     if not region.any() or region.all():
         return donor.copy() if region.any() else host.copy()
-    near = _with_frame(region)
+    near = Box.around(region, (1, 1, 1)).slices
     joined = host.copy()
     inner = (slice(None), *near)
     joined[inner] = _solve(host[inner], donor[inner], region[near])
@@ -66,10 +66,3 @@ def _solve_one(matrix: sparse.csr_matrix, right: Float[np.ndarray, "N"]) -> Floa
         return np.asarray(linalg.spsolve(matrix.tocsc(), right))
     solved, _ = linalg.cg(matrix, right, rtol=_SOLVER_TOLERANCE, maxiter=500)
     return np.asarray(solved)
-
-
-def _with_frame(region: Mask) -> tuple[slice, slice, slice]:
-    """The part of the patch that holds the region and the voxels next to it."""
-    (a, b, c), (d, e, f) = (box := Box.around(region)).start, box.stop
-    grown = Box((a - 1, b - 1, c - 1), (d + 1, e + 1, f + 1))
-    return grown.clipped((region.shape[0], region.shape[1], region.shape[2])).slices

@@ -266,12 +266,12 @@ def _centred(
     mask: Mask, shape: tuple[int, int, int]
 ) -> tuple[Bool[np.ndarray, "P Q R"], tuple[int, int, int]]:
     """The mask in a patch of a shape, its bounding box in the middle; and the patch's start, seen from the mask."""
-    box = Box.around(mask)
-    start = [s + (e - s) // 2 - n // 2 for s, e, n in zip(box.start, box.stop, shape, strict=True)]
+    tight = Box.around(mask)
+    i, j, k = (s + (e - s) // 2 for s, e in zip(tight.start, tight.stop, strict=True))
+    box = Box.centred((i, j, k), shape)
     patch = np.zeros(shape, dtype=bool)
-    inner = tuple(slice(s - o, e - o) for s, e, o in zip(box.start, box.stop, start, strict=True))
-    patch[inner] = mask[box.slices]
-    return patch, (start[0], start[1], start[2])
+    patch[tight.index_in(box)] = mask[tight.slices]
+    return patch, box.start
 
 
 def fit_texture(drawn: DrawnShape, mask: Mask) -> Image:

@@ -29,7 +29,7 @@ def describe_texture(
         spacing_mm: Of the patch.
         unit: Intensities for one normalised unit; sets the bins of the co-occurrence matrix.
     """
-    near = _near(mask)
+    near = Box.around(mask, (1, 1, 1)).slices  # with the voxels next to it, for gradients
     image, lesion = channel[near].astype(np.float64), mask[near]
     inside = image[lesion]
     mean, deviation = float(inside.mean()), float(inside.std())
@@ -76,14 +76,6 @@ def _steepness(
         if image.shape[axis] > 1:
             square += (ndimage.correlate1d(image, [-0.5, 0.0, 0.5], axis=axis) / mm) ** 2
     return np.asarray(np.sqrt(square))
-
-
-def _near(mask: Mask) -> tuple[slice, slice, slice]:
-    """The part of the patch that holds the lesion and the voxels next to it."""
-    box = Box.around(mask)
-    (a, b, c), (d, e, f) = box.start, box.stop
-    grown = Box((a - 1, b - 1, c - 1), (d + 1, e + 1, f + 1))
-    return grown.clipped((mask.shape[0], mask.shape[1], mask.shape[2])).slices
 
 
 def _figure(value: float) -> float:

@@ -48,12 +48,7 @@ def label_dice(case: Case, segment: Segment, edit_mask: Mask | None = None) -> l
 
 def _dice_near(found: Mask, mask: Mask, others: Mask) -> float:
     tight = Box.around(mask)
-    grow = [max(_ROOM_VOXELS, tight.shape[0] // 2), max(_ROOM_VOXELS, tight.shape[1] // 2), 1]
-    start, stop = (
-        [n + sign * g for n, g in zip(ends, grow, strict=True)]
-        for ends, sign in ((tight.start, -1), (tight.stop, 1))
-    )
-    shape = (mask.shape[0], mask.shape[1], mask.shape[2])
-    part = Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])).clipped(shape).slices
+    margin = (max(_ROOM_VOXELS, tight.shape[0] // 2), max(_ROOM_VOXELS, tight.shape[1] // 2), 1)
+    part = tight.grown(margin).clipped(mask.shape).slices
     marked, wanted = found[part] & ~others[part], mask[part]
     return float(2.0 * (marked & wanted).sum() / (marked.sum() + wanted.sum()))

@@ -93,17 +93,10 @@ def _cut(image: Image, mask: Mask, size: tuple[int, ...]) -> tuple[np.ndarray, n
     shape = (round(size[0] * grow), round(size[1] * grow), deep)
     box = Box.centred((middle[0], middle[1], middle[2]), shape)
     seen = torch.from_numpy(np.asarray(box.cut(image), dtype=np.float32))
-    cover = torch.from_numpy(np.ascontiguousarray(_within(mask, box), dtype=np.float32))[None]
+    cover = torch.from_numpy(box.cut(mask, beyond="zero").astype(np.float32))[None]
     if len(size) == 2:
         seen, cover = seen[..., 0], cover[..., 0]
     if tuple(seen.shape[1:]) != size:
         seen, cover = (functional.interpolate(t[None], size=size, mode="area")[0] for t in (seen, cover))
     shares = cover[0].numpy()
     return seen.numpy(), np.asarray(shares >= min(0.5, float(shares.max())))
-
-
-def _within(mask: Mask, box: Box) -> Bool[np.ndarray, "P Q R"]:
-    """The part of a mask in a box, False beyond the image."""
-    part = box.clipped((mask.shape[0], mask.shape[1], mask.shape[2]))
-    pads = [(p - s, e - q) for s, e, p, q in zip(box.start, box.stop, part.start, part.stop, strict=True)]
-    return np.pad(mask[part.slices], pads)

@@ -106,7 +106,7 @@ def _measured(parts: Sequence[Part]) -> Features:
 
 
 def _near(image: Image, mask: Mask, spacing_mm: tuple[float, float, float]) -> Part:
-    box = _around(mask, [_MARGIN_VOXELS, _MARGIN_VOXELS])
+    box = Box.around(mask, (_MARGIN_VOXELS, _MARGIN_VOXELS, 1))
     return image[(slice(None), *box.slices)], mask[box.slices], spacing_mm
 
 
@@ -156,7 +156,8 @@ def _drawn(chosen: Mask, edit_mask: Mask) -> list[Mask]:
 
 def _cut(case: Case, class_name: str, image: Image, mask: Mask, body: Body) -> LesionSample:
     tight = Box.around(mask)
-    box = _around(mask, [max(_ROOM_VOXELS, n // 2) for n in tight.shape[:2]])
+    margin = (max(_ROOM_VOXELS, tight.shape[0] // 2), max(_ROOM_VOXELS, tight.shape[1] // 2), 1)
+    box = tight.grown(margin).clipped(mask.shape)
     crop, part, spacing = box.cut(image), mask[box.slices], case.volume.grid.spacing_mm
     figures = _measured([(crop, part, spacing)])[0]
     place = _place(case, mask, body)
@@ -165,16 +166,6 @@ def _cut(case: Case, class_name: str, image: Image, mask: Mask, body: Body) -> L
         case.case_id, case.patient_id, class_name, *_averaged_down(crop, part, spacing, step),
         is_spacing_known=case.volume.spacing_known, averaged=step, figures=figures, place=place,
     )  # fmt: skip
-
-
-def _around(mask: Mask, margin: Sequence[int]) -> Box:
-    """The box of a mask with a margin along I and J, and one slice along K, where the image has them."""
-    tight = Box.around(mask)
-    grow = (margin[0], margin[1], 1)
-    start = tuple(n - g for n, g in zip(tight.start, grow, strict=True))
-    stop = tuple(n + g for n, g in zip(tight.stop, grow, strict=True))
-    shape = (mask.shape[0], mask.shape[1], mask.shape[2])
-    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])).clipped(shape)
 
 
 def _place(case: Case, mask: Mask, body: Body) -> Place:

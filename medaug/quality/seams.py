@@ -171,12 +171,7 @@ def paste_pair(made: Case, host: Case, edit_mask: Mask, class_name: str) -> Past
     """
     # both on the host's scale, which the paste has hardly changed
     scale = IntensityScheme.for_volume(host.volume).case_scale(host.volume)
-    tight = Box.around(edit_mask)
-    shape = (edit_mask.shape[0], edit_mask.shape[1], edit_mask.shape[2])
-    low, high = tight.start, tight.stop
-    box = Box((low[0] - _ROOM, low[1] - _ROOM, low[2]), (high[0] + _ROOM, high[1] + _ROOM, high[2])).clipped(
-        shape
-    )
+    box = Box.around(edit_mask, (_ROOM, _ROOM, 0))
     mask, spacing = edit_mask[box.slices], host.volume.grid.spacing_mm
     sides = [
         LesionSample(

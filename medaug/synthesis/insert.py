@@ -15,8 +15,6 @@ from medaug.lesions.shape import mask_diameter_mm
 from medaug.synthesis.order import Finish, Prepared, Rendered
 from medaug.synthesis.retouch import change_contrast, change_sharpness
 
-Slices = tuple[slice, slice, slice]
-
 
 def insert(prepared: Prepared, lesion: Lesion, finish: Finish) -> Rendered:
     """Blend a lesion into its host and label it.
@@ -36,7 +34,8 @@ def insert(prepared: Prepared, lesion: Lesion, finish: Finish) -> Rendered:
     drawn = _drawn(prepared, lesion, finish)
     patch, edited = blend(prepared.request.host, drawn, region, edge, how, keep_grain=True)
     patch = _like_host(patch, prepared.request.host)
-    inner, outer = _overlap(box, host.volume.grid.shape)
+    part = box.clipped(host.volume.grid.shape)
+    inner, outer = part.index_in(box), part.slices
     image, new_labels = host.volume.image.copy(), labels.labels.copy()
     edit_mask = np.zeros(host.volume.grid.shape, dtype=bool)
     image[(slice(None), *outer)] = patch[(slice(None), *inner)]
@@ -99,10 +98,3 @@ def _blended_region(lesion: Lesion, labelled: Mask, replaced: Mask | None) -> Ma
 def _like_host(patch: Image, host: Image) -> Image:
     """The blended patch on whole numbers where the host is, so that fractions do not give the lesion away."""
     return np.rint(patch) if np.array_equal(host, np.rint(host)) else patch
-
-
-def _overlap(box: Box, shape: tuple[int, int, int]) -> tuple[Slices, Slices]:
-    """Index of the box's part inside the image: within the box, and within the image."""
-    part = box.clipped(shape)
-    inner = [slice(a - s, b - s) for a, b, s in zip(part.start, part.stop, box.start, strict=True)]
-    return (inner[0], inner[1], inner[2]), part.slices

@@ -74,12 +74,7 @@ class Window:
 
         A frame with no lesion in it is -24 everywhere.
         """
-        part = self.box.clipped((mask.shape[0], mask.shape[1], mask.shape[2]))
-        pads = [
-            (p - s, e - q)
-            for s, e, p, q in zip(self.box.start, self.box.stop, part.start, part.stop, strict=True)
-        ]
-        inside = np.pad(mask[part.slices], pads).astype(np.float32)
+        inside = self.box.cut(mask, beyond="zero").astype(np.float32)
         cover = _cover(inside, self).numpy()
         rows = [signed_distance(frame[0] > 0.5, self.slice_ratio) for frame in cover]
         return torch.from_numpy(np.stack(rows)[:, None])
@@ -95,10 +90,7 @@ class Window:
         stack = change.permute(1, 2, 3, 0) if self.dims == 2 else change[0]
         out = np.zeros((stack.shape[0], *shape), dtype=np.float32)
         part = self.box.clipped(shape)
-        inside = tuple(
-            slice(p - s, q - s) for s, p, q in zip(self.box.start, part.start, part.stop, strict=True)
-        )
-        out[(slice(None), *part.slices)] = stack.numpy()[(slice(None), *inside)]
+        out[(slice(None), *part.slices)] = stack.numpy()[(slice(None), *part.index_in(self.box))]
         return out
 
 

@@ -48,7 +48,7 @@ class Region:
         """
         sampling = np.array(spacing_mm) / min(spacing_mm[:2])
         through = 0 if mask.shape[2] == 1 else 1 + int(_RING[0] / sampling[2])
-        window = _window(mask, through)
+        window = Box.around(mask, (_MARGIN, _MARGIN, through)).slices
         part = mask[window]
         outside = ndimage.distance_transform_edt(~part, sampling=sampling)
         frame = [(1, 1), (1, 1), (0, 0) if part.shape[2] == 1 else (1, 1)]
@@ -64,10 +64,3 @@ class Region:
     def cut(self, image: Image) -> Float[np.ndarray, "C P Q R"]:
         """The part of a (C, I, J, K) patch that the region covers."""
         return image[(slice(None), *self.window)]
-
-
-def _window(mask: Mask, through: int) -> tuple[slice, slice, slice]:
-    box = Box.around(mask)
-    (a, b, c), (d, e, f) = box.start, box.stop
-    grown = Box((a - _MARGIN, b - _MARGIN, c - through), (d + _MARGIN, e + _MARGIN, f + through))
-    return grown.clipped((mask.shape[0], mask.shape[1], mask.shape[2])).slices

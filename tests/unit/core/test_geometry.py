@@ -76,6 +76,21 @@ def test_box_around_a_mask_is_tight() -> None:
         Box.around(np.zeros((2, 2, 2), bool))
 
 
+def test_box_around_a_mask_with_a_margin_ends_at_the_edge() -> None:
+    mask = np.zeros((6, 6, 3), dtype=bool)
+    mask[1:3, 4, 1] = True
+    near = Box.around(mask, (2, 2, 0))
+    assert near == Box((0, 2, 1), (5, 6, 2))
+    assert mask[near.slices][Box.around(mask).index_in(near)].all()
+
+
+def test_box_cut_beyond_the_image_is_zero_where_asked() -> None:
+    ones = np.ones((2, 3, 3, 2), dtype=np.float32)
+    part = Box((-1, 0, 0), (2, 3, 4)).cut(ones, beyond="zero")
+    assert part.shape == (2, 3, 3, 4)
+    assert part.sum() == 2 * 2 * 3 * 2
+
+
 def test_box_outside_the_image_is_refused() -> None:
     with pytest.raises(GeometryError, match="outside"):
         Box((5, 5, 5), (6, 6, 6)).cut(np.zeros((1, 3, 3, 3)))
