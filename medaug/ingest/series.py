@@ -13,7 +13,7 @@ from medaug.ingest.sources import Choices, Discovery, LabelSource, SourceCase, S
 from medaug.ingest.stacks import Opened, opened
 from medaug.ingest.tying import Candidate, tie
 from medaug.io.drawings import Drawing, drawing_of, is_structure_set
-from medaug.io.headers import Header, Scan, scan
+from medaug.io.headers import Header, Scan, Series, scan
 
 _SCANS = ("CT", "MR", "PT", "US", "CR", "DX", "MG")
 # They have pixels and show no patient
@@ -42,13 +42,17 @@ def pair_series(
         workers: Processes that parse headers.
     """
     found = scan(files, tick, workers)
-    scans = [series for series in found.images if series.first.modality in _SCANS]
+    scans = [series for series in found.images if _is_scan(series)]
     stacks = [one for series in scans for one in opened(series, choices)]
     drawings, strays = _drawings(found)
     tied = tie(drawings, [_candidate(one) for one in stacks])
     strays = [*_left_over(found), *strays, *(_homeless(drawing) for drawing in tied.left)]
     cases = tuple(_case(one, drawn, source) for one, drawn in zip(stacks, tied.of, strict=True))
     return Discovery(cases, tuple(strays))
+
+
+def _is_scan(series: Series) -> bool:
+    return series.first.modality in _SCANS or series.first.is_own_capture
 
 
 def _candidate(one: Opened) -> Candidate:
@@ -116,7 +120,7 @@ def _left_over(found: Scan) -> list[Stray]:
         if series.first.modality in _NO_IMAGES:
             message = f"{series.first.modality} objects hold no image and were left out"
             strays.append(Stray(Code.NOT_AN_IMAGE, "flagged", message, series.files))
-        elif series.first.modality not in _SCANS:
+        elif not _is_scan(series):
             message = (
                 f"series of {_shown(series.first.modality)} is not supported; expected {' or '.join(_SCANS)}"
             )

@@ -20,9 +20,10 @@ from medaug.core.geometry import Affine, Grid, Reorientation, lps_to_ras, to_ras
 from medaug.core.results import Finding
 from medaug.core.volume import Volume
 from medaug.io._dicom.border import quiet_pydicom
+from medaug.io._dicom.capture import open_captures
 from medaug.io._dicom.frame import Frame
 from medaug.io._dicom.geometry import Tilt
-from medaug.io._dicom.kinds import frames_of, is_planar
+from medaug.io._dicom.kinds import frames_of, kind_of
 from medaug.io._dicom.pixels import FrameReader
 from medaug.io._dicom.planar import open_pictures
 from medaug.io._dicom.stack import Stack, open_stacks, same_image
@@ -124,11 +125,17 @@ def _stacks(series: Series, tilt: Tilt) -> tuple[Stack, ...]:
     if not frames:
         raise UnreadableError("series holds no image", code=Code.NO_PIXEL_DATA)
     _require_no_rivals(series)
-    are_planar = {is_planar(header) for header in series.headers}
-    if len(are_planar) > 1:
-        what = "slices and pictures without a place stand under one series UID"
+    kinds = {kind_of(header) for header in series.headers}
+    if len(kinds) > 1:
+        what = f"{' and '.join(sorted(kinds))} stand under one series UID"
         raise DataError(what, hint="separate them first", code=Code.MIXED_MODALITIES)
-    return open_pictures(frames) if True in are_planar else open_stacks(frames, tilt=tilt)
+    match kinds.pop():
+        case "pictures":
+            return open_pictures(frames)
+        case "captures":
+            return open_captures(frames, tilt=tilt)
+        case "slices":
+            return open_stacks(frames, tilt=tilt)
 
 
 def _says_synthetic() -> Finding:

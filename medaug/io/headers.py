@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset, FileDataset
 from medaug.core.errors import DataError, UnreadableError
 from medaug.core.findings import Code
 from medaug.core.workers import crew
-from medaug.io._dicom import classic
+from medaug.io._dicom import capture, classic
 from medaug.io._dicom.border import PYDICOM_ERRORS, quiet_pydicom
 from medaug.io._dicom.elements import Elements
 from medaug.io._dicom.frame import Frame
@@ -96,6 +96,11 @@ class Header:
     def is_segmentation(self) -> bool:
         """Whether the file is a DICOM SEG object."""
         return self.sop_class_uid in SEGMENTATION_CLASSES
+
+    @property
+    def is_own_capture(self) -> bool:
+        """Whether the file is a secondary capture that medaug wrote."""
+        return self.sop_class_uid == capture.CLASS and self.scanner == capture.MAKER
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle by position, which is several times quicker than by name."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 from medaug.core.errors import UnreadableError
 from medaug.core.findings import Code
-from medaug.io._dicom import classic, enhanced, mosaic, planar
+from medaug.io._dicom import capture, classic, enhanced, mosaic, planar
 from medaug.io._dicom.border import uid_of
 from medaug.io._dicom.frame import Frame
 from medaug.io.headers import Header, parse_image
 
 
-def is_planar(header: Header) -> bool:
-    """Whether the file holds pictures that lie nowhere in the patient (US, CR, DX, MG)."""
-    return header.sop_class_uid in planar.CLASSES
+def kind_of(header: Header) -> Literal["slices", "pictures", "captures"]:
+    """What the file holds: slices, pictures that lie nowhere in the patient (US, CR, DX, MG), or medaug's own captures."""
+    if header.is_own_capture:
+        return "captures"
+    return "pictures" if header.sop_class_uid in planar.CLASSES else "slices"
 
 
 def frames_of(header: Header) -> tuple[Frame, ...]:
@@ -38,6 +41,11 @@ def frames_of(header: Header) -> tuple[Frame, ...]:
         first = classic.frame_of(image.elements, image.belonging, header.path, image.pixels, count)
         first = planar.placed(first, image.elements)
         return tuple(replace(first, number=number) for number in range(count))
+    if header.is_own_capture and header.frames_in_file == 1:
+        # what values mean stands in RescaleType whatever the modality
+        image = parse_image(header, "", capture.TAGS)
+        only = classic.frame_of(image.elements, image.belonging, header.path, image.pixels)
+        return (capture.told(only, image.elements, header.modality),)
     if sop_class in classic.CLASSES and header.frames_in_file == 1:
         image = parse_image(header, classic.CLASSES[sop_class], mosaic.TAGS)
         whole = classic.frame_of(image.elements, image.belonging, header.path, image.pixels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from medaug.core.errors import UnreadableError
 from medaug.core.findings import Code, finding
@@ -13,6 +14,8 @@ from medaug.io._dicom.frame import Frame, Rescale
 # Modalities whose values are measured: inverting them would change what they mean
 _MEASURED = frozenset({"CT", "PT"})
 _HU_KINDS = frozenset({"HU", ""})
+_UNITS: Final = {"HU": Unit.HU, "SUV": Unit.SUV}
+_WITHOUT_UNIT = frozenset({"MR", "US", "CR", "DX", "MG"})
 
 
 def require_rescale(rescale: Rescale) -> None:
@@ -31,12 +34,14 @@ def require_rescale(rescale: Rescale) -> None:
 
 
 def unit_of(frame: Frame) -> Unit:
-    """HU for CT unless RescaleType (PS3.3 C.11.1.1.2) says otherwise, SUV for PET whose SUV can be computed."""
-    if frame.modality == "CT" and frame.rescale.kind in _HU_KINDS:
-        return Unit.HU
-    if frame.modality == "PT" and frame.rescale.kind == "SUV":
-        return Unit.SUV
-    return Unit.ARBITRARY
+    """HU for CT unless RescaleType (PS3.3 C.11.1.1.2) says otherwise, SUV for PET whose SUV can be computed.
+
+    Of a modality that only medaug's own captures have, RescaleType says it.
+    """
+    kind = frame.rescale.kind
+    if frame.modality == "CT":
+        return Unit.HU if kind in _HU_KINDS else Unit.ARBITRARY
+    return Unit.ARBITRARY if frame.modality in _WITHOUT_UNIT else _UNITS.get(kind, Unit.ARBITRARY)
 
 
 def is_inverted(frame: Frame) -> bool:

@@ -23,6 +23,18 @@ _TURNS: Final = {
 }
 
 
+# of the axis along which slices lie; along K a picture lies as it does anywhere: nothing is claimed
+_ORIENTATIONS: Final = {0: ["P", "F"], 1: ["L", "F"], 2: ""}
+
+
+def unplaced(grid: Grid) -> Grid:
+    """A grid as its voxels alone tell it, where its spacing is not known: 1 mm apart, along the axes of the patient.
+
+    So slices lie along the axis that has one voxel, else along K, and a reader needs nothing but their order.
+    """
+    return Grid(grid.shape, np.eye(4))
+
+
 def turn_of(grid: Grid) -> Reorientation:
     """From voxels in RAS+ order to (column, row, slice).
 
@@ -40,7 +52,7 @@ def frames_of(array: np.ndarray, grid: Grid) -> np.ndarray:
     return np.ascontiguousarray(turn_of(grid).apply(array).transpose(2, 1, 0))
 
 
-def placed_as(grid: Grid) -> Grid:
+def _placed(grid: Grid) -> Grid:
     """The same voxels as :func:`frames_of` puts them, index (column, row, slice)."""
     turn = turn_of(grid)
     affine = np.array(grid.affine)
@@ -59,7 +71,7 @@ def affine_of(grid: Grid) -> Affine:
     Raises:
         GeometryError: If the grid is sheared, which an image plane cannot express.
     """
-    ras = placed_as(grid).affine
+    ras = _placed(grid).affine
     axes = ras[:3, :3] / np.linalg.norm(ras[:3, :3], axis=0)
     if np.abs(axes.T @ axes - np.eye(3)).max() > _SHEAR_TOLERANCE:
         raise GeometryError("grid is sheared", expected="perpendicular axes", hint="resample first")
@@ -77,6 +89,13 @@ def place(dataset: Dataset, affine: Affine, k: int) -> None:
     dataset.SliceThickness = text(steps[2])
     dataset.SpacingBetweenSlices = text(steps[2])
     dataset.SliceLocation = text(position @ np.cross(cosines[:, 0], cosines[:, 1]))
+
+
+def count(dataset: Dataset, grid: Grid) -> None:
+    """Say of a slice that lies nowhere how many there are (PS3.3 C.7.10.1), and how a lone one is turned (C.7.6.1.1.1)."""
+    turn = turn_of(grid)
+    dataset.ImagesInAcquisition = grid.shape[turn.order[2]]
+    dataset.PatientOrientation = _ORIENTATIONS[turn.order[2]]
 
 
 def text(value: float) -> str:

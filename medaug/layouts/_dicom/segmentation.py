@@ -19,7 +19,7 @@ from medaug.core.storage import write_bytes_atomic
 from medaug.core.volume import LabelMap
 from medaug.io.headers import quiet_pydicom
 from medaug.layouts._dicom.identity import MANUFACTURER, SeriesIdentity, Uids
-from medaug.layouts._dicom.placing import frames_of
+from medaug.layouts._dicom.placing import frames_of, unplaced
 from medaug.layouts._dicom.terms import CATEGORY, schemes_of, term_of
 from medaug.layouts._dicom.unplaced import need_places, with_places, without_places
 
@@ -115,7 +115,8 @@ def write_seg(
     names, labels = present(label_map)
     if not names:
         raise LabelError("label map is empty", expected="at least one class", hint="write no segmentation")
-    frames = frames_of(labels, label_map.grid)
+    grid = label_map.grid
+    frames = frames_of(labels, grid if "ImagePositionPatient" in slices[0] else unplaced(grid))
     segments = _segments(names, frames, identity, settings)
     content = BytesIO()
     with quiet_pydicom():

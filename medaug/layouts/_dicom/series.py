@@ -19,7 +19,7 @@ from medaug import __version__
 from medaug.core.storage import write_bytes_atomic
 from medaug.core.volume import Unit, Volume
 from medaug.layouts._dicom.identity import MANUFACTURER, SeriesIdentity
-from medaug.layouts._dicom.placing import affine_of, frames_of, place, text
+from medaug.layouts._dicom.placing import affine_of, count, frames_of, place, text, unplaced
 from medaug.layouts._dicom.stored import Coding, Stored, store
 
 _CLASSES: Final = {"CT": CTImageStorage, "MR": MRImageStorage}
@@ -33,7 +33,8 @@ def write_series(
     """Write ``0001.dcm`` and on, one slice each: along K, or along the axis of clearly the longest steps.
 
     CT and MR Image Storage where that is the modality and the spacing is known; else Secondary Capture, which tells where
-    it lies if the spacing is known, and nothing of places otherwise. How intensities are kept: :func:`store`.
+    it lies if the spacing is known, and the order and number of slices otherwise: what :mod:`medaug.io.dicom` reads back.
+    How intensities are kept: :func:`store`.
 
     Args:
         volume: RAS+; its affine may be oblique, but not sheared.
@@ -49,13 +50,16 @@ def write_series(
         UnreadableError: If a value is not finite.
         StorageError: If a file cannot be written.
     """
-    stored = store(frames_of(volume.image[channel], volume.grid), volume.unit)
-    affine = affine_of(volume.grid) if volume.spacing_known else None
+    grid = volume.grid if volume.spacing_known else unplaced(volume.grid)
+    stored = store(frames_of(volume.image[channel], grid), volume.unit)
+    affine = affine_of(grid) if volume.spacing_known else None
     slices = []
     for k, frame in enumerate(stored.frames):
         dataset = _header(identity, k, is_placed=affine is not None)
         if affine is not None:
             place(dataset, affine, k)
+        else:
+            count(dataset, grid)
         dataset.DerivationDescription = _derivation(identity, stored)
         _fill_values(dataset, stored, volume.unit)
         _fill_pixels(dataset, frame)
@@ -123,7 +127,7 @@ def _derivation(identity: SeriesIdentity, stored: Stored) -> str:
 def _fill_values(dataset: Dataset, stored: Stored, unit: Unit) -> None:
     """Modality and VOI look-up (C.11.1, C.11.2)."""
     coding = stored.coding
-    if dataset.Modality == "CT" or _is_rescaled(coding):
+    if dataset.Modality == "CT" or unit is not Unit.ARBITRARY or _is_rescaled(coding):
         dataset.RescaleIntercept, dataset.RescaleSlope = text(coding.intercept), text(coding.slope)
         dataset.RescaleType = _VALUE_TYPES[unit]
     centre, width = stored.window

@@ -223,6 +223,39 @@ def test_what_has_no_geometry_or_another_modality_is_captured(tmp_path: Path, da
         assert {"ImagePositionPatient" in one for one in images} == {is_placed}
 
 
+@pytest.mark.parametrize("segmentation", ["binary", "labelmap"])
+@pytest.mark.parametrize(
+    ("modality", "spacing"), [("CT", "nominal"), ("weird one", "nominal"), ("PT", "known"), ("XA", "known")]
+)
+def test_captures_come_back_voxel_by_voxel(
+    tmp_path: Path, modality: str, spacing: str, segmentation: str
+) -> None:
+    dataset = make_set(tmp_path, channels=("x", "y")).dataset
+    wanted = with_cases(dataset, modality=modality, spacing=spacing)
+    run(dataset, tmp_path / "out", segmentation=segmentation)
+    summary = ingest(
+        IngestOptions(sources=(tmp_path / "out" / "dicom",), out=tmp_path / "back"), NoProgress()
+    )
+    assert (summary.cases, summary.labelled, summary.patients, summary.refused) == (4, 2, 2, ())
+    found = read_manifest(tmp_path / "back")
+    assert {record.modality for record in found.cases} == {"OT" if " " in modality else modality}
+    cases = [load_case(tmp_path / "back", record, found.classes) for record in found.cases]
+    for record in wanted.cases:
+        case = load_case(dataset, record, CLASSES)
+        for channel, image in enumerate(case.volume.image):
+            (back,) = (one for one in cases if np.array_equal(one.volume.image[0], image))
+            assert back.volume.unit is Unit.HU
+            assert (back.label_map is not None) is (channel == 0)
+            if back.label_map is not None and case.label_map is not None:
+                for name in CLASSES:
+                    assert np.array_equal(back.label_map.mask(name), case.label_map.mask(name))
+            is_known = spacing == "known"
+            assert back.volume.spacing_known is is_known
+            assert back.volume.grid.agrees_with(case.volume.grid) is is_known
+    told = {line.split(":")[0] for record in found.cases for line in record.findings}
+    assert ("spacing-nominal" in told) is (spacing == "nominal")
+
+
 @pytest.mark.parametrize(("unit", "guess"), [(Unit.HU, "CT"), (Unit.ARBITRARY, "MR")])
 def test_an_unknown_modality_is_guessed_and_said(tmp_path: Path, unit: Unit, guess: str) -> None:
     dataset = make_set(tmp_path, unit=unit).dataset
