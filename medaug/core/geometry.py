@@ -13,6 +13,12 @@ from medaug.core.errors import GeometryError
 Affine = Float[np.ndarray, "4 4"]
 Axis = Literal[0, 1, 2]
 Slices = tuple[slice, slice, slice]
+NEIGHBOURS_26 = np.ones((3, 3, 3), dtype=bool)
+"""Structuring element: a voxel and all that touch it by a face, an edge or a corner."""
+NEIGHBOURS_4 = np.pad(
+    np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)[:, :, None], ((0, 0), (0, 0), (1, 1))
+)
+"""Structuring element: a voxel and the four beside it in its slice."""
 _SLAB = 8
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 

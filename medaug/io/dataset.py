@@ -27,7 +27,7 @@ from medaug.core.case import (
 )
 from medaug.core.config import Frozen
 from medaug.core.errors import DataError, GeometryError, LabelError, UnreadableError
-from medaug.core.geometry import Grid
+from medaug.core.geometry import NEIGHBOURS_26, Grid
 from medaug.core.plan import Recipe, write_lines
 from medaug.core.results import Finding
 from medaug.core.splits import Fold
@@ -45,7 +45,6 @@ from medaug.io.nifti import (
 
 DATASET_JSON = "dataset.json"
 _RESTORE = "restore it, or make the dataset again in a new folder"
-_NEIGHBOURS_26 = np.ones((3, 3, 3), dtype=bool)
 
 
 @final
@@ -190,7 +189,7 @@ def count_lesions(label_map: LabelMap, *, spacing_known: bool = True) -> tuple[L
             continue
         mask = label_map.labels[box] == number
         voxels = int(np.count_nonzero(mask))
-        count = int(ndimage.label(mask, structure=_NEIGHBOURS_26)[1])
+        count = int(ndimage.label(mask, structure=NEIGHBOURS_26)[1])
         volume_mm3 = round(voxels * label_map.grid.voxel_mm3, 3) if spacing_known else None
         counts.append(LesionCount(class_name=name, count=count, voxels=voxels, volume_mm3=volume_mm3))
     return tuple(counts)

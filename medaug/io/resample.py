@@ -11,14 +11,13 @@ from scipy import ndimage
 
 from medaug.core.errors import GeometryError
 from medaug.core.findings import Code
-from medaug.core.geometry import Grid
+from medaug.core.geometry import NEIGHBOURS_26, Grid
 from medaug.core.volume import Labels
 from medaug.core.wording import counted
 
 _Other = Integer[np.ndarray, "X Y Z"]
 
 # Voxels touch by a face, an edge or a corner
-_TOUCHING: Final = np.ones((3, 3, 3), dtype=bool)
 # A centre that lies between two voxels up to rounding goes to the one with the greater index
 _DECIMALS: Final = 6
 _MOST_OUTSIDE: Final = 0.5
@@ -80,7 +79,7 @@ def _lesions(labels: Labels) -> tuple[Labels, np.ndarray]:
     lesions = np.zeros(labels.shape, dtype=np.int32)
     owners = [0]
     for label in np.unique(labels[labels > 0]):
-        parts, count = ndimage.label(labels == label, structure=_TOUCHING)
+        parts, count = ndimage.label(labels == label, structure=NEIGHBOURS_26)
         lesions[parts > 0] = parts[parts > 0] + len(owners) - 1
         owners += [int(label)] * count
     return lesions, np.array(owners)

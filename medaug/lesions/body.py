@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Integer
 from scipy import ndimage
 
-from medaug.core.geometry import Box
+from medaug.core.geometry import NEIGHBOURS_4, Box
 from medaug.core.volume import Image, Mask, Unit, Volume
 
 Organ = Literal["lung", "brain"]
@@ -33,7 +33,6 @@ _LOWEST_SHARE = 0.25  # of a side of the image that a body may touch before it c
 _FEW_SLICES = 6
 _STEP, _DIAGONAL = 3, 4  # Borgefors' integer steps; within 8% of the true distance
 _FAR = 1 << 14
-_IN_PLANE = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])
 
 
 @final
@@ -268,7 +267,7 @@ def _largest(mask: Coarse) -> Coarse:
 def _filled(mask: Coarse) -> Coarse:
     """Holes closed slice by slice: whatever cannot be reached from the border of its slice."""
     padded = np.pad(~mask, ((1, 1), (1, 1), (0, 0)), constant_values=True)
-    parts, _ = ndimage.label(padded, _IN_PLANE)
+    parts, _ = ndimage.label(padded, NEIGHBOURS_4)
     outside = np.zeros(int(parts.max()) + 1, dtype=bool)
     outside[parts[0, 0]] = True
     return np.asarray(~outside[parts[1:-1, 1:-1]])

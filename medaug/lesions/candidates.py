@@ -11,9 +11,9 @@ from scipy import ndimage
 
 from medaug.core.candidates import ScoredLesion
 from medaug.core.case import Case
-from medaug.core.geometry import Box
+from medaug.core.geometry import NEIGHBOURS_26, Box
 from medaug.core.volume import LabelMap, Prediction
-from medaug.lesions.parts import CONNECTED, LesionPart, moved_box
+from medaug.lesions.parts import LesionPart, moved_box
 
 Scoring = Literal["max", "mean"]
 
@@ -76,7 +76,7 @@ def find_candidates(
     if not above.any():
         return ()
     near = Box.around(above)
-    numbered, _ = ndimage.label(above[near.slices], CONNECTED)
+    numbered, _ = ndimage.label(above[near.slices], NEIGHBOURS_26)
     chance, found = chance[near.slices], []
     for number, inner in enumerate(ndimage.find_objects(numbered), start=1):
         mask = numbered[inner] == number

@@ -15,8 +15,8 @@ from medaug.core.intensity import CaseScale, IntensityScheme
 from medaug.core.lesion import LesionCrop, LesionEntry, Texture
 from medaug.core.volume import Labels, Mask
 from medaug.lesions.body import Body
+from medaug.lesions.diameter import ball_diameter_mm
 from medaug.lesions.parts import LesionPart, lesion_parts
-from medaug.lesions.shape import ball_diameter_mm
 from medaug.lesions.texture import describe_texture
 
 _CROPS = "crops"

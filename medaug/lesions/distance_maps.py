@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from medaug.core.lesion import LesionCrop
 from medaug.core.volume import Mask
-from medaug.lesions.shape import is_met, largest_part, mask_diameter_mm
+from medaug.lesions.diameter import is_met, mask_diameter_mm
+from medaug.lesions.parts import largest_part
 
 SIDES: Final = {2: 48, 3: 24}
 REACH: Final = 1.1  # diameters that a map reaches from the lesion's middle to each side

@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
 
+from medaug.core.geometry import NEIGHBOURS_4
 from medaug.core.volume import Image, Mask
 
-_DISC = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])
 _RING = (2, 6)  # in-plane voxels off the outline
 _GAIN = (0.5, 2.0)
 _NOISE_LIMIT = 2.5  # deviations; what is more is a vessel or an edge
@@ -26,8 +26,8 @@ def robust_deviation(values: Float[np.ndarray, "C N"]) -> Float[np.ndarray, " C"
 
 def ring_around(mask: Mask) -> Mask:
     """Tissue 3 to 6 in-plane voxels off a lesion, or all that is not lesion where the patch ends before."""
-    outer = ndimage.binary_dilation(mask, _DISC, iterations=_RING[1])
-    ring = outer & ~ndimage.binary_dilation(mask, _DISC, iterations=_RING[0])
+    outer = ndimage.binary_dilation(mask, NEIGHBOURS_4, iterations=_RING[1])
+    ring = outer & ~ndimage.binary_dilation(mask, NEIGHBOURS_4, iterations=_RING[0])
     return np.asarray(ring if ring.any() else ~mask)
 
 
@@ -39,7 +39,7 @@ def match_level(host: Image, patch: Image, mask: Mask) -> Image:
         patch: (C, I, J, K) what is pasted, native units.
         mask: (I, J, K) where.
     """
-    rim = ndimage.binary_dilation(mask, _DISC, iterations=3) & ~mask
+    rim = ndimage.binary_dilation(mask, NEIGHBOURS_4, iterations=3) & ~mask
     if not rim.any():
         return patch.copy()
     return np.asarray(patch + _flat(np.median(host[:, rim] - patch[:, rim], axis=1)), dtype=np.float32)

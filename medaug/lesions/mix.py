@@ -15,7 +15,7 @@ from jaxtyping import Float64
 from scipy import ndimage
 
 from medaug.core.errors import GeometryError
-from medaug.core.geometry import Box
+from medaug.core.geometry import NEIGHBOURS_4, NEIGHBOURS_26, Box
 from medaug.core.volume import Image, Labels, Mask
 from medaug.lesions.blend import Feather, blend
 from medaug.lesions.poisson import poisson
@@ -23,7 +23,6 @@ from medaug.lesions.poisson import poisson
 Joint = Literal["hard", "feather", "poisson"]
 Channels = Float64[np.ndarray, "C 1 1 1"]
 
-_IN_PLANE = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])
 _PASTE_MARGIN = 2  # voxels in plane that come with a lesion, and that are left around the host's own
 _RING = 4
 _LIKE_SHARE = 0.85
@@ -112,7 +111,7 @@ def pasted_region(labels: Labels, rng: np.random.Generator) -> Mask | None:
     if not labels.any():
         return None
     near = Box.around(labels > 0, (_PASTE_MARGIN, _PASTE_MARGIN, 0)).slices
-    parts, _ = ndimage.label(labels[near] > 0, structure=np.ones((3, 3, 3)))
+    parts, _ = ndimage.label(labels[near] > 0, NEIGHBOURS_26)
     whole = []
     for number, spans in enumerate(ndimage.find_objects(parts), start=1):
         places = zip(spans, near, labels.shape, strict=True)
@@ -122,7 +121,7 @@ def pasted_region(labels: Labels, rng: np.random.Generator) -> Mask | None:
         return None
     lesion = parts == whole[int(rng.integers(len(whole)))]
     region = np.zeros(labels.shape, dtype=bool)
-    region[near] = ndimage.binary_dilation(lesion, _IN_PLANE, iterations=_PASTE_MARGIN)
+    region[near] = ndimage.binary_dilation(lesion, NEIGHBOURS_4, iterations=_PASTE_MARGIN)
     return region
 
 
@@ -168,7 +167,7 @@ def like_place(
 def _ring_limits(donor: Mixture, region: Mask, box: Box) -> tuple[Channels, Channels] | None:
     """Smallest and largest smoothed value of the tissue around a region, a channel each; None where nothing is around."""
     near = box.grown((_RING, _RING, 0)).clipped(region.shape).slices
-    outer = ndimage.binary_dilation(region[near], _IN_PLANE, iterations=_RING)
+    outer = ndimage.binary_dilation(region[near], NEIGHBOURS_4, iterations=_RING)
     ring = outer & ~region[near] & (donor.labels[near] == 0)
     if not ring.any():
         return None
@@ -184,7 +183,7 @@ def _fits(host: Mixture, there: Box, kernel: Mask, limits: tuple[Channels, Chann
     near = around.slices
     form = np.zeros(around.shape, dtype=bool)
     form[there.index_in(around)] = kernel
-    if host.labels[near][ndimage.binary_dilation(form, _IN_PLANE, iterations=_PASTE_MARGIN)].any():
+    if host.labels[near][ndimage.binary_dilation(form, NEIGHBOURS_4, iterations=_PASTE_MARGIN)].any():
         return False
     smooth = _smoothed(host.image[(slice(None), *near)])
     alike = np.asarray(((smooth >= limits[0]) & (smooth <= limits[1])).all(axis=0))

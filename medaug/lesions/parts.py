@@ -9,11 +9,9 @@ from typing import final
 import numpy as np
 from scipy import ndimage
 
-from medaug.core.geometry import Box, Grid, Slices
+from medaug.core.geometry import NEIGHBOURS_26, Box, Grid, Slices
 from medaug.core.volume import LabelMap, Mask
-from medaug.lesions.shape import mask_diameter_mm
-
-CONNECTED = np.ones((3, 3, 3), dtype=bool)  # 26 neighbours
+from medaug.lesions.diameter import mask_diameter_mm
 
 
 @final
@@ -65,10 +63,18 @@ def lesion_parts(label_map: LabelMap) -> Iterator[LesionPart]:
     for number, class_name in enumerate(label_map.class_names, start=1):
         if number not in present:
             continue
-        components, _ = ndimage.label(labels == number, CONNECTED)
+        components, _ = ndimage.label(labels == number, NEIGHBOURS_26)
         for part, found in enumerate(ndimage.find_objects(components), start=1):
             box = moved_box(found, near)
             yield LesionPart(f"{number}_{part:03d}", class_name, box, components[found] == part)
+
+
+def largest_part(mask: Mask) -> Mask:
+    """The largest 26-connected part of a mask."""
+    labelled, parts = ndimage.label(mask, NEIGHBOURS_26)
+    if parts < 2:
+        return mask
+    return np.asarray(labelled == 1 + int(np.argmax(np.bincount(labelled.ravel())[1:])))
 
 
 def moved_box(found: Slices, near: Box) -> Box:

@@ -10,15 +10,22 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-from medaug.core.errors import DataError
 from medaug.core.geometry import Box
 from medaug.core.lesion import LesionCrop
 from medaug.core.volume import Image, Mask
+from medaug.lesions.diameter import (
+    ball_diameter_mm,
+    is_met,
+    mask_diameter_mm,
+    smallest_mm,
+    too_small,
+    too_thick,
+    wanted_voxels,
+)
+from medaug.lesions.parts import largest_part
 from medaug.lesions.warp import BEND, Donor, Warp, section_of
 
-_CONNECTED = np.ones((3, 3, 3), dtype=bool)
 _LEVELS = (0.15, 0.85)  # soft-mask values at which the outline may be drawn to meet a diameter
-_TOLERANCE = 0.1
 _CORRECTIONS = 6
 _MOST_STRETCH = 1.5
 _ANGLES = np.linspace(-np.pi, np.pi, 48, endpoint=False)
@@ -61,21 +68,6 @@ class DrawnShape:
     mask: Mask
     texture: Image
     diameter_mm: float
-
-
-def ball_diameter_mm(volume_mm3: float) -> float:
-    """Diameter of the ball of that volume."""
-    return float(np.cbrt(6.0 * volume_mm3 / np.pi))
-
-
-def mask_diameter_mm(
-    mask: Mask, spacing_mm: tuple[float, float, float], *, flat: bool | None = None
-) -> float:
-    """Diameter of the ball of the mask's volume; of the disc of its area where it is ``flat``: by default, where it has one slice."""
-    in_plane = int(mask.sum()) * spacing_mm[0] * spacing_mm[1]
-    if flat if flat is not None else mask.shape[2] == 1:
-        return float(np.sqrt(4.0 * in_plane / np.pi))
-    return ball_diameter_mm(in_plane * spacing_mm[2])
 
 
 @final
@@ -145,7 +137,7 @@ def wanted_diameter_mm(
     """The target's diameter; where it leaves that open, the donor's but for up to a fifth, and at least three voxels."""
     if target.diameter_mm is not None:
         return target.diameter_mm
-    return max(own_mm * float(rng.uniform(0.8, 1.2)), _smallest_mm(spacing, flat=flat))
+    return max(own_mm * float(rng.uniform(0.8, 1.2)), smallest_mm(spacing, flat=flat))
 
 
 def in_patch(
@@ -200,40 +192,6 @@ def _fit_mask(
     raise too_thick(wanted_mm, room.slices) if thin else too_small(wanted_mm, room.spacing)
 
 
-def wanted_voxels(diameter_mm: float, spacing: tuple[float, float, float], *, flat: bool) -> float:
-    """Voxels of a ball of the diameter; of a disc in one slice."""
-    if flat:
-        return np.pi / 4.0 * diameter_mm**2 / (spacing[0] * spacing[1])
-    return np.pi / 6.0 * diameter_mm**3 / (spacing[0] * spacing[1] * spacing[2])
-
-
-def is_met(voxels: int, wanted: float) -> bool:
-    """Whether a mask has the size that was wanted, within 10% or the one voxel by which tiny ones must miss it."""
-    return voxels > 0 and abs(voxels - wanted) <= max(_TOLERANCE * wanted, 0.5)
-
-
-def too_small(diameter_mm: float, spacing: tuple[float, float, float]) -> DataError:
-    """The refusal of a lesion of too few voxels."""
-    return DataError(
-        f"a lesion of {diameter_mm:.1f} mm cannot be drawn on voxels of {spacing[0]:.1f} mm",
-        hint="ask for a larger diameter",
-    )
-
-
-def too_thick(diameter_mm: float, slices: int) -> DataError:
-    """The refusal of a lesion that the host's slices do not hold."""
-    return DataError(
-        f"a lesion of {diameter_mm:.1f} mm is larger than the image: it has {slices} slices",
-        hint="ask for a smaller diameter or another host",
-    )
-
-
-def _smallest_mm(spacing: tuple[float, float, float], *, flat: bool) -> float:
-    """Diameter of a lesion of three voxels, the smallest that is drawn unasked."""
-    area = 3.0 * spacing[0] * spacing[1]
-    return float(np.sqrt(4.0 * area / np.pi)) if flat else ball_diameter_mm(area * spacing[2])
-
-
 def _warped(
     donor: Donor, warp: Warp, room: _Room
 ) -> tuple[Float[np.ndarray, "I J K"], Float[np.ndarray, "3"]]:
@@ -252,14 +210,6 @@ def _levelled(soft: Float[np.ndarray, "I J K"], wanted: float) -> Mask:
     count = int(np.clip(round(wanted), 1, soft.size))
     level = float(np.partition(soft.ravel(), soft.size - count)[soft.size - count])
     return largest_part(soft >= np.clip(level, *_LEVELS))
-
-
-def largest_part(mask: Mask) -> Mask:
-    """The largest 26-connected part of a mask."""
-    labelled, parts = ndimage.label(mask, _CONNECTED)
-    if parts < 2:
-        return mask
-    return np.asarray(labelled == 1 + int(np.argmax(np.bincount(labelled.ravel())[1:])))
 
 
 def _centred(

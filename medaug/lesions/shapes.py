@@ -13,6 +13,7 @@ from medaug.core.geometry import Box
 from medaug.core.lesion import LesionCrop
 from medaug.core.volume import Mask
 from medaug.lesions.bank import Bank
+from medaug.lesions.diameter import mask_diameter_mm, too_small, too_thick, wanted_voxels
 from medaug.lesions.distance_maps import Map, maps_of, mask_of_size, on_voxels
 from medaug.lesions.shape import (
     Outline,
@@ -22,11 +23,7 @@ from medaug.lesions.shape import (
     drawn_spacing,
     fit_texture,
     in_patch,
-    mask_diameter_mm,
-    too_small,
-    too_thick,
     wanted_diameter_mm,
-    wanted_voxels,
 )
 from medaug.lesions.shape_pca import PcaShapes
 

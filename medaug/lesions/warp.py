@@ -11,8 +11,8 @@ from scipy import ndimage
 
 from medaug.core.lesion import LesionCrop
 from medaug.core.volume import Image, Mask
+from medaug.lesions.parts import largest_part
 
-_CONNECTED = np.ones((3, 3, 3), dtype=bool)
 _WAVES = 3
 BEND = 0.05  # of the diameter: amplitude of each wave of the elastic change
 
@@ -73,10 +73,7 @@ def section_of(crop: LesionCrop, rng: np.random.Generator) -> Donor:
     areas = crop.mask.sum(axis=(0, 1)).astype(np.float64)
     k = int(rng.choice(areas.size, p=areas / areas.sum()))
     part = slice(k, k + 1)
-    mask = crop.mask[..., part]
-    labelled, count = ndimage.label(mask, _CONNECTED)
-    if count > 1:
-        mask = labelled == 1 + int(np.argmax(np.bincount(labelled.ravel())[1:]))
+    mask = largest_part(crop.mask[..., part])
     centre = np.argwhere(mask).mean(axis=0)
     return Donor(crop.image[..., part], mask, centre, crop.entry.spacing_mm, flat=True)
 

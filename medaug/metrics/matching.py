@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
+from medaug.core.geometry import NEIGHBOURS_26
 from medaug.core.results import LesionCounts, SizeCount
 from medaug.core.volume import Mask
 from medaug.metrics.surfaces import Frame
@@ -21,7 +22,6 @@ from medaug.metrics.surfaces import Frame
 LESION_IOU = 0.1
 # Fleischner 2017 follows nodules up from 6 mm, RECIST 1.1 measures from 10 mm; 20 mm parts small from large masses
 SIZE_EDGES_MM = (0.0, 6.0, 10.0, 20.0)
-_TOUCHING = np.ones((3, 3, 3), dtype=bool)
 
 
 def count_lesions(prediction: Mask, reference: Mask, frame: Frame | None) -> LesionCounts:
@@ -32,8 +32,8 @@ def count_lesions(prediction: Mask, reference: Mask, frame: Frame | None) -> Les
         reference: (I, J, K).
         frame: Gives the diameters; None where the spacing is nominal.
     """
-    ours, n_predicted = ndimage.label(prediction, structure=_TOUCHING)
-    theirs, n_outlined = ndimage.label(reference, structure=_TOUCHING)
+    ours, n_predicted = ndimage.label(prediction, structure=NEIGHBOURS_26)
+    theirs, n_outlined = ndimage.label(reference, structure=NEIGHBOURS_26)
     inside = prediction | reference
     joint = np.stack([theirs[inside], ours[inside]])
     voxels = [

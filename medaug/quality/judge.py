@@ -9,13 +9,12 @@ import numpy as np
 from scipy import ndimage
 
 from medaug.core.case import Case
+from medaug.core.geometry import NEIGHBOURS_26
 from medaug.core.volume import Mask
 from medaug.lesions.bank import Bank
 from medaug.quality.features import Features
 from medaug.quality.recovery import Logistic
 from medaug.quality.samples import LesionSample, figures_of
-
-_TOUCHING = np.ones((3, 3, 3), dtype=bool)  # 26-connected
 
 
 @final
@@ -82,5 +81,5 @@ def _lesion_at(labels: np.ndarray, site: tuple[int, int, int]) -> tuple[Mask, in
     nearest = ndimage.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
     place = tuple(int(axis[site]) for axis in nearest)
     number = int(labels[place])
-    components, _ = ndimage.label(labels == number, structure=_TOUCHING)
+    components, _ = ndimage.label(labels == number, structure=NEIGHBOURS_26)
     return components == components[place], number

@@ -12,13 +12,12 @@ from scipy import ndimage
 
 from medaug.core.case import Case
 from medaug.core.errors import DataError
-from medaug.core.geometry import Box
+from medaug.core.geometry import NEIGHBOURS_26, Box
 from medaug.core.intensity import IntensityScheme
 from medaug.core.volume import Image, LabelMap, Mask
 from medaug.lesions.body import Body
 from medaug.quality.features import Features, Part, lesion_features
 
-_CONNECTED = np.ones((3, 3, 3), dtype=bool)
 _LARGEST_IN_PLANE = 64
 _MARGIN_VOXELS = 4
 _ROOM_VOXELS = 8  # around the lesion, so that its rim can be compared with the tissue beyond
@@ -143,7 +142,7 @@ def lesion_masks(label_map: LabelMap, edit_mask: Mask | None = None) -> list[tup
 def _components(chosen: Mask) -> list[Mask]:
     if not chosen.any():
         return []
-    numbered, count = ndimage.label(chosen, _CONNECTED)
+    numbered, count = ndimage.label(chosen, NEIGHBOURS_26)
     return [np.asarray(numbered == number) for number in range(1, count + 1)]
 
 

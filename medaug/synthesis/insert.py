@@ -10,8 +10,8 @@ from medaug.core.geometry import Box
 from medaug.core.lesion import Lesion
 from medaug.core.volume import Image, LabelMap, Mask, Volume
 from medaug.lesions.blend import Feather, blend
+from medaug.lesions.diameter import mask_diameter_mm
 from medaug.lesions.harmonise import match_noise
-from medaug.lesions.shape import mask_diameter_mm
 from medaug.synthesis.order import Finish, Prepared, Rendered
 from medaug.synthesis.retouch import change_contrast, change_sharpness
 

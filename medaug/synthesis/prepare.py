@@ -13,11 +13,12 @@ from scipy import ndimage
 
 from medaug.core.case import Case
 from medaug.core.errors import DataError
-from medaug.core.geometry import Box
+from medaug.core.geometry import NEIGHBOURS_4, NEIGHBOURS_26, Box
 from medaug.core.lesion import LesionCrop, LesionEntry, LesionRequest
 from medaug.core.volume import LabelMap, Mask, Unit, Volume
 from medaug.lesions.bank import Bank
 from medaug.lesions.blend import Feather
+from medaug.lesions.diameter import mask_diameter_mm
 from medaug.lesions.harmonise import match_level
 from medaug.lesions.place import HostTissue, find_like, find_site, require_room
 from medaug.lesions.shape import (
@@ -26,7 +27,6 @@ from medaug.lesions.shape import (
     ShapeTarget,
     draw_shape,
     fit_texture,
-    mask_diameter_mm,
 )
 from medaug.lesions.shapes import Shapes
 from medaug.synthesis.donors import Donors
@@ -35,8 +35,6 @@ from medaug.synthesis.site import Site, lesion_at, require_site
 
 _SHAPES = 4  # shapes tried in a host, ever smaller ones, before it is given up
 _THICK = 4.0  # in-plane voxels between slices whose spacing is unknown
-_CONNECTED = np.ones((3, 3, 3), dtype=bool)
-_DISC = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])
 _RING = (2, 5)  # voxels off the outline whose tissue is compared between donor and host
 _MOST_OFFSET = 0.75  # normalised units
 
@@ -190,8 +188,8 @@ def _offset(host: HostView, entry: LesionEntry, mask: Mask, box: Box) -> Float[n
     """What the host's tissue here has more than the donor's; 0 in HU, which mean the same everywhere."""
     if host.case.volume.unit is Unit.HU:
         return np.zeros((len(host.scale.offset), 1, 1, 1), dtype=np.float32)
-    rim = ndimage.binary_dilation(mask, _DISC, iterations=_RING[1]) & ~ndimage.binary_dilation(
-        mask, _DISC, iterations=_RING[0]
+    rim = ndimage.binary_dilation(mask, NEIGHBOURS_4, iterations=_RING[1]) & ~ndimage.binary_dilation(
+        mask, NEIGHBOURS_4, iterations=_RING[0]
     )
     labels = host.case.label_map
     if labels is not None:
@@ -217,7 +215,7 @@ def _lesion_of_other_class(labels: LabelMap, class_name: str, case_id: str, rng:
     """A random lesion of the host that is not of the class already."""
     wanted = labels.class_names.index(class_name) + 1
     others = (labels.labels > 0) & (labels.labels != wanted)
-    components, count = ndimage.label(others, _CONNECTED)
+    components, count = ndimage.label(others, NEIGHBOURS_26)
     if count == 0:
         raise DataError(
             f"host has no lesion of another class to turn into {class_name}",

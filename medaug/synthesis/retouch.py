@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
 
+from medaug.core.geometry import NEIGHBOURS_4
 from medaug.core.lesion import Lesion
 from medaug.core.volume import Image, Mask
 from medaug.lesions.blend import Feather
@@ -22,7 +23,6 @@ _GRAIN_VOXELS = 1.5  # structure is what is left after smoothing by this
 _MOST_GRAIN = 2.5  # deviations of the host's noise
 _DRAWN_EDGE = 0.75  # deviation of the edge that the usual blend makes, in-plane voxels
 _WIDEST = 0.6  # an edge is never wider than this share of the lesion's radius
-_DISC = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])
 
 
 def change_contrast(host: Image, lesion: Lesion, factor: float, *, in_place: bool) -> Lesion:
@@ -61,7 +61,7 @@ def change_sharpness(
     level, grain = _level(host, mask), _grain(host, lesion)
     structure = image - grain
     if factor > 1.0:  # what is soft at the drawn edge becomes as the inside is
-        inner = np.asarray(ndimage.binary_erosion(mask, _DISC))
+        inner = np.asarray(ndimage.binary_erosion(mask, NEIGHBOURS_4))
         structure = _smooth(image, inner if inner.any() else mask)
     spread = _blurred(np.where(mask, structure - level, 0.0), width)
     changed = np.where(mask, level + grain, image if in_place else host) + spread

@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from medaug.core.case import Case
 from medaug.core.errors import DataError
+from medaug.core.geometry import NEIGHBOURS_26
 from medaug.core.volume import LabelMap, Mask
 from medaug.lesions.place import HostTissue
 
@@ -71,7 +72,7 @@ def lesion_at(labels: LabelMap, case: Case, site_mm: Point, class_name: str) -> 
     found = int(labels.labels[site])
     if found in (0, labels.class_names.index(class_name) + 1):
         raise DataError(f"no lesion of another class at {_said(site_mm)}", where=case.case_id)
-    parts, _ = ndimage.label(labels.labels == found, np.ones((3, 3, 3), dtype=bool))
+    parts, _ = ndimage.label(labels.labels == found, NEIGHBOURS_26)
     return np.asarray(parts == parts[site])
 
 

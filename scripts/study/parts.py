@@ -17,7 +17,7 @@ from medaug.core.intensity import CaseScale
 from medaug.core.lesion import Generator
 from medaug.core.runs import NoProgress, open_run
 from medaug.core.volume import Image, Mask, Volume
-from medaug.lesions.shape import mask_diameter_mm
+from medaug.lesions.diameter import mask_diameter_mm
 from medaug.quality.distances import Described, DistanceDraws, class_distances, describe_all
 from medaug.quality.encoder import train_encoder
 from medaug.quality.looks import Looks, look_at

@@ -8,13 +8,13 @@ import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
 
+from medaug.core.geometry import NEIGHBOURS_4
 from medaug.core.volume import Image, Mask
 from medaug.generators._procedural.figures import CORE, HALO, LEVEL, PROFILE, RIM, depth_profile
 from medaug.generators._procedural.region import REACH, Region
 from medaug.lesions.harmonise import fine_part, robust_deviation
+from medaug.lesions.parts import largest_part
 
-_CONNECTED = np.ones((3, 3, 3), dtype=bool)
-_DISC = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])
 _STRAY = 2  # voxels in plane that an ellipsoid may leave the asked outline
 _BUMP: Final = 0.2  # of the diameter: how long the waves of an elastic outline are
 _HALVES = (0.25, 0.75)  # middles of rim and core
@@ -44,7 +44,7 @@ def elastic_ellipsoid(
     Returns:
         (I, J, K) one connected lesion.
     """
-    allowed = ndimage.binary_dilation(mask, _DISC, iterations=_STRAY)
+    allowed = ndimage.binary_dilation(mask, NEIGHBOURS_4, iterations=_STRAY)
     places = np.argwhere(mask) * np.array(spacing_mm)
     middle = places.mean(axis=0)
     moments = np.cov(places.T, bias=True) + np.diag(np.array(spacing_mm) ** 2 / 12.0)
@@ -56,10 +56,7 @@ def elastic_ellipsoid(
     bent = radius * (1.0 + elasticity * (bumps - bumps.mean()) / (bumps.std() + 1e-9))
     drawn = np.zeros_like(mask)
     drawn[allowed] = bent <= np.partition(bent, len(places) - 1)[len(places) - 1]
-    parts, count = ndimage.label(drawn, _CONNECTED)
-    if count > 1:
-        drawn = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
-    return np.asarray(drawn)
+    return largest_part(drawn)
 
 
 def draw_lesion(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from medaug.core.case import Case, CaseRecord
 from medaug.core.errors import ConfigError, DataError
+from medaug.core.geometry import NEIGHBOURS_4
 from medaug.core.intensity import IntensityScheme
 from medaug.core.runs import Progress
 from medaug.core.seeding import SeedTree
@@ -25,7 +26,6 @@ from medaug.translators.base import TrainingCases
 
 _BODY = 0.1  # a slice with less body teaches nothing
 _OUTSIDE = -2.0  # normalised units; the same in all domains, so that no critic looks at the background
-_IN_PLANE = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])
 
 
 @final
@@ -136,7 +136,7 @@ def gather(reading: Reading, progress: Progress, seed: SeedTree) -> Slices:
 
 def body_mask(volume: Volume) -> Mask:
     """The body and a voxel around it within slices."""
-    return np.asarray(ndimage.binary_dilation(Body.of(volume).mask, structure=_IN_PLANE))
+    return np.asarray(ndimage.binary_dilation(Body.of(volume).mask, structure=NEIGHBOURS_4))
 
 
 def bodily(normalised: Image, body: Mask) -> Image:

@@ -14,7 +14,7 @@ from jaxtyping import Float, Integer
 from scipy import ndimage
 
 from medaug.core.errors import DataError
-from medaug.core.geometry import Grid
+from medaug.core.geometry import NEIGHBOURS_26, Grid
 from medaug.core.volume import Labels, Mask
 from medaug.translators._whole_image.frames import LabelTable, Scene
 from medaug.translators._whole_image.settings import LayoutSettings
@@ -62,7 +62,7 @@ class LawGatherer:
         voxel_mm2 = float(np.prod(scene.grid.spacing_mm[:2]))
         lesions = np.isin(scene.layout, [self._table.number(name) for name in self._table.lesions])
         for name in self._table.lesions:
-            parts, _ = ndimage.label(scene.layout == self._table.number(name), np.ones((3, 3, 3)))
+            parts, _ = ndimage.label(scene.layout == self._table.number(name), NEIGHBOURS_26)
             for number, box in enumerate(ndimage.find_objects(parts), start=1):
                 part = parts[box] == number
                 area = int(part.sum(axis=(0, 1)).max())

@@ -12,7 +12,8 @@ from medaug.core.errors import DataError
 from medaug.core.geometry import Box
 from medaug.core.intensity import IntensityScheme
 from medaug.lesions.cut import cut_lesions
-from medaug.lesions.shape import DrawnShape, ShapeTarget, draw_shape, fit_texture, mask_diameter_mm
+from medaug.lesions.diameter import mask_diameter_mm
+from medaug.lesions.shape import DrawnShape, ShapeTarget, draw_shape, fit_texture
 from tests.small_cases import chest
 
 KNOWN = ShapeTarget((1.0, 1.0, 2.0), spacing_known=True, slices=8)
