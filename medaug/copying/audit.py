@@ -129,14 +129,12 @@ def _search_all(synthetic: Iterable[Imprint], search: CopySearch, progress: Prog
     matches: list[Match] = []
     hosted: list[CopyFlag] = []
     samples = 0
-    for case in synthetic:
+    for case, found in search.nearest_to_all(synthetic):
         samples += 1
         flag = _host_flag(case)
-        found = search.nearest(case)
         if flag is not None:
             hosted.append(flag)
-            found = tuple(match for match in found if match.part != "background")
-        matches += found
+        matches += [match for match in found if flag is None or match.part != "background"]
         progress.advance()
     return _Searched(samples, tuple(matches), tuple(hosted))
 

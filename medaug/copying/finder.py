@@ -33,6 +33,7 @@ from medaug.copying.registration import (
     read_moved,
     refined,
 )
+from medaug.engine.lanes import side_by_side
 
 _PAIRS_TRIED = 12
 _A_PATIENT = 3
@@ -159,14 +160,14 @@ class TileFinder:
 
     def _learnt(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Mean and deviation, by size of box, of what training tiles reach with those of other patients."""
-        rows = []
-        for number in rng.permutation(len(self.tiles))[:_LEARN_FROM].tolist():
+
+        def found(number: int) -> Tensor:
             image = self.tiles.images[number].float()
-            found = self.find(
-                image, torch.ones(image.shape[1:]), without_patient=int(self.tiles.patients[number])
-            )
-            rows.append(found.leads)
-        table = torch.stack(rows)
+            patient = int(self.tiles.patients[number])
+            return self.find(image, torch.ones(image.shape[1:]), without_patient=patient).leads
+
+        chosen = rng.permutation(len(self.tiles))[:_LEARN_FROM].tolist()
+        table = torch.stack(side_by_side(found, chosen))
         return table.mean(dim=0), table.std(dim=0).clamp_min(_LEAST_DEVIATION)
 
     def find(self, image: Tensor, seen: Tensor, *, without_patient: int | None = None) -> Found:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from medaug.copying.words import in_words
 from medaug.core.assessment import Part
 from medaug.core.errors import DataError
 from medaug.core.runs import Progress
+from medaug.engine.lanes import one_by_one
 
 PARTS: tuple[Part, ...] = ("lesion", "background")
 _PLANTED = 4  # of each change and part
@@ -77,17 +78,32 @@ class Planted:
 
 
 @final
+class _Copy(NamedTuple):
+    """A planted copy.
+
+    Attributes:
+        image: (C, *S).
+        seen: (*S) 0 to 1: the part that counts.
+        sources: Indices of the cases it is made of.
+    """
+
+    image: torch.Tensor
+    seen: torch.Tensor
+    sources: set[int]
+
+
+@final
 class CopySearch:
     """Training cases to search, and held-out ones that say what chance gives.
 
     Args:
-        training: Real cases of the fold's training patients; at least two. Read once, case by case.
+        training: Real cases of the fold's training patients; of at least two. Read once, case by case.
         held_out: Real cases of its held-out patients.
         seed: For what is drawn (windows that the projections rest on, planted copies).
         progress: Told of every case.
 
     Raises:
-        DataError: If there are fewer than two training tiles, channels differ, or an image is not finite.
+        DataError: If there are fewer than two training tiles or patients, channels differ, or an image is not finite.
     """
 
     def __init__(
@@ -138,6 +154,11 @@ class CopySearch:
             progress.advance()
         if layout is None or len(images) < 2:
             raise DataError("no training image to search", hint="split the dataset again")
+        if len(self._patients) < 2:
+            raise DataError(
+                "one training patient cannot be searched: a copy is told by its lead over other patients",
+                hint="split the dataset with two or more patients for training",
+            )
         owners = torch.as_tensor([self._patients[self._owners[case]] for case in cases])
         stack = torch.as_tensor(np.stack(images))
         return layout, TileSet(stack, torch.as_tensor(cases), owners)
@@ -158,21 +179,23 @@ class CopySearch:
     ) -> dict[Part, tuple[Calibration | None, int]]:
         progress.start("held-out cases", None)
         leads: dict[Part, dict[str, float]] = {part: {} for part in PARTS}
-        for case in held_out:
-            require_finite(case)
-            for part, (_, found) in self._best(query_tiles(case, self.layout)).items():
+        for case, best in one_by_one(self._best_of, held_out):
+            for part, (_, found) in best.items():
                 leads[part][case.patient_id] = max(found.surprise, leads[part].get(case.patient_id, 0.0))
             progress.advance()
         return {part: (Calibration.fitted_on(rows), len(rows)) for part, rows in leads.items()}
 
-    def _best(self, tiles: Sequence[QueryTile]) -> dict[Part, tuple[QueryTile, Found]]:
+    def _best_of(self, case: Imprint) -> tuple[Imprint, dict[Part, tuple[QueryTile, Found]]]:
         """The tile of each part that is furthest ahead."""
+        require_finite(case)
+        if case.image.shape[0] != self._finder.tiles.images.shape[1]:
+            raise DataError("case has other channels than the training cases", where=case.case_id)
         best: dict[Part, tuple[QueryTile, Found]] = {}
-        for tile in tiles:
+        for tile in query_tiles(case, self.layout):
             found = self._finder.find(tile.image, tile.seen)
             if tile.part not in best or found.surprise > best[tile.part][1].surprise:
                 best[tile.part] = (tile, found)
-        return best
+        return case, best
 
     def nearest(self, query: Imprint) -> tuple[Match, ...]:
         """The most alike training case of each part that is large enough to be judged: none, one or two.
@@ -180,11 +203,19 @@ class CopySearch:
         Raises:
             DataError: If the query has other channels than the training cases, or voxels that are not finite.
         """
-        require_finite(query)
-        if query.image.shape[0] != self._finder.tiles.images.shape[1]:
-            raise DataError("case has other channels than the training cases", where=query.case_id)
-        best = self._best(query_tiles(query, self.layout))
-        return tuple(self._match(query.case_id, *best[part]) for part in PARTS if part in best)
+        return self._matches(query)[1]
+
+    def nearest_to_all(self, queries: Iterable[Imprint]) -> Iterator[tuple[Imprint, tuple[Match, ...]]]:
+        """Each query, read as it is needed, with what `nearest` finds; several at a time, each on one core.
+
+        Raises:
+            DataError: Like `nearest`.
+        """
+        return one_by_one(self._matches, queries)
+
+    def _matches(self, query: Imprint) -> tuple[Imprint, tuple[Match, ...]]:
+        case, best = self._best_of(query)
+        return case, tuple(self._match(case.case_id, *best[part]) for part in PARTS if part in best)
 
     def _match(self, case_id: str, tile: QueryTile, found: Found) -> Match:
         number = int(self._finder.tiles.cases[found.number])
@@ -215,18 +246,24 @@ class CopySearch:
         named = []
         for change in CHANGES:
             hits = []
-            for _ in range(_PLANTED):
-                tile, case = kept[int(self._rng.integers(len(kept)))]
-                other, theirs = kept[int(self._rng.integers(len(kept)))]
-                # what a splice or blend is filled up with is a training case too
-                sources = {case, theirs} if change in MIXES else {case}
-                found = self._finder.find(*_changed(tile, other, change, self._rng))
+            for copy, found in one_by_one(self._found, (self._copied(kept, change) for _ in range(_PLANTED))):
                 hits.append(self._score(part, found) >= 1.0)
                 if hits[-1]:
-                    named.append(int(self._finder.tiles.cases[found.number]) in sources)
+                    named.append(int(self._finder.tiles.cases[found.number]) in copy.sources)
                 progress.advance()
             flagged[change] = float(np.mean(hits))
         return Planted(_PLANTED, flagged, float(np.mean(named)) if named else 0.0)
+
+    def _found(self, copy: _Copy) -> tuple[_Copy, Found]:
+        return copy, self._finder.find(copy.image, copy.seen)
+
+    def _copied(self, kept: Sequence[tuple[QueryTile, int]], change: Change) -> _Copy:
+        """A copy of one tile, drawn at random."""
+        tile, case = kept[int(self._rng.integers(len(kept)))]
+        other, theirs = kept[int(self._rng.integers(len(kept)))]
+        # what a splice or blend is filled up with is a training case too
+        sources = {case, theirs} if change in MIXES else {case}
+        return _Copy(*_changed(tile, other, change, self._rng), sources)
 
 
 def _changed(

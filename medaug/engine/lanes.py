@@ -6,8 +6,9 @@ and on a machine that is shared far more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -38,20 +39,37 @@ def one_core() -> Iterator[None]:
 def side_by_side(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
     """The results of all parts, as many at a time as torch has threads; no gradient is recorded.
 
+    A single part has all threads for itself.
+    """
+    if len(parts) == 1:
+        with torch.no_grad():
+            return [work(parts[0])]
+    return list(one_by_one(work, parts))
+
+
+def one_by_one(work: Callable[[Part], Result], parts: Iterable[Part]) -> Iterator[Result]:
+    """Like `side_by_side` for parts that are made or read as they are needed: result after result, in their order.
+
     Threads are started for the call: a pool that is kept would not survive the fork of a data loader.
     """
-    count = torch.get_num_threads()
-    if count == 1 or len(parts) == 1:
-        with torch.no_grad():
-            return [work(part) for part in parts]
 
     def alone(part: Part) -> Result:
         # both settings are those of a thread
         with one_core(), torch.no_grad():
             return work(part)
 
+    count = torch.get_num_threads()
+    if count == 1:
+        yield from map(alone, parts)
+        return
+    ahead: deque[Future[Result]] = deque()
     try:
-        with ThreadPoolExecutor(min(count, len(parts))) as pool:
-            return list(pool.map(alone, parts))
+        with ThreadPoolExecutor(count) as pool:
+            for part in parts:
+                ahead.append(pool.submit(alone, part))
+                if len(ahead) == 2 * count:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
     finally:
         torch.set_num_threads(count)

@@ -93,16 +93,19 @@ def cut(
     """(count, *S) patches at random places, and the source of each; never two of the same place by design."""
     side = SIDES[dims]
     shape = (side, side, 1 if dims == 2 else side)
+    wide = [n for n, one in enumerate(sources) if all(np.greater_equal(one[1].shape, shape))]
+    if not wide:
+        sys.exit(
+            f"no case holds a patch of {' x '.join(map(str, shape))} voxels; choose a dataset of larger images"
+        )
     patches = np.empty((count, *shape), np.float32)
     numbers: list[int] = []
     while len(numbers) < count:
-        number = int(rng.integers(len(sources)))
+        number = wide[int(rng.integers(len(wide)))]
         image = sources[number][1]
-        start = [int(rng.integers(max(1, n - side + 1))) for n in image.shape[:2]]
-        depth = int(rng.integers(image.shape[2] if dims == 2 else max(1, image.shape[2] - side + 1)))
-        spans = [slice(s, s + n) for s, n in zip((*start, depth), shape, strict=True)]
-        patch = image[tuple(spans)]
-        if patch.shape == shape and patch.std() > FEWEST_VARIED:
+        start = [int(rng.integers(n - m + 1)) for n, m in zip(image.shape, shape, strict=True)]
+        patch = image[tuple(slice(s, s + m) for s, m in zip(start, shape, strict=True))]
+        if patch.std() > FEWEST_VARIED:
             patches[len(numbers)] = patch
             numbers.append(number)
     return patches, np.array(numbers)
@@ -163,8 +166,8 @@ def search_once(threads: int, folder: Path) -> Spent:
     begun, cpu = time.perf_counter(), time.process_time()
     search = CopySearch(imprints(folder, "training"), (), 0, NoProgress())
     built, cpu_built = time.perf_counter(), time.process_time()
-    for case in imprints(folder, "synthetic"):
-        search.nearest(case)
+    for _ in search.nearest_to_all(imprints(folder, "synthetic")):
+        pass
     return Spent(built - begun, time.perf_counter() - built, cpu_built - cpu, time.process_time() - cpu_built)
 
 
@@ -228,7 +231,8 @@ def recall(folder: Path, asked: Namespace) -> dict[str, object]:
     search = CopySearch(training, known, 0, NoProgress())
     built = time.process_time()
     fresh = [case for case in held_out if case.patient_id not in judges]
-    flagged = [case.patient_id for case in fresh for match in search.nearest(case) if match.score >= 1.0]
+    found = search.nearest_to_all(fresh)
+    flagged = [case.patient_id for case, matches in found for match in matches if match.score >= 1.0]
     searched = time.process_time()
     return {
         "cpu_seconds": {

@@ -82,9 +82,9 @@ def recall_in_context(job: Job, search: CopySearch, progress: Progress) -> float
     chosen = records[:: max(1, len(records) // _PLANTED)][:_PLANTED]
     progress.start("copies in context", len(chosen))
     hits = []
-    for record in chosen:
-        found = [match for match in search.nearest(_shown(job, record)) if match.part == "lesion"]
-        hits += [match.score >= 1.0 and match.source_patient_id == record.patient_id for match in found]
+    for case, matches in search.nearest_to_all(_shown(job, record) for record in chosen):
+        found = [match for match in matches if match.part == "lesion"]
+        hits += [match.score >= 1.0 and match.source_patient_id == case.patient_id for match in found]
         progress.advance()
     return float(np.mean(hits)) if hits else None
 

@@ -105,6 +105,21 @@ def test_nothing_to_search_is_refused() -> None:
         CopySearch([], [], 0, NoProgress())
 
 
+def test_a_single_patient_cannot_be_searched() -> None:
+    with pytest.raises(DataError, match="one training patient"):
+        CopySearch([replace(imprint(n, "t"), patient_id="p") for n in range(4)], [], 0, NoProgress())
+
+
+def test_many_queries_find_what_each_finds_alone(search: CopySearch) -> None:
+    queries = [imprint(n, "s") for n in range(5)]
+    together = list(search.nearest_to_all(iter(queries)))
+    assert [query for query, _ in together] == queries
+    alone = [search.nearest(query) for query in queries]
+    assert [
+        (match.part, match.source_case_id, match.transform) for _, found in together for match in found
+    ] == [(match.part, match.source_case_id, match.transform) for found in alone for match in found]
+
+
 def test_volumes_are_searched_in_space() -> None:
     def volume(seed: int, prefix: str) -> Imprint:
         image = texture(seed, (16, 16, 16))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from medaug.engine.lanes import is_watched, one_core, side_by_side
+from medaug.engine.lanes import is_watched, one_by_one, one_core, side_by_side
 
 
 @pytest.fixture
@@ -35,6 +35,21 @@ def test_an_error_of_a_part_is_that_of_the_call(two_threads):
 
     with pytest.raises(ValueError, match="second part"):
         side_by_side(work, range(3))
+    assert torch.get_num_threads() == 2
+
+
+def test_parts_are_made_no_earlier_than_they_are_needed(two_threads):
+    made = []
+
+    def parts():
+        for number in range(20):
+            made.append(number)
+            yield number
+
+    results = one_by_one(lambda number: (number, torch.get_num_threads()), parts())
+    assert next(results) == (0, 1)
+    assert len(made) <= 4
+    assert list(results) == [(n, 1) for n in range(1, 20)]
     assert torch.get_num_threads() == 2
 
 
