@@ -32,6 +32,7 @@ __all__ = [
     "SegSettings",
     "SeriesIdentity",
     "Uids",
+    "series_folder",
     "write_prediction",
     "write_seg",
     "write_series",
@@ -131,7 +132,7 @@ def _series(export: Export, record: CaseRecord) -> Iterator[tuple[Path, SeriesId
     content = (__version__, *(stored.sha256 for stored in images))
     for number, name in enumerate(record.channels, start=1):
         yield (
-            export.out / "dicom" / record.case_id / _folder(record, number),
+            export.out / "dicom" / record.case_id / series_folder(record, number),
             SeriesIdentity(
                 uids=Uids(export.uid_key, (record.patient_id, record.case_id, *content)),
                 patient_id=record.patient_id,
@@ -165,8 +166,8 @@ def _modality(record: CaseRecord) -> tuple[str, str]:
     return guess, f"; its modality is not known, {guess} is a guess"
 
 
-def _folder(record: CaseRecord, number: int) -> str:
-    """The channel's name where all of a case can be folders, else its number."""
+def series_folder(record: CaseRecord, number: int) -> str:
+    """The folder of a channel, counted from 1: its name where all of a case can be folders, else its number."""
     plain = [re.sub(r"[^A-Za-z0-9+\-_]", "-", name) for name in record.channels]
     apart = len({name.lower() for name in plain}) == len(plain)
     return plain[number - 1] if apart and all(plain) else f"channel_{number}"

@@ -10,12 +10,13 @@ from typing import final
 
 from pydantic import Field
 
-from medaug.core.errors import ConfigError, GateRefusedError
+from medaug.core.case import Manifest, read_manifest
+from medaug.core.errors import ConfigError, DataError, GateRefusedError
 from medaug.core.results import ReleaseCertificate, Summary, Tier
 from medaug.core.runs import Progress
 from medaug.core.storage import require_free_space, settle, storage_error
-from medaug.layouts.base import Export, parse_layout
-from medaug.privacy.gate import check_folder
+from medaug.layouts.base import Export, Layout, parse_layout
+from medaug.privacy.gate import Objection, check_folder
 from medaug.privacy.keys import SigningKey
 from medaug.privacy.provenance import list_files, sign, verify_release
 from medaug.workflows._release.certificate import certify
@@ -67,44 +68,73 @@ def release(options: ReleaseOptions, progress: Progress) -> ReleaseSummary:
     """
     form = parse_layout(options.layout)
     layout = form.build()
-    material = gather(options)
+    with _failure_reported(options):
+        material = gather(options)
     form.check_classes(material.manifest.classes)
-    if material.objections and options.report is not None:
-        report_refused(options.report, options.synthetic, material.objections)
-    _refuse(tuple(one.reason for one in material.objections), material)
+    _refuse(material.objections, options, material)
     certificate = certify(options, material)
     if options.out.exists():
-        return _summary(options, _existing(options, certificate, material.key), material.key, skipped=True)
+        found = _existing(options, certificate, material.key)
+        _report(options, material, read_manifest(options.out), options.out)
+        return _summary(options, found, material.key, skipped=True)
     require_free_space(options.out, 3 * _size(options.synthetic))
-    faces = frozenset(one.case_id for one in material.faces if one.outcome == "to be removed")
-    manifest = shown(material, options)
-    with (
-        without_faces(options.synthetic, manifest, faces, options.out, progress) as (dataset, cases),
-        _staging(options.out) as folder,
-    ):
-        export = Export(dataset, cases, folder, material.key.derive("DICOM UID"))
-        written = layout.write(export, progress)
-        layout.check(export, written, progress)
+    with _staging(options.out) as folder:
+        with _failure_reported(options):
+            written = _write(options, layout, material, folder, progress)
         write_texts(folder, written, certificate, material)
-        certificate = _signed(folder, certificate, material)
-        if options.report is not None:
-            report_written(options.report, options.synthetic, material.manifest, written, folder)
+        certificate = _signed(folder, certificate, options, material)
+        _report(options, material, written, folder)
     return _summary(options, certificate, material.key, skipped=False)
 
 
-def _signed(folder: Path, certificate: ReleaseCertificate, material: Material) -> ReleaseCertificate:
+def _write(
+    options: ReleaseOptions, layout: Layout, material: Material, folder: Path, progress: Progress
+) -> Manifest:
+    """Write the cases without the faces that are to go, and read them back."""
+    faces = frozenset(one.case_id for one in material.faces if one.outcome == "to be removed")
+    manifest = shown(material, options)
+    with without_faces(options.synthetic, manifest, faces, options.out, progress) as (dataset, cases):
+        export = Export(dataset, cases, folder, material.key.derive("DICOM UID"))
+        written = layout.write(export, progress)
+        layout.check(export, written, progress)
+    return written
+
+
+def _signed(
+    folder: Path, certificate: ReleaseCertificate, options: ReleaseOptions, material: Material
+) -> ReleaseCertificate:
     """The certificate with all files, once each was inspected as it lies on disk, and the signature was checked."""
     complete = certificate.model_copy(update={"files": list_files(folder)})
-    _refuse(
-        check_folder(folder, tuple(file.path for file in complete.files), material.request.known), material
-    )
+    names = tuple(file.path for file in complete.files)
+    reasons = check_folder(folder, names, material.request.known)
+    _refuse(tuple(map(Objection, reasons)), options, material)
     sign(folder, complete, material.key)
     return verify_release(folder, material.key.public)
 
 
-def _refuse(reasons: tuple[str, ...], material: Material) -> None:
-    if not reasons:
+@contextmanager
+def _failure_reported(options: ReleaseOptions) -> Iterator[None]:
+    """Report every file as refused where data, or a face that cannot be removed, end a release."""
+    try:
+        yield
+    except (DataError, GateRefusedError) as error:
+        if options.report is not None:
+            report_refused(options.report, options.synthetic, (Objection(error.line()),))
+        raise
+
+
+def _report(options: ReleaseOptions, material: Material, written: Manifest, folder: Path) -> None:
+    if options.report is not None:
+        report_written(options.report, options.synthetic, material.manifest, written, folder)
+
+
+def _refuse(objections: tuple[Objection, ...], options: ReleaseOptions, material: Material) -> None:
+    """Refuse with the first reasons; the report has all of them."""
+    if not objections:
         return
+    if options.report is not None:
+        report_refused(options.report, options.synthetic, objections)
+    reasons = tuple(one.reason for one in objections)
     more = f"; and {len(reasons) - _SHOWN} more reasons" if len(reasons) > _SHOWN else ""
     again = "; a set that changed needs `medaug assess` again" if material.request.is_synthetic else ""
     raise GateRefusedError("release refused: " + "; ".join(reasons[:_SHOWN]) + more, hint=f"mend that{again}")

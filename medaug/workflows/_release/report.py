@@ -9,6 +9,7 @@ from medaug.core.case import CaseRecord, Manifest, StoredFile
 from medaug.core.plan import write_lines
 from medaug.core.results import ReportLine
 from medaug.io.dataset import DATASET_JSON
+from medaug.layouts.dicom import series_folder
 from medaug.privacy.gate import Objection
 from medaug.workflows._release.texts import TEXTS
 
@@ -68,7 +69,7 @@ def _places(before: Manifest, after: Manifest) -> Iterator[tuple[str, str]]:
 def _image(record: CaseRecord, number: int) -> str:
     if record.images:
         return record.images[min(number, len(record.images) - 1)].path
-    return f"dicom/{record.case_id}/{record.channels[min(number, len(record.channels) - 1)]}"
+    return f"dicom/{record.case_id}/{series_folder(record, min(number + 1, len(record.channels)))}"
 
 
 def _mask(stored: StoredFile | None, record: CaseRecord) -> str:

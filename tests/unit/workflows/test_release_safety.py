@@ -19,11 +19,12 @@ import pytest
 from medaug.cli.main import main
 from medaug.core.budget import PrivacyBudget, Randomness
 from medaug.core.case import read_manifest
-from medaug.core.errors import ConfigError, GateRefusedError, StorageError
+from medaug.core.errors import ConfigError, DataError, GateRefusedError, StorageError, UnreadableError
 from medaug.core.plan import Recipe, read_lines
 from medaug.core.runs import NoProgress
 from medaug.core.volume import Unit, Volume
 from medaug.io.dataset import load_case
+from medaug.layouts.nnunet import NnunetLayout
 from medaug.privacy.deface import Defaced, DefaceReport
 from medaug.privacy.defaced import DEFACED, DefacedCase, DefacedFile
 from medaug.privacy.keys import PRIVATE_KEY, PUBLIC_KEY, load_public_key, load_signing_key, write_key_pair
@@ -206,6 +207,66 @@ def test_report_of_a_refusal_says_why_file_by_file(material: Material, keys: Pat
     assert found["edits/syn_1.nii.gz"]["reasons"] == ["the release was refused as a whole"]
     assert report.stat().st_mode & 0o777 == 0o600
     assert not (tmp_path / "out").exists()
+
+
+def refused(material: Material, report: Path) -> list[list[str]]:
+    """The reasons of a report that refuses every file of the set."""
+    found = rows(report)
+    here = sorted(
+        path.relative_to(material.dataset).as_posix()
+        for path in material.dataset.rglob("*")
+        if path.is_file()
+    )
+    assert [row["input"] for row in found] == here
+    assert {(row["outcome"], row["output"]) for row in found} == {("refused", None)}
+    return [row["reasons"] for row in found]
+
+
+def test_report_of_what_only_the_last_inspection_refuses(keys: Path, tmp_path: Path) -> None:
+    material = make_set(tmp_path, terms=None)
+    report = tmp_path / "report.jsonl"
+    with pytest.raises(GateRefusedError, match="e-mail"):
+        release(
+            options(material, keys, tmp_path / "out", report=report, terms="Ask anna@example.org."),
+            NoProgress(),
+        )
+    assert all(any("DATASHEET.md" in reason for reason in why) for why in refused(material, report))
+
+
+@pytest.mark.parametrize("moment", ["write", "check"])
+def test_report_of_a_failure_on_the_way(
+    material: Material, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise UnreadableError("voxel differs", where="syn_0")
+
+    monkeypatch.setattr(NnunetLayout, moment, fail)
+    report = tmp_path / "report.jsonl"
+    with pytest.raises(UnreadableError):
+        release(options(material, keys, tmp_path / "out", report=report), NoProgress())
+    assert refused(material, report)[0] == ["syn_0: voxel differs"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_report_of_a_set_that_is_damaged(material: Material, keys: Path, tmp_path: Path) -> None:
+    (material.dataset / "manifest.json").write_text("{")
+    report = tmp_path / "report.jsonl"
+    with pytest.raises(DataError):
+        release(options(material, keys, tmp_path / "out", report=report), NoProgress())
+    assert "manifest.json" in refused(material, report)[0][0]
+
+
+def test_a_release_that_is_there_is_reported_too(keys: Path, tmp_path: Path) -> None:
+    material = make_set(tmp_path, unit=Unit.ARBITRARY, channels=("T1.5", "T2"), count=1)
+    for name in ("first", "again"):
+        summary = release(
+            options(material, keys, tmp_path / "out", report=tmp_path / name, format="dicom"), NoProgress()
+        )
+        assert summary.skipped is (name == "again")
+    assert rows(tmp_path / "first") == rows(tmp_path / "again")
+    places = [row["output"] for row in rows(tmp_path / "first") if row["outcome"] == "written"]
+    assert {"dicom/syn_0/T1-5", "dicom/syn_0/T2", "dicom/syn_0/seg.dcm"} < set(places)
+    assert all((tmp_path / "out" / place).exists() for place in places)
 
 
 @pytest.mark.parametrize("form", FORMS)
