@@ -109,7 +109,8 @@ def _usage_error(said: str) -> MedaugError:
     path = "" if found["where"] == "SRC" else f"{found['path']} "
     if found["fault"] == "is not readable":
         return StorageError(f"{path}may not be read", where=found["where"], hint="check its permissions")
-    return ConfigError(f"{path}does not exist", where=found["where"], hint="check the path")
+    make = ", or make one with `medaug ingest FOLDER --out DATASET`" if found["where"] == "DATASET" else ""
+    return ConfigError(f"{path}does not exist", where=found["where"], hint=f"check the path{make}")
 
 
 def _option_words(text: str) -> str:

@@ -92,6 +92,10 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
         # before the passphrase is asked for
         (["release", ".", "--key", "no/where", "--out", "y"], "--key: no/where does not exist"),
         (["verify", ".", "--public-key", "no/where"], "--public-key: no/where does not exist"),
+        (
+            ["inspect", "no/where"],
+            "DATASET: no/where does not exist; check the path, or make one with `medaug ingest",
+        ),
         (["report", "no/where"], "RUN: no/where does not exist"),
         (["deidentify", "MEIER", "--out", "y", "--key-file", "k"], "SRC: does not exist"),
     ],
