@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol, final
 
 from pydantic import Field
 
-from medaug.core.candidates import LESIONS, LesionList, ScoredLesion
+from medaug.core.candidates import LESIONS, LesionList
 from medaug.core.case import MANIFEST, Case, CaseRecord, Manifest, read_manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError, GeometryError, LabelError
-from medaug.core.results import Finding, Summary
+from medaug.core.results import Summary
 from medaug.core.runs import Progress, finished, open_run
 from medaug.core.storage import require_free_space, sha256_file, sha256_text
-from medaug.core.volume import LabelMap, Unit
+from medaug.core.volume import LabelMap
 from medaug.core.wording import counted
 from medaug.io.dataset import load_case
 from medaug.io.nifti import read_label
-from medaug.io.scans import ScanFiles, find_scans, read_scan
 from medaug.tasks.base import PLAN, TASK, WEIGHTS, LesionModel, answer_of, load_lesion_model
-from medaug.workflows.predict import STEP, ChosenCases, PredictOptions, PredictSummary, chosen_cases, predict
+from medaug.workflows._predict.cases import (
+    ChosenCases,
+    ForeignScans,
+    Which,
+    answer_each,
+    check_strict,
+    chosen_cases,
+    named,
+)
+from medaug.workflows.predict import STEP, PredictOptions, PredictSummary, predict
 
 __all__ = ["LesionSummary", "PredictOptions", "answer", "list_lesions"]
 
@@ -57,7 +64,7 @@ class LesionSummary(Summary):
 class _Settings(Frozen):
     """What makes an answer the same answer."""
 
-    cases: Literal["auto", "held-out", "all"]
+    cases: Which
 
 
 def answer(options: PredictOptions, progress: Progress) -> PredictSummary | LesionSummary:
@@ -75,15 +82,14 @@ def answer(options: PredictOptions, progress: Progress) -> PredictSummary | Lesi
 
 def list_lesions(options: PredictOptions, progress: Progress) -> LesionSummary:
     """Find or judge lesions and write ``lesions.json``; see :func:`answer`."""
-    asked = (
-        ("--format", options.format != "nifti"), ("--confidence", options.confidence), ("--with", options.further)
-    )  # fmt: skip
-    for name, wanted in asked:
-        if wanted:
+    asked = {
+        "--format": options.format != "nifti",
+        "--confidence": options.confidence,
+        "--with": bool(options.further),
+    }
+    for name, is_asked in asked.items():
+        if is_asked:
             raise ConfigError("the run answers with a list of lesions", where=name, hint="leave it out")
-    if options.further or options.confidence:
-        where = "--with" if options.further else "--confidence"
-        raise ConfigError("only a run that labels voxels knows it", where=where, hint="leave it out")
     model = load_lesion_model(options.run, options.device)
     if options.lesions is not None and not model.judges_given_lesions:
         raise ConfigError(
@@ -101,10 +107,8 @@ def list_lesions(options: PredictOptions, progress: Progress) -> LesionSummary:
             found = _judge_all(cases, model, progress)
             found.model_copy(update={"model_sha256": model_sha256}).write(options.out / LESIONS)
     answered = LesionList.read(options.out / LESIONS)
-    if options.strict and answered.refused:
-        first = answered.refused[0]
-        refusals = counted(len(answered.refused), "refusal")
-        raise DataError(f"{refusals} under --strict, the first: {first.case_id}: {first.message}")
+    if options.strict:
+        check_strict(answered.refused)
     return LesionSummary(
         out=options.out,
         kind=answered.kind,
@@ -139,20 +143,12 @@ class _Cases(Protocol):
 
 
 def _judge_all(cases: _Cases, model: LesionModel, progress: Progress) -> LesionList:
-    lesions: list[ScoredLesion] = []
-    refused: list[Finding] = []
     progress.start("look for lesions", len(cases.case_ids))
-    for case_id in cases.case_ids:
-        try:
-            lesions += model.judge(cases.load(case_id))
-        except DataError as error:
-            bare = DataError(error.what, expected=error.expected, hint=error.hint).line()
-            refused.append(Finding(code="not-labelled", severity="refused", case_id=case_id, message=bare))
-            progress.say(f"refused: {case_id}: {bare}")
-        progress.advance()
+    answers, refused = answer_each(cases.case_ids, lambda case_id: model.judge(cases.load(case_id)), progress)
+    if not answers:
+        raise DataError(f"no case could be answered, the first: {named(refused[0])}")
     gone = {finding.case_id for finding in refused}
-    if len(gone) == len(cases.case_ids):
-        raise DataError(f"no case could be answered, the first: {refused[0].case_id}: {refused[0].message}")
+    lesions = [lesion for found in answers for lesion in found]
     if cases.dataset_sha256 is None:
         lesions = [lesion.model_copy(update={"patient_id": None}) for lesion in lesions]
     return LesionList(
@@ -163,7 +159,7 @@ def _judge_all(cases: _Cases, model: LesionModel, progress: Progress) -> LesionL
         classes=model.classes,
         case_ids=tuple(case_id for case_id in cases.case_ids if case_id not in gone),
         lesions=tuple(lesions),
-        refused=tuple(refused),
+        refused=refused,
     )
 
 
@@ -171,13 +167,9 @@ def _open_source(options: PredictOptions, model: LesionModel) -> _Cases:
     if (options.source / MANIFEST).is_file() or model.judges_given_lesions:
         manifest = read_manifest(options.source)
         given = (options.lesions or manifest) if model.judges_given_lesions else None
-        return _DatasetCases(options.source, manifest, chosen_cases(options, manifest), given)
-    if options.cases == "held-out":
-        raise ConfigError(
-            "only the run's own dataset has held-out patients", where="--cases", expected="auto or all"
-        )
-    scans = find_scans(options.source, len(model.scheme.channels))
-    return _ForeignCases(scans, model.scheme.channels, model.scheme.unit)
+        chosen = chosen_cases(options.runs, options.source, manifest, options.cases)
+        return _DatasetCases(options.source, manifest, chosen, given)
+    return _ForeignCases(ForeignScans.find(options.source, model.scheme, options.cases))
 
 
 @final
@@ -248,20 +240,9 @@ class _ForeignCases:
     dataset_sha256: str | None = None
     fold: int | None = None
 
-    def __init__(self, scans: Sequence[ScanFiles], channels: tuple[str, ...], unit: Unit) -> None:
-        self._scans = {files.case_id: files for files in scans}
-        self._channels, self._unit = channels, unit
-        taken = f"NIfTI does not name its unit: values were taken as {unit}"
-        self.notes: tuple[str, ...] = () if scans[0].is_dicom else (taken,)
-
-    @property
-    def case_ids(self) -> tuple[str, ...]:
-        return tuple(self._scans)
-
-    @property
-    def sha256(self) -> str:
-        return sha256_text("\n".join(f"{files.case_id} {files.sha256}" for files in self._scans.values()))
+    def __init__(self, scans: ForeignScans) -> None:
+        self._scans = scans
+        self.case_ids, self.sha256, self.notes = scans.case_ids, scans.sha256, scans.notes
 
     def load(self, case_id: str) -> Case:
-        scan = read_scan(self._scans[case_id], self._channels, self._unit)
-        return Case(case_id, case_id, scan.volume, None)
+        return Case(case_id, case_id, self._scans.read(case_id).volume, None)

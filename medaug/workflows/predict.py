@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, final
@@ -10,30 +9,28 @@ from typing import Literal, Protocol, final
 import numpy as np
 from pydantic import Field
 
-from medaug.core.case import (
-    CONFIDENCE_END,
-    MANIFEST,
-    PREDICTIONS,
-    CaseRecord,
-    Manifest,
-    Origin,
-    read_manifest,
-)
+from medaug.core.case import CONFIDENCE_END, MANIFEST, PREDICTIONS, Manifest, read_manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.geometry import Grid
 from medaug.core.results import Finding, PredictedCase, PredictionIndex, Summary
-from medaug.core.runs import RUN_FILE, Progress, RunRecord, finished, open_run
-from medaug.core.splits import Fold, read_splits
+from medaug.core.runs import Progress, finished, open_run
 from medaug.core.storage import require_free_space, sha256_file, sha256_text
-from medaug.core.volume import Labels, Unit
+from medaug.core.volume import Labels
 from medaug.core.wording import counted
 from medaug.io.dataset import load_case
 from medaug.io.nifti import read_label, write_label, write_volume
-from medaug.io.scans import ScanFiles, find_scans, read_scan
 from medaug.layouts.dicom import write_prediction
 from medaug.tasks.base import WEIGHTS, Ensemble, Model, load_model
-from medaug.workflows.train import STEP as TRAIN_STEP
+from medaug.workflows._predict.cases import (
+    ChosenCases,
+    ForeignScans,
+    Which,
+    answer_each,
+    check_strict,
+    chosen_cases,
+    named,
+)
 
 STEP = "predict"
 _CASE_BYTES, _CONFIDENCE_BYTES = 4 << 20, 64 << 20
@@ -50,7 +47,7 @@ class PredictOptions(Frozen):
     source: Path = Field(description="dataset folder, NIfTI file or folder, or DICOM folder")
     out: Path
     format: Literal["nifti", "dicom-seg"] = "nifti"
-    cases: Literal["auto", "held-out", "all"] = "auto"
+    cases: Which = "auto"
     confidence: bool = Field(
         default=False, description="write CASE_confidence.nii.gz, too: the probability of each given label"
     )
@@ -91,7 +88,7 @@ class _Settings(Frozen):
     """What makes a prediction the same prediction."""
 
     format: Literal["nifti", "dicom-seg"]
-    cases: Literal["auto", "held-out", "all"]
+    cases: Which
     confidence: bool
 
 
@@ -176,9 +173,8 @@ def predict(options: PredictOptions, progress: Progress) -> PredictSummary:
             )
             index.write(options.out / PREDICTIONS)
     index = PredictionIndex.read(options.out / PREDICTIONS)
-    if options.strict and index.refused:
-        refusals = counted(len(index.refused), "refusal")
-        raise DataError(f"{refusals} under --strict, the first: {_named(index.refused[0])}")
+    if options.strict:
+        check_strict(index.refused)
     return PredictSummary(
         out=options.out,
         n_cases=len(index.cases),
@@ -206,23 +202,13 @@ def _load_models(options: PredictOptions) -> tuple[Model, tuple[str, ...]]:
 def _label_all(
     cases: _Cases, model: Model, answers: _Answers, progress: Progress
 ) -> tuple[tuple[PredictedCase, ...], tuple[Finding, ...]]:
-    done, refused = [], []
     progress.start("label", len(cases.case_ids))
-    for case_id in cases.case_ids:
-        try:
-            done.append(cases.label(case_id, model, answers))
-        except DataError as error:
-            bare = DataError(error.what, expected=error.expected, hint=error.hint).line()
-            refused.append(Finding(code="not-labelled", severity="refused", case_id=case_id, message=bare))
-            progress.say(f"refused: {case_id}: {bare}")
-        progress.advance()
+    done, refused = answer_each(
+        cases.case_ids, lambda case_id: cases.label(case_id, model, answers), progress
+    )
     if not done:
-        raise DataError(f"no case could be labelled, the first: {_named(refused[0])}")
-    return tuple(done), tuple(refused)
-
-
-def _named(finding: Finding) -> str:
-    return f"{finding.case_id}: {finding.message}"
+        raise DataError(f"no case could be labelled, the first: {named(refused[0])}")
+    return done, refused
 
 
 def _open_source(options: PredictOptions, model: Model) -> _Cases:
@@ -230,15 +216,13 @@ def _open_source(options: PredictOptions, model: Model) -> _Cases:
         if options.format == "dicom-seg":
             hint = "name the DICOM folder itself, or use --format nifti"
             raise ConfigError("a dataset folder holds no DICOM series", where="--format", hint=hint)
-        return _dataset_cases(options)
-    if options.cases == "held-out":
-        raise ConfigError(
-            "only the run's own dataset has held-out patients", where="--cases", expected="auto or all"
-        )
-    scans = find_scans(options.source, len(model.scheme.channels))
-    if options.format == "dicom-seg" and not scans[0].is_dicom:
+        manifest = read_manifest(options.source)
+        chosen = chosen_cases(options.runs, options.source, manifest, options.cases)
+        return _DatasetCases(options.source, manifest, chosen)
+    scans = ForeignScans.find(options.source, model.scheme, options.cases)
+    if options.format == "dicom-seg" and not scans.is_dicom:
         raise ConfigError("DICOM SEG refers to a DICOM series", where="--format", hint="use --format nifti")
-    return _ForeignCases(scans, options.format, model.scheme.unit)
+    return _ForeignCases(scans, options.format)
 
 
 @final
@@ -274,87 +258,6 @@ class _DatasetCases:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class ChosenCases:
-    """Which cases of a dataset are answered.
-
-    Attributes:
-        records: Of the cases.
-        fold: Of the run; None where they are not the held-out patients of one fold.
-        held_out: Whether no run was trained on any of their patients, in this dataset.
-        notes: What a reader must know.
-    """
-
-    records: tuple[CaseRecord, ...]
-    fold: int | None
-    held_out: bool
-    notes: tuple[str, ...]
-
-
-def chosen_cases(options: PredictOptions, manifest: Manifest) -> ChosenCases:
-    """The held-out cases where the dataset is the runs' own, else all real ones.
-
-    Raises:
-        ConfigError: If held-out cases are asked for and nobody can tell them, or there are none.
-        DataError: If there is no real case, or the dataset was split anew.
-    """
-    folds = [fold for run in options.runs if (fold := _own_fold(run, options.source, manifest)) is not None]
-    if options.cases == "held-out" and not folds:
-        hint = "name the dataset it was trained on, or use --cases all"
-        raise ConfigError("the run was not trained on this dataset", where="--cases", hint=hint)
-    held_out = bool(folds) and options.cases != "all"
-    allowed = _unseen(folds, manifest) if held_out else set(manifest.patient_ids)
-    records = tuple(
-        record for record in manifest.cases if record.origin is Origin.REAL and record.patient_id in allowed
-    )
-    if not records:
-        raise DataError(f"{options.source.name} holds no real case to label")
-    trained = {patient for fold in folds for patient in fold.train}
-    seen = sum(record.patient_id in trained for record in records)
-    notes = (f"{seen} of these cases belong to training patients: do not score them",) if seen else ()
-    one_fold = held_out and len({fold.index for fold in folds}) == 1
-    return ChosenCases(records, folds[0].index if one_fold else None, held_out, notes)
-
-
-def _unseen(folds: Sequence[Fold], manifest: Manifest) -> Set[str]:
-    """The patients that all runs held out; for runs of several folds the test patients, whom none of them saw.
-
-    Raises:
-        ConfigError: If every patient was trained on by one of them.
-    """
-    held_out = frozenset.intersection(*(frozenset(fold.held_out) for fold in folds))
-    unseen = held_out or frozenset(manifest.patient_ids).difference(*(fold.train for fold in folds))
-    if not unseen:
-        hint = "take runs of one fold, or use --cases all and do not score the answers"
-        raise ConfigError("every patient was trained on by one of the runs", where="--with", hint=hint)
-    return unseen
-
-
-def _dataset_cases(options: PredictOptions) -> _DatasetCases:
-    manifest = read_manifest(options.source)
-    return _DatasetCases(options.source, manifest, chosen_cases(options, manifest))
-
-
-def _own_fold(run: Path, dataset: Path, manifest: Manifest) -> Fold | None:
-    """The fold that a run was trained on, if it was trained on this very dataset.
-
-    Raises:
-        DataError: If the dataset was split anew since.
-    """
-    if not (run / RUN_FILE).is_file():
-        return None
-    record = RunRecord.read(run / RUN_FILE)
-    index = record.config.get("fold")
-    if record.inputs.get("dataset") != manifest.content_sha256 or not isinstance(index, int):
-        return None
-    fold = read_splits(dataset, manifest).fold(index)
-    if record.step == TRAIN_STEP and record.inputs.get("fold") != fold.scope_sha256:
-        hint = "train again; nobody can tell which patients were held out"
-        raise DataError("the dataset was split anew since this training", hint=hint)
-    return fold
-
-
-@final
 class _ForeignCases:
     """NIfTI files or DICOM series that belong to no dataset."""
 
@@ -362,27 +265,17 @@ class _ForeignCases:
     fold: int | None = None
     held_out = False
 
-    def __init__(self, scans: Sequence[ScanFiles], output: Literal["nifti", "dicom-seg"], unit: Unit) -> None:
-        self._scans = {files.case_id: files for files in scans}
-        self._output = output
-        self.kind: Literal["dataset", "nifti", "dicom"] = "dicom" if scans[0].is_dicom else "nifti"
-        taken = f"NIfTI does not name its unit: values were taken as {unit}"
-        self.notes: tuple[str, ...] = () if scans[0].is_dicom else (taken,)
-
-    @property
-    def case_ids(self) -> tuple[str, ...]:
-        return tuple(self._scans)
-
-    @property
-    def sha256(self) -> str:
-        return sha256_text("\n".join(f"{files.case_id} {files.sha256}" for files in self._scans.values()))
+    def __init__(self, scans: ForeignScans, output: Literal["nifti", "dicom-seg"]) -> None:
+        self._scans, self._output = scans, output
+        self.kind: Literal["dataset", "nifti", "dicom"] = "dicom" if scans.is_dicom else "nifti"
+        self.case_ids, self.sha256, self.notes = scans.case_ids, scans.sha256, scans.notes
 
     def label(self, case_id: str, model: Model, answers: _Answers) -> PredictedCase:
-        files, file = self._scans[case_id], f"{case_id}.nii.gz"
+        file = f"{case_id}.nii.gz"
         labels = answers.written(case_id)
         if labels is not None:
             return _predicted(case_id, None, file, labels, model.classes)
-        scan = read_scan(files, model.scheme.channels, model.scheme.unit)
+        scan = self._scans.read(case_id)
         found = model.predict_with_confidence(scan.volume)
         label_map = found.label_map
         written: str | None = file
@@ -392,7 +285,11 @@ class _ForeignCases:
             write_label(answers.folder / file, scan.stored(label_map.labels), scan.stored_grid)
         else:
             seg = answers.folder / f"{case_id}.dcm"
-            written = seg.name if write_prediction(label_map, scan.series, files.files, seg) else None
+            written = (
+                seg.name
+                if write_prediction(label_map, scan.series, self._scans.files[case_id].files, seg)
+                else None
+            )
         return _predicted(case_id, None, written, label_map.labels, model.classes)
 
 

@@ -1,0 +1,1 @@
+"""What ``medaug predict`` answers, whatever the answer is."""
