@@ -48,6 +48,7 @@ from medaug.tasks._segmentation.planning import (
 from medaug.tasks._segmentation.resizing import resize_image, resize_shares, resized_shape
 from medaug.tasks._segmentation.sampling import AS_IT_IS, BatchMaker, PatchPool, SyntheticPatches, View
 from medaug.tasks._segmentation.slabs import stacked_channels
+from medaug.tasks._segmentation.sliding import SlidingWindow
 from medaug.tasks.base import PLAN, REPORT, WEIGHTS, FitReport, Task, TaskConfig, TrainingData
 
 
@@ -344,7 +345,8 @@ class SegmentationModel:
     """A trained network with its plan."""
 
     def __init__(self, plan: TrainingPlan, network: nn.Module, device: torch.device) -> None:
-        self._plan, self._network, self._device = plan, network, device
+        self._plan, self._network = plan, network
+        self._window = SlidingWindow(network, plan.patch_size, device, plan.flips_at_prediction)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -396,27 +398,12 @@ class SegmentationModel:
             shares = self.probabilities(volume)
             labels, confidence = shares.argmax(axis=0).astype(np.uint8), shares.max(axis=0)
         else:
-            labels, confidence = predict_labels(
-                self._network,
-                self._seen(volume),
-                plan.patch_size,
-                self._device,
-                flips=plan.flips_at_prediction,
-                context=plan.context,
-            )
+            labels, confidence = predict_labels(self._window, self._seen(volume), plan.context)
         return Prediction(LabelMap(labels, volume.grid, plan.classes), confidence)
 
     def probabilities(self, volume: Volume) -> Probabilities:
         """Of every class in every voxel; see :meth:`medaug.tasks.base.Model.probabilities`."""
-        plan = self._plan
-        found = predict_probabilities(
-            self._network,
-            self._seen(volume),
-            plan.patch_size,
-            self._device,
-            flips=plan.flips_at_prediction,
-            context=plan.context,
-        )
+        found = predict_probabilities(self._window, self._seen(volume), self._plan.context)
         return resize_shares(found, volume.grid.shape)
 
     def _seen(self, volume: Volume) -> Image:

@@ -314,7 +314,7 @@ def labelling(folder: Path, side: str) -> Callable[[], Tensor]:
 
     from medaug.core.intensity import IntensityScheme
     from medaug.engine.launch import memory_format
-    from medaug.tasks._segmentation.sliding import slide
+    from medaug.tasks._segmentation.sliding import SlidingWindow
 
     plan, device = Plan.read(folder / PLAN), torch.device("cpu")
     volume = read_cases(folder, plan)[0].volume
@@ -328,7 +328,7 @@ def labelling(folder: Path, side: str) -> Callable[[], Tensor]:
     @torch.inference_mode()
     def label() -> Tensor:
         if side == "medaug":
-            return slide(network, shown, plan.patch, device, flips=False)
+            return SlidingWindow(network, plan.patch, device).logits(shown)
         found = sliding_window_inference(laid, plan.patch, 4, network, overlap=0.5, mode="gaussian")
         return torch.as_tensor(found)
 

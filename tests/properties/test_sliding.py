@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from monai.inferers.utils import sliding_window_inference
 from torch import nn
 
-from medaug.tasks._segmentation.sliding import slide
+from medaug.tasks._segmentation.sliding import SlidingWindow
 
 CPU = torch.device("cpu")
 
@@ -53,7 +53,7 @@ def test_the_answer_is_that_of_monai(data, dims, flips):
 
     with torch.inference_mode():
         expected = sliding_window_inference(image, patch, 4, averaged, overlap=0.5, mode="gaussian")
-        found = slide(network, image, patch, CPU, flips=flips)
+        found = SlidingWindow(network, patch, CPU, flips).logits(image)
     torch.testing.assert_close(found, torch.as_tensor(expected), atol=1e-4, rtol=1e-4)
 
 
@@ -69,5 +69,5 @@ def test_empty_windows_are_shown_once(dims):
     image = torch.zeros(3, 1, *[32] * dims)
     image[0].view(-1)[0] = 1.0  # in one window alone
     with torch.inference_mode():
-        slide(Eye(), image, (8,) * dims, CPU, flips=False)
+        SlidingWindow(Eye(), (8,) * dims, CPU).logits(image)
     assert seen == [2]

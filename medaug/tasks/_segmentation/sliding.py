@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations, product
-from typing import Final
+from typing import Final, final
 
 import torch
 from jaxtyping import Float, Float32
@@ -21,42 +22,57 @@ _VOXELS: Final = {"cpu": 1 << 16, "cuda": 1 << 20}  # of the windows that are sh
 _FEWEST: Final = 4  # windows at once, however large
 
 
-def slide(
-    network: nn.Module,
-    images: Float32[Tensor, "B C *S"],
-    patch: tuple[int, ...],
-    device: torch.device,
-    *,
-    flips: bool,
-) -> Float32[Tensor, "B N *S"]:
-    """Logits of every voxel: the mean over all windows that hold it, with MONAI's Gaussian weights.
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class SlidingWindow:
+    """A network of patches that labels images of any size.
 
-    Windows that show one value alone, the same in all of them (air, say), have one answer, and it is asked for once.
-
-    Args:
+    Attributes:
         network: In evaluation mode, on ``device``.
-        images: On the CPU, no smaller than the patch.
-        patch: Window size.
-        device: Where the network is and the answer will be; call it in inference mode.
+        patch: Size of the window, an axis each.
+        device: Where the network is and its answers are.
         flips: Show every window in all mirrored ways, too, and average (Isensee et al., Nat Methods 2021).
     """
-    windows = _windows(images.shape, patch)
-    mirrors = _mirrors(len(patch)) if flips else [()]
-    weights = compute_importance_map(patch, mode="gaussian", device=device)
-    total, shown = torch.empty(0), images.to(device)
-    asked = list(product(_alike(images, windows), mirrors))
-    for group in _groups(asked, max(_FEWEST, _VOXELS[device.type] // weights.numel())):
-        found = _scores(network, [torch.flip(shown[same[0]][0], axes) for same, axes in group], device)
-        if not total.numel():
-            total = torch.zeros((len(images), found.shape[1], *images.shape[2:]), device=device)
-        for score, (same, axes) in zip(found, group, strict=True):
-            upright = torch.flip(score, axes)
-            for window in same:
-                total[window][0].addcmul_(upright, weights)
-    covered = torch.zeros(images.shape[2:], device=device)
-    for window in windows[: len(windows) // len(images)]:
-        covered[window[2:]] += weights
-    return total.div_(covered.mul_(len(mirrors)))
+
+    network: nn.Module
+    patch: tuple[int, ...]
+    device: torch.device
+    flips: bool = False
+
+    def logits(self, images: Float32[Tensor, "B C *S"]) -> Float32[Tensor, "B N *S"]:
+        """Logits of every voxel: the mean over all windows that hold it, with MONAI's Gaussian weights.
+
+        Windows that show one value alone, the same in all of them (air, say), have one answer, and it is asked for once.
+
+        Args:
+            images: On the CPU, no smaller than the patch; call it in inference mode.
+        """
+        device = self.device
+        windows = _windows(images.shape, self.patch)
+        mirrors = _mirrors(len(self.patch)) if self.flips else [()]
+        weights = compute_importance_map(self.patch, mode="gaussian", device=device)
+        total, shown = torch.empty(0), images.to(device)
+        asked = list(product(_alike(images, windows), mirrors))
+        for group in _groups(asked, max(_FEWEST, _VOXELS[device.type] // weights.numel())):
+            found = self._scores([torch.flip(shown[same[0]][0], axes) for same, axes in group])
+            if not total.numel():
+                total = torch.zeros((len(images), found.shape[1], *images.shape[2:]), device=device)
+            for score, (same, axes) in zip(found, group, strict=True):
+                upright = torch.flip(score, axes)
+                for window in same:
+                    total[window][0].addcmul_(upright, weights)
+        covered = torch.zeros(images.shape[2:], device=device)
+        for window in windows[: len(windows) // len(images)]:
+            covered[window[2:]] += weights
+        return total.div_(covered.mul_(len(mirrors)))
+
+    def _scores(self, shown: Sequence[Float[Tensor, "C *P"]]) -> Float32[Tensor, "B N *P"]:
+        lone = len(shown) == 1 and self.device.type == "cpu" and shown[0].ndim == 4
+        # torch has a slow way for one small volume on the CPU: two of it take half the time
+        batch = torch.stack([*shown, *shown] if lone else list(shown))
+        with mixed_precision(self.device):
+            scores = self.network(batch.contiguous(memory_format=memory_format(batch.ndim - 2)))
+        return torch.as_tensor(scores[: len(shown)]).float()
 
 
 def _windows(shape: Sequence[int], patch: tuple[int, ...]) -> list[Window]:
@@ -88,14 +104,3 @@ def _mirrors(dims: int) -> list[Axes]:
     """All sets of axes of (C, *S) that can be mirrored together, the empty one first."""
     axes = range(1, dims + 1)
     return [chosen for n in range(dims + 1) for chosen in combinations(axes, n)]
-
-
-def _scores(
-    network: nn.Module, shown: Sequence[Float[Tensor, "C *P"]], device: torch.device
-) -> Float32[Tensor, "B N *P"]:
-    lone = len(shown) == 1 and device.type == "cpu" and shown[0].ndim == 4
-    # torch has a slow way for one small volume on the CPU: two of it take half the time
-    batch = torch.stack([*shown, *shown] if lone else list(shown))
-    with mixed_precision(device):
-        scores = network(batch.contiguous(memory_format=memory_format(batch.ndim - 2)))
-    return torch.as_tensor(scores[: len(shown)]).float()

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from medaug.tasks._segmentation.inference import predict_labels, predict_probabilities
+from medaug.tasks._segmentation.sliding import SlidingWindow
 
 CPU = torch.device("cpu")
 
@@ -34,7 +35,7 @@ class LeftToRight(nn.Module):
 def test_every_voxel_gets_its_own_answer(shape, patch, flips):
     image = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
     before = image.copy()
-    labels, confidence = predict_labels(Threshold(), image, patch, CPU, flips=flips)
+    labels, confidence = predict_labels(SlidingWindow(Threshold(), patch, CPU, flips), image)
     assert labels.dtype == np.uint8
     assert np.array_equal(labels, image[0] > 0)
     assert confidence.dtype == np.float32
@@ -44,8 +45,8 @@ def test_every_voxel_gets_its_own_answer(shape, patch, flips):
 
 def test_flips_average_out_what_depends_on_the_side():
     image = np.zeros((1, 8, 8, 2), np.float32)
-    assert predict_labels(LeftToRight(), image, (8, 8), CPU, flips=False)[0][4:].all()
-    assert not predict_labels(LeftToRight(), image, (8, 8), CPU, flips=True)[0].all()
+    assert predict_labels(SlidingWindow(LeftToRight(), (8, 8), CPU), image)[0][4:].all()
+    assert not predict_labels(SlidingWindow(LeftToRight(), (8, 8), CPU, flips=True), image)[0].all()
 
 
 class Above(nn.Module):
@@ -57,8 +58,9 @@ class Above(nn.Module):
 
 def test_every_slice_is_shown_with_its_neighbours():
     image = np.random.default_rng(0).normal(size=(1, 9, 8, 19)).astype(np.float32)
-    labels, _ = predict_labels(Above(), image, (8, 8), CPU, flips=False, context=1)
-    probabilities = predict_probabilities(Above(), image, (8, 8), CPU, flips=False, context=1)
+    window = SlidingWindow(Above(), (8, 8), CPU)
+    labels, _ = predict_labels(window, image, context=1)
+    probabilities = predict_probabilities(window, image, context=1)
     expected = np.concatenate([image[0, ..., 1:], image[0, ..., -1:]], axis=-1) > 0
     assert np.array_equal(labels, expected)
     assert np.array_equal(probabilities[1] > 0.5, expected)
