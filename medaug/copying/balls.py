@@ -95,12 +95,16 @@ class Balls:
     Attributes:
         dims: 2 or 3.
         rings: Number of rings.
-        kernels: (B, 1, *size) one convolution kernel each, ordered by degree, ring, function.
+        reach: From the middle to the farthest voxel along an axis.
+        voxels: (P, d) of the ball, from its middle.
+        kernels: (P, B) the value of each there, ordered by degree, ring, function.
         counts: Angular functions of each degree.
     """
 
     dims: int
     rings: int
+    reach: int
+    voxels: Tensor
     kernels: Tensor
     counts: tuple[int, ...]
 
@@ -111,6 +115,8 @@ class Balls:
         axis = np.arange(-reach, reach + 1, dtype=np.float64)
         points = np.stack(np.meshgrid(*[axis] * dims, indexing="ij"), axis=-1).reshape(-1, dims)
         distance = np.linalg.norm(points, axis=1)
+        inside = distance < radius + 0.5
+        points, distance = points[inside], distance[inside]
         angular = angular_functions(points / np.maximum(distance, 1e-9)[:, None], degree)
         window = np.clip(radius + 0.5 - distance, 0.0, 1.0) * np.exp(
             -0.5 * (distance / (_GAUSS_SHARE * radius)) ** 2
@@ -125,27 +131,28 @@ class Balls:
                 kernel = functions * shell[:, None]
                 # on a grid, even functions of high degree hold a little of the mean too
                 kernel = kernel - window[:, None] * (kernel.sum(axis=0) / window.sum())
-                kernels.append((kernel / math.sqrt(float((kernel**2).sum(axis=0).mean()) + 1e-12)).T)
-        stack = np.concatenate(kernels).reshape(-1, 1, *[2 * reach + 1] * dims)
+                kernels.append(kernel / math.sqrt(float((kernel**2).sum(axis=0).mean()) + 1e-12))
+        stack = torch.as_tensor(np.concatenate(kernels, axis=1), dtype=torch.float32)
         counts = tuple(functions.shape[1] for functions in angular)
-        return Balls(dims, rings, torch.as_tensor(stack, dtype=torch.float32), counts)
+        return Balls(dims, rings, reach, torch.as_tensor(points, dtype=torch.int64), stack, counts)
 
     def coefficients(self, tiles: Tensor, inset: int, stride: int) -> Tensor:
         """(N, C, *S) tiles to (N, W, C, B) coefficients of the balls at inset, inset + stride, ... along each axis."""
-        size = self.kernels.shape[-1]
-        reach, n, channels = size // 2, *tiles.shape[:2]
+        n, channels = tiles.shape[:2]
         flat = tiles.reshape(n * channels, 1, *tiles.shape[2:])
-        margin = reach - inset
+        margin = self.reach - inset
         if margin > 0:
             flat = functional.pad(flat, [margin] * 2 * self.dims, mode="replicate")
         elif margin < 0:
             flat = flat[(slice(None), slice(None), *[slice(-margin, margin)] * self.dims)]
-        matrix = self.kernels.reshape(len(self.kernels), -1).T.contiguous()
-        for axis in range(2, 2 + self.dims):
-            flat = flat.unfold(axis, size, stride)
+        side = flat.shape[-1]
+        axis = torch.arange(self.reach, side - self.reach, stride)
+        middles = torch.stack(torch.meshgrid(*[axis] * self.dims, indexing="ij"), dim=-1).flatten(0, -2)
+        steps = side ** torch.arange(self.dims - 1, -1, -1)
+        near = (middles * steps).sum(dim=1)[:, None] + (self.voxels * steps).sum(dim=1)
         # a product of matrices: convolutions of one channel with large kernels are slow
-        found = flat.reshape(n, channels, -1, matrix.shape[0]) @ matrix
-        return found.transpose(1, 2)
+        balls = flat.flatten(1).index_select(1, near.flatten()).reshape(n, channels, *near.shape)
+        return (balls @ self.kernels).transpose(1, 2)
 
     def invariants(self, coefficients: Tensor) -> Tensor:
         """(..., B) coefficients to (..., P) products of rings, which no turn, mirror or inversion changes."""

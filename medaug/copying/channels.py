@@ -7,7 +7,8 @@ tile: nothing of the size of all pairs of windows is ever held.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -17,10 +18,11 @@ from torch import Tensor
 
 from medaug.copying.balls import Balls
 from medaug.copying.planting import moved
+from medaug.engine.lanes import one_by_one
 
 ZOOMS = (0.8, 0.9, 1.0, 1.12, 1.25)
 BLOCK_TILES = 500
-_DESCRIBED_TILES = 64
+DESCRIBED_TILES = 50  # at once; blocks are made of whole ones
 _LEARN_FROM = 500
 _SHRINK = 0.02
 _LEAST_SEEN = 0.5
@@ -168,14 +170,12 @@ class Channel:
 
     def _described(self, tiles: Tensor) -> Tensor:
         """(blocks, W, D, tiles of a block) of all training tiles."""
-        blocks = []
-        for at in range(0, len(tiles), _DESCRIBED_TILES):
-            part = slice(at, at + _DESCRIBED_TILES)
-            found = self.describe(
-                self.balls.coefficients(tiles[part].float(), self._grid.inset, self._grid.stride)
-            )
-            blocks.append(found.permute(1, 2, 0))
-        return in_blocks(torch.cat(blocks, dim=2))
+
+        def described(some: Tensor) -> Tensor:
+            found = self.balls.coefficients(some.float(), self._grid.inset, self._grid.stride)
+            return self.describe(found)
+
+        return in_blocks(one_by_one(described, tiles.split(DESCRIBED_TILES)), len(tiles))
 
     def places(self, stride: int) -> Tensor:
         """(W, d) middles of a grid's windows, from the middle of a tile."""
@@ -225,11 +225,21 @@ class Channel:
         return Votes(deviations.sum(dim=0), few)
 
 
-def in_blocks(windows: Tensor) -> Tensor:
-    """(W, D, N) windows of tiles to (blocks, W, D, tiles of a block); the last block is filled up with zeros."""
-    block = min(BLOCK_TILES, windows.shape[2])
-    padded: Tensor = torch.nn.functional.pad(windows, [0, -windows.shape[2] % block])
-    laid: Tensor = padded.reshape(*padded.shape[:2], -1, block).permute(2, 0, 1, 3).contiguous()
+def in_blocks(described: Iterable[Tensor], count: int) -> Tensor:
+    """Windows of ``count`` tiles, laid out for products: (blocks, W, D, tiles of a block), the last filled up with zeros.
+
+    Args:
+        described: (n, W, D) of the next :data:`DESCRIBED_TILES` tiles each; read once, so that nothing is held twice.
+        count: Of tiles.
+    """
+    block = min(BLOCK_TILES, count)
+    laid, at = torch.zeros(0), 0
+    for windows in described:
+        if not at:
+            laid = torch.zeros(math.ceil(count / block), *windows.shape[1:], block)
+        number, first = divmod(at, block)
+        laid[number, :, :, first : first + len(windows)] = windows.permute(1, 2, 0)
+        at += len(windows)
     return laid
 
 

@@ -7,6 +7,7 @@ pairs say by how much it was moved (Hough).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
 
@@ -15,14 +16,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medaug.copying.channels import Layout, best_windows, in_blocks
+from medaug.copying.channels import DESCRIBED_TILES, Layout, best_windows, in_blocks
 from medaug.copying.registration import Band, flattened
+from medaug.engine.lanes import one_by_one
 
 FINE = Band(0.7, 2.0, 5.0)
 _RADIUS, _APART = 7.0, 2
 _MOST, _MOST_ASKED = 80, 48
 _WIDTH, _SHRINK, _GAUSS_SHARE = 48, 0.1, 0.6
-_LEARN_FROM, _DESCRIBED_TILES = 500, 64
+_LEARN_FROM = 500
 _CHANCE_DEVIATIONS = 2.5
 _PAIRS, _NEAR = 24, 0.3
 
@@ -128,12 +130,19 @@ class Marks:
 
     def _described(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """(N, K, d) places and (blocks, K, D, tiles of a block) of all training tiles' points."""
-        places, vectors = [], []
-        for at in range(0, len(tiles), _DESCRIBED_TILES):
-            marked = self._marked(tiles[at : at + _DESCRIBED_TILES], None)
-            places.append(marked.places)
-            vectors.append(self._project(marked).permute(1, 2, 0))
-        return torch.cat(places), in_blocks(torch.cat(vectors, dim=2))
+
+        def described(some: Tensor) -> tuple[Tensor, Tensor]:
+            marked = self._marked(some, None)
+            return marked.places, self._project(marked)
+
+        def vectors() -> Iterator[Tensor]:
+            for where, what in one_by_one(described, tiles.split(DESCRIBED_TILES)):
+                places.append(where)
+                yield what
+
+        places: list[Tensor] = []
+        blocks = in_blocks(vectors(), len(tiles))
+        return torch.cat(places), blocks
 
     def votes(self, image: Tensor, seen: Tensor) -> Agreeing:
         """How strongly one query tile (C, *S) resembles each training tile.

@@ -50,21 +50,23 @@ _RIM = 1.5  # slopes at the edge of what is read are of the edge
 
 def smoothed(images: Tensor, sigma: float) -> Tensor:
     """(N, *S) images under a Gaussian, edges repeated; their mean for an infinite one."""
+    if math.isinf(sigma):
+        return images.flatten(1).mean(dim=1).reshape(-1, *[1] * (images.ndim - 1))
     return _along(images, _blur(images.shape[-1], sigma))
 
 
 def _along(images: Tensor, matrix: Tensor) -> Tensor:
     """(N, *S) images times a matrix along each axis: here faster than a convolution or pooling."""
-    for axis in range(images.ndim - 1, 0, -1):
-        images = (images.transpose(axis, -1) @ matrix).transpose(axis, -1)
+    images = images @ matrix
+    for axis in range(images.ndim - 2, 0, -1):
+        beyond = images.shape[axis + 1 :]
+        images = (matrix.T @ images.flatten(axis + 1)).unflatten(axis + 1, beyond)
     return images
 
 
 @cache
 def _blur(side: int, sigma: float) -> Tensor:
     """(side, side): what each place gives to each."""
-    if math.isinf(sigma):
-        return torch.full((side, side), 1.0 / side)
     plain = torch.eye(side, dtype=torch.float64).numpy()
     return torch.as_tensor(
         ndimage.gaussian_filter1d(plain, sigma, axis=1, mode="nearest"), dtype=torch.float32
