@@ -242,6 +242,12 @@ def note_guessed_modality(count: int, modality: str, unit: str) -> Finding:
     return _finding(Code.MODALITY_GUESSED, "flagged", None, message)
 
 
+def note_said_synthetic(name: str) -> Finding:
+    """``synthetic-data``: a file of the folder says that what is in it was made, and nobody says ``--origin``."""
+    message = f"{name} of its folder says that the case is synthetic, and it counts as a scan; say --origin synthetic, or --origin real to have it so"
+    return _finding(Code.SYNTHETIC_DATA, "flagged", None, message)
+
+
 def note_made_up_classes() -> Finding:
     """``class-names-missing``: nothing names the label ids."""
     message = "label ids have no names and are called class_1, class_2, ...; name them with --class-map"

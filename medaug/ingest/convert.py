@@ -142,7 +142,7 @@ def _convert(
     label_like = checks.check_label_like(volume, case_id) if bare else None
     findings = (
         *found.findings,
-        *_odd(channels, case_id, policy),
+        *_odd(channels, source, case_id, policy),
         *labelled.findings,
         *(note for note in (constant, label_like, spacing) if note is not None),
     )
@@ -169,9 +169,11 @@ def _labelled(found: Identified, image: _Channel, class_names: tuple[str, ...], 
     return read_labels(found, target, class_names, policy.choices)
 
 
-def _odd(channels: Sequence[_Channel], case_id: str, policy: Policy) -> list[Finding]:
-    """What was odd about the images; where the command line says what they are, their headers are not asked."""
+def _odd(channels: Sequence[_Channel], source: SourceCase, case_id: str, policy: Policy) -> list[Finding]:
+    """What was odd about the images; where the command line says what they are, headers and folders are not asked."""
     notes = [note for channel in channels for note in channel.findings]
+    if source.said_synthetic and all(note.code != Code.SYNTHETIC_DATA for note in notes):
+        notes.append(checks.note_said_synthetic(source.said_synthetic))
     return [
         note.model_copy(update={"case_id": case_id})
         for note in notes

@@ -86,6 +86,7 @@ def _case(folder: Path, record: CaseRecord, classes: tuple[ClassId, ...], source
         problem_code=Code.FILE_CHANGED if missing else "",
         edit_mask=None if missing else _mask(folder, record.edit_mask),
         characteristics=tuple(record.attributes.items()),
+        said_synthetic=MANIFEST if Code.SYNTHETIC_DATA in record.findings else "",
     )
 
 

@@ -18,6 +18,7 @@ from medaug.ingest.bids import is_bids, read_bids
 from medaug.ingest.described import is_described, read_described
 from medaug.ingest.folders import pair_files
 from medaug.ingest.frames import each_frame
+from medaug.ingest.made import with_makers_word
 from medaug.ingest.series import pair_series
 from medaug.ingest.sources import Choices, Discovery, SourceCase, Stray
 from medaug.ingest.table import TABLE, read_table
@@ -87,18 +88,21 @@ def discover(
     known = Discovery((), () if opened is None else tuple(opened.strays))
     if labels is not None:
         folders = [source for source in sources if source.is_dir()]
-        return _framed(known.joined(read_table(labels, 0, folders)), how.choices)
+        return _finished(known.joined(read_table(labels, 0, folders)), how, opened)
     found = known
     look = _Look(tick, opened, how)
     for number, source in enumerate(sources):
         found = found.joined(_one(source, number, look))
     if not found.cases and not found.strays:
         raise DataError("sources hold no file", where="SRC", expected="NIfTI or DICOM files, or a cases.csv")
-    return _framed(found, how.choices)
+    return _finished(found, how, opened)
 
 
-def _framed(found: Discovery, choices: Choices) -> Discovery:
-    return replace(found, cases=each_frame(found.cases)) if choices.frames == "cases" else found
+def _finished(found: Discovery, how: How, opened: Opened | None) -> Discovery:
+    """What concerns all cases, wherever they were found."""
+    out = None if opened is None else opened.working.parent
+    cases = with_makers_word(found.cases, out)
+    return replace(found, cases=each_frame(cases) if how.choices.frames == "cases" else cases)
 
 
 @final

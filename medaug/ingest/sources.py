@@ -109,6 +109,7 @@ class SourceCase:
         edit_mask: Where a synthetic case differs from its host, as its manifest says.
         recipe: How a synthetic case was made.
         characteristics: Site, scanner, sex and age, as far as the source tells them.
+        said_synthetic: Name of the file beside the images that says they were made, where nothing states an origin.
     """
 
     source: int
@@ -125,6 +126,7 @@ class SourceCase:
     edit_mask: LabelSource | None = None
     recipe: Recipe | Translation | None = None
     characteristics: Attributes = ()
+    said_synthetic: str = ""
 
     @property
     def channels(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -71,6 +72,9 @@ class _DatasetJson(Frozen):
     labels: dict[str, int]
     num_training: int = Field(serialization_alias="numTraining")
     file_ending: str = ".nii.gz"
+    origin: str | None = Field(
+        default=None, exclude_if=operator.not_, description="medaug's own: of cases that are no scans"
+    )
 
 
 def write_case(dataset: Path, case: Case, facts: CaseFacts, edit_mask: Mask | None = None) -> CaseRecord:
@@ -195,6 +199,12 @@ def count_lesions(label_map: LabelMap, *, spacing_known: bool = True) -> tuple[L
     return tuple(counts)
 
 
+def origins_of(manifest: Manifest) -> str | None:
+    """What ``dataset.json`` says of cases that are no scans; None where all are."""
+    held = sorted({record.origin for record in manifest.cases})
+    return None if held in ([], [Origin.REAL]) else ", ".join(held)
+
+
 def write_description(dataset: Path, manifest: Manifest) -> None:
     """Write ``dataset.json`` as nnU-Net v2 reads it; the channels are those of the first case.
 
@@ -207,6 +217,7 @@ def write_description(dataset: Path, manifest: Manifest) -> None:
         channel_names={str(n): name for n, name in enumerate(channels)},
         labels={"background": 0} | {name: n for n, name in enumerate(manifest.classes, start=1)},
         num_training=sum(record.label is not None for record in manifest.cases),
+        origin=origins_of(manifest),
     )
     write_text_atomic(dataset / DATASET_JSON, description.model_dump_json(indent=1, by_alias=True) + "\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Literal, final
 
 from pydantic import ConfigDict, Field
@@ -11,7 +12,7 @@ from medaug.core.case import CaseRecord, Manifest, StoredFile
 from medaug.core.config import Frozen
 from medaug.core.runs import Progress
 from medaug.core.storage import write_text_atomic
-from medaug.io.dataset import DATASET_JSON, load_case
+from medaug.io.dataset import DATASET_JSON, load_case, origins_of
 from medaug.io.nifti import write_channels
 from medaug.layouts.base import Export, Layout, LayoutConfig, check_cases, copy_stored, store_masks
 
@@ -53,6 +54,7 @@ class _Description(Frozen):
     num_test: int
     training: tuple[_Pair, ...]
     test: tuple[str, ...] = Field(description="images without a label")
+    origin: str | None = Field(default=None, exclude_if=operator.not_, description="medaug's own")
 
 
 @final
@@ -109,4 +111,5 @@ def _describe(manifest: Manifest) -> _Description:
         num_test=len(test),
         training=tuple(_Pair(image=f"./{image}", label=f"./{label}") for image, label in pairs),
         test=test,
+        origin=origins_of(manifest),
     )

@@ -295,7 +295,7 @@ def _hash_sources(digests: Mapping[Path, str], job: _Job) -> str:
         f"{f.case_id} {f.patient_id} {f.source.stated} {f.source.classes} {f.source.attributes} {f.source.problem} "
         f"{f.source.label.tables if f.source.label else ''} {f.source.channels} {f.source.recipe} "
         f"{[image.sha256 for image in f.source.images]} "
-        f"{[order[path] for path in f.source.files]}{f.source.characteristics or ''}"
+        f"{[order[path] for path in f.source.files]}{f.source.characteristics or ''}{f.source.said_synthetic}"
         for f in job.plan.cases
     ]
     left_out = [one.model_dump_json() for one in job.rejected]
