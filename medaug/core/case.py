@@ -117,6 +117,17 @@ class CaseRecord(Frozen):
         return self
 
     @property
+    def files(self) -> tuple[StoredFile, ...]:
+        """Its files: images, then label and edit mask where it has them."""
+        return tuple(file for file in (*self.images, self.label, self.edit_mask) if file is not None)
+
+    @property
+    def expected_bytes(self) -> int:
+        """Room on the disk for a case like this one: two compressed bytes a voxel and channel, and a label."""
+        i, j, k = self.shape
+        return (2 * len(self.channels) + 1) * i * j * k
+
+    @property
     def holds_channels_in_one_file(self) -> bool:
         """Whether the fourth axis of the one image file holds the channels."""
         return len(self.images) == 1 and len(self.channels) > 1
@@ -238,6 +249,15 @@ def marked_id(case_id: str, mark: str) -> str:
 
 
 _MAKE_ONE = "make one with `medaug ingest FOLDER --out DATASET`"
+
+
+def read_findings(dataset: Path) -> tuple[Finding, ...]:
+    """The findings of a dataset folder.
+
+    Raises:
+        DataError: If ``findings.json`` is missing or damaged.
+    """
+    return FindingsFile.read(dataset / FINDINGS).findings
 
 
 def read_manifest(dataset: Path) -> Manifest:

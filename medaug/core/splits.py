@@ -32,7 +32,12 @@ class Fold(Frozen):
     @property
     def scope_sha256(self) -> str:
         """Hash of the training patients: what a bank or a generator was allowed to see."""
-        return sha256_text("\n".join(sorted(self.train)))
+        return training_scope(self.train)
+
+
+def training_scope(patient_ids: Iterable[str]) -> str:
+    """Hash of a set of training patients: what a bank, a generator or a model was allowed to see."""
+    return sha256_text("\n".join(sorted(patient_ids)))
 
 
 @final

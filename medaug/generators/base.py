@@ -23,7 +23,7 @@ from medaug.core.lesion import BankIndex, Generator, Lesion, LesionCrop, LesionE
 from medaug.core.plugins import load_plugin
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
-from medaug.core.splits import Fold, guard_donors
+from medaug.core.splits import Fold, guard_donors, training_scope
 from medaug.core.storage import sha256_text
 from medaug.generators._card import GeneratorCard, Learnt, check_classes, check_host
 
@@ -52,7 +52,6 @@ __all__ = [
     "parse_generator",
     "read_card",
     "read_generator_config",
-    "training_scope",
     "with_privacy",
 ]
 
@@ -111,7 +110,7 @@ class TrainableConfig(Protocol):
 
 @runtime_checkable
 class NetworkConfig(Protocol):
-    """The configuration of a generator whose training runs on a device: it needs lesions by the dozen."""
+    """The configuration of a generator that trains a network, on a device; it needs dozens of lesions."""
 
     device: str
 
@@ -160,7 +159,7 @@ class TrainedGenerator(ABC, Generic[C]):
 
 
 def is_private(config: GeneratorConfig) -> bool:
-    """Whether a configuration promises its patients anything."""
+    """Whether a configuration asks for differential privacy."""
     return isinstance(config, PrivateConfig) and config.dp is not None
 
 
@@ -219,11 +218,6 @@ def new_card(
 def untrained(kind: str) -> ConfigError:
     """What ``build`` raises where the kind has no class table before it is trained."""
     return ConfigError(f"{kind} has to be trained first", hint="run `medaug fit` and name its folder")
-
-
-def training_scope(patient_ids: tuple[str, ...]) -> str:
-    """Hash of a set of training patients; equals ``Fold.scope_sha256`` where it is all of a fold's."""
-    return sha256_text("\n".join(sorted(patient_ids)))
 
 
 def generator_sha256(config: GeneratorConfig, weights_sha256: str = "") -> str:

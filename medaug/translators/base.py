@@ -21,7 +21,7 @@ from medaug.core.errors import CheckpointError, DataError
 from medaug.core.plugins import load_plugin, parse_config
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
-from medaug.core.splits import Fold, guard_donors
+from medaug.core.splits import Fold, guard_donors, training_scope
 from medaug.core.storage import sha256_text
 from medaug.core.volume import Unit
 
@@ -212,7 +212,7 @@ def write_card(
         unit=first.unit,
         channels=first.channels,
         training_patients=patients,
-        training_scope_sha256=sha256_text("\n".join(patients)),
+        training_scope_sha256=training_scope(patients),
         dataset_sha256=cases.dataset_sha256,
         fold=cases.fold.index,
         steps=steps,

@@ -12,13 +12,12 @@ from pydantic import Field
 
 from medaug.core.case import (
     AUGMENTATIONS,
-    FINDINGS,
     Case,
     CaseRecord,
-    FindingsFile,
     Manifest,
     Origin,
     marked_id,
+    read_findings,
     read_manifest,
 )
 from medaug.core.config import Document, Frozen, read_yaml
@@ -199,18 +198,12 @@ def _read_config(path: Path | None) -> tuple[TransformConfig, Dims | None]:
 
 def _write_set(job: _Job, out: Path, progress: Progress) -> tuple[Finding, ...]:
     if finished(out, "augment", job.settings, job.inputs):
-        return FindingsFile.read(out / FINDINGS).findings
-    require_free_space(out, job.options.n * sum(_bytes(record) for record in job.manifest.cases))
+        return read_findings(out)
+    require_free_space(out, job.options.n * sum(record.expected_bytes for record in job.manifest.cases))
     with open_run(out, "augment", job.settings, job.inputs) as run:
         findings = _write_copies(job, run, progress)
     shutil.rmtree(out / _WRITTEN, ignore_errors=True)
     return findings
-
-
-def _bytes(record: CaseRecord) -> int:
-    """Two compressed bytes a voxel and channel, and a label."""
-    i, j, k = record.shape
-    return (2 * len(record.channels) + 1) * i * j * k
 
 
 def _write_copies(job: _Job, run: RunDir, progress: Progress) -> tuple[Finding, ...]:
@@ -272,7 +265,7 @@ def _write_copy(job: _Job, case: Case, record: CaseRecord, number: int, out: Pat
     drawn = AugmentedCopy(
         case_id=case_id,
         source_case_id=record.case_id,
-        source_sha256=_digests(record),
+        source_sha256=tuple(file.sha256 for file in record.files),
         dims=dims,
         image=policy.how.image,
         labels=policy.how.labels,
@@ -285,11 +278,6 @@ def _write_copy(job: _Job, case: Case, record: CaseRecord, number: int, out: Pat
 def copy_id(case_id: str, number: int) -> str:
     """The id of a copy; a long id of a case is cut, with a hash so that it stays its own."""
     return marked_id(case_id, f"_aug_{number:02d}")
-
-
-def _digests(record: CaseRecord) -> tuple[str, ...]:
-    files = (*record.images, record.label)
-    return tuple(stored.sha256 for stored in files if stored is not None)
 
 
 def replay(dataset: Path, manifest: Manifest, drawn: AugmentedCopy) -> Case:
@@ -305,7 +293,7 @@ def replay(dataset: Path, manifest: Manifest, drawn: AugmentedCopy) -> Case:
         ConfigError: If a step is unknown.
     """
     record = manifest.case(drawn.source_case_id)
-    if _digests(record) != drawn.source_sha256:
+    if tuple(file.sha256 for file in record.files) != drawn.source_sha256:
         raise DataError("files are not those that were augmented", where=record.case_id)
     case = load_case(dataset, record, manifest.classes)
     how = Resampling(drawn.image, drawn.labels, drawn.padding)

@@ -23,6 +23,7 @@ from medaug.core.case import (
     FindingsFile,
     Manifest,
     marked_id,
+    read_findings,
     read_manifest,
 )
 from medaug.core.config import Frozen
@@ -230,7 +231,7 @@ def _parts(options: ConvertOptions, manifest: Manifest, splits: Splits | None) -
     """The dataset, and the synthetic sets with the folds that may learn from each."""
     marked = manifest if splits is None else _test_marked(manifest, splits)
     folder = options.dataset
-    real = _Part(folder, marked, _findings(folder), *read_origins(folder), read_rejections(folder))
+    real = _Part(folder, marked, read_findings(folder), *read_origins(folder), read_rejections(folder))
     if splits is None:
         return (real,)
     several = len(options.with_synthetic) > 1
@@ -262,7 +263,7 @@ def _made(synthetic: SyntheticSet, splits: Splits, mark: str) -> _Part:
         manifest=synthetic.manifest.model_copy(update={"cases": cases}),
         findings=tuple(
             f if f.case_id is None else f.model_copy(update={"case_id": marked_id(f.case_id, mark)})
-            for f in _findings(synthetic.folder)
+            for f in read_findings(synthetic.folder)
         ),
         recipes=tuple(
             r.model_copy(update={"edit_mask": edit_mask_path(r.case_id)})
@@ -303,12 +304,7 @@ def _files(part: _Part) -> list[Path]:
     if not all(record.images for record in part.manifest.cases):
         hint = "ingest the folder, and convert what that makes"
         raise UnreadableError("images are DICOM series", expected="a dataset of NIfTI files", hint=hint)
-    stored = [
-        file
-        for record in part.manifest.cases
-        for file in (*record.images, record.label, record.edit_mask)
-        if file is not None
-    ]
+    stored = [file for record in part.manifest.cases for file in record.files]
     for file in stored:
         if not (part.folder / file.path).is_file():
             raise UnreadableError(f"{file.path} is missing", hint="restore it, or make the dataset again")
@@ -340,7 +336,7 @@ def _write(
     uid_key: bytes,
     progress: Progress,
 ) -> Manifest:
-    """Every part, then what speaks of all of them; the manifest comes last."""
+    """Every part, then the files that describe all of them; the manifest comes last."""
     cases: list[CaseRecord] = []
     for part in parts:
         export = Export(part.folder, part.manifest, out, uid_key)
@@ -375,10 +371,6 @@ def _write_texts(out: Path, parts: Sequence[_Part]) -> None:
     rejected = tuple(one for part in parts for one in part.rejected)
     if rejected:
         RejectionsFile(rejections=rejected).write(out / REJECTED)
-
-
-def _findings(folder: Path) -> tuple[Finding, ...]:
-    return FindingsFile.read(folder / FINDINGS).findings
 
 
 def _image_files(record: CaseRecord) -> int:

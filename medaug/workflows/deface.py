@@ -10,13 +10,12 @@ from typing import final
 from pydantic import Field
 
 from medaug.core.case import (
-    FINDINGS,
     RECIPES,
     TRANSLATIONS,
     CaseRecord,
-    FindingsFile,
     Manifest,
     StoredFile,
+    read_findings,
     read_manifest,
 )
 from medaug.core.config import Document, Frozen
@@ -125,7 +124,7 @@ def _masks(record: CaseRecord) -> tuple[StoredFile, ...]:
 
 
 def _write(options: DefaceOptions, manifest: Manifest, run: RunDir, progress: Progress) -> None:
-    """Case by case, then what speaks of all of them; the manifest comes last."""
+    """Case by case, then the files that describe all of them; the manifest comes last."""
     working = run.path / "working"
     progress.start("deface", len(manifest.cases))
     done: list[_Done] = []
@@ -184,7 +183,7 @@ def _copy(source: Path, target: Path) -> None:
 def _finish(dataset: Path, out: Path, manifest: Manifest, records: tuple[CaseRecord, ...]) -> None:
     """Findings, recipes and manifest of the cases that stay; hashes of sources stay, too."""
     ids = {record.case_id for record in records}
-    findings = FindingsFile.read(dataset / FINDINGS).findings
+    findings = read_findings(dataset)
     recipes, translations = read_origins(dataset)
     for name, rows in ((RECIPES, recipes), (TRANSLATIONS, translations)):
         if rows:

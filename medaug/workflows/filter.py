@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from medaug.core.assessment import QUALITY, REJECTED, Rejection, RejectionsFile, read_rejections
-from medaug.core.case import FINDINGS, RECIPES, TRANSLATIONS, CaseRecord, FindingsFile, StoredFile
+from medaug.core.case import RECIPES, TRANSLATIONS, CaseRecord, StoredFile, read_findings
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError, UnreadableError
 from medaug.core.keep import read_list
@@ -181,7 +181,7 @@ def _check_form(record: CaseRecord, name: str) -> None:
     wanted = {f"{folder}/{record.case_id}_{n:04d}.nii.gz" for n in range(len(record.channels))}
     wanted |= set() if record.label is None else {f"labelsTr/{record.case_id}.nii.gz"}
     wanted |= set() if record.edit_mask is None else {edit_mask_path(record.case_id)}
-    if {file.path for file in _files(record)} != wanted:
+    if {file.path for file in record.files} != wanted:
         what = f"{name} has the form of another tool"
         raise DataError(what, where=record.case_id, hint="ingest it, and filter what that makes")
 
@@ -194,10 +194,6 @@ def _lineage(synthetic: Path) -> dict[str, str]:
     return {name: inputs[name] for name in _LINEAGE if name in inputs}
 
 
-def _files(record: CaseRecord) -> tuple[StoredFile, ...]:
-    return tuple(file for file in (*record.images, record.label, record.edit_mask) if file is not None)
-
-
 def _needed_bytes(job: _Job, out: Path) -> int:
     """Nothing but texts where files can be linked."""
     place = out.absolute().parent
@@ -206,16 +202,16 @@ def _needed_bytes(job: _Job, out: Path) -> int:
     if place.stat().st_dev == job.whole.folder.stat().st_dev:
         return 0
     records = job.kept.manifest.cases
-    paths = [job.whole.folder / file.path for record in records for file in _files(record)]
+    paths = [job.whole.folder / file.path for record in records for file in record.files]
     return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def _write(job: _Job, run: RunDir, progress: Progress) -> None:
-    """The files of every case, then what speaks of all of them; the manifest comes last."""
+    """The files of every case, then those that describe all of them; the manifest comes last."""
     kept, source = job.kept, job.whole.folder
     progress.start("cases", len(kept.manifest.cases))
     for record in kept.manifest.cases:
-        for file in _files(record):
+        for file in record.files:
             _place(source / file.path, run.path / file.path, file, record.case_id)
         progress.advance()
     gone = {one.case_id for one in job.rejected}
@@ -229,7 +225,7 @@ def _write(job: _Job, run: RunDir, progress: Progress) -> None:
     for name, rows in ((RECIPES, kept.recipes), (TRANSLATIONS, kept.translations)):
         if (source / name).is_file():
             write_lines(run.path / name, tuple(rows))
-    findings = FindingsFile.read(source / FINDINGS).findings
+    findings = read_findings(source)
     finish_dataset(run.path, kept.manifest, tuple(f for f in findings if f.case_id not in gone))
     run.log("filtered", kept=len(kept.manifest.cases), rejected=len(gone))
 

@@ -11,7 +11,7 @@ from typing import final
 
 from pydantic import Field
 
-from medaug.core.case import FINDINGS, CaseRecord, FindingsFile, Manifest, read_manifest
+from medaug.core.case import CaseRecord, Manifest, read_findings, read_manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import DataError
 from medaug.core.results import Finding, Inspection, Severity, Summary
@@ -132,7 +132,7 @@ def inspect(options: InspectOptions, progress: Progress) -> InspectSummary:
         StorageError: If a file cannot be written.
     """
     manifest = read_manifest(options.dataset)
-    at_ingest = FindingsFile.read(options.dataset / FINDINGS).findings
+    at_ingest = read_findings(options.dataset)
     rows = min(len(manifest.cases), options.max_cases or len(manifest.cases))
     require_free_space(options.dataset, (16 << 20) + rows * _PAGE_BYTES // ROWS)
     looked = _look(options.dataset, manifest, progress)

@@ -13,14 +13,13 @@ import numpy as np
 from pydantic import Field
 
 from medaug.core.case import (
-    FINDINGS,
     TRANSLATIONS,
     Case,
     CaseRecord,
-    FindingsFile,
     Manifest,
     Origin,
     marked_id,
+    read_findings,
     read_manifest,
 )
 from medaug.core.config import Document, Frozen
@@ -138,8 +137,8 @@ def translate(options: TranslateOptions, progress: Progress) -> TranslateSummary
     job = _Job(options, manifest, cases, translator)
     wanted = job.wanted()
     if finished(options.out, "translate", job.settings, job.inputs):
-        return _summary(job, FindingsFile.read(options.out / FINDINGS).findings)
-    require_free_space(options.out, sum(_bytes(one.sources[0]) for one in wanted))
+        return _summary(job, read_findings(options.out))
+    require_free_space(options.out, sum(one.sources[0].expected_bytes for one in wanted))
     with open_run(options.out, "translate", job.settings, job.inputs) as run:
         findings = _make_all(job, wanted, run, progress)
     shutil.rmtree(options.out / _WRITTEN, ignore_errors=True)
@@ -153,12 +152,6 @@ def _check_fits(translator: Translator, manifest: Manifest) -> None:
             expected=f"{', '.join(manifest.classes)}, as in {manifest.name}",
             hint="train it on this dataset with `medaug fit`",
         )
-
-
-def _bytes(record: CaseRecord) -> int:
-    """Two compressed bytes a voxel and channel, and a label."""
-    i, j, k = record.shape
-    return (2 * len(record.channels) + 1) * i * j * k
 
 
 @final
@@ -298,11 +291,10 @@ def _write(job: _Job, wanted: _Wanted, record: CaseRecord, case: Case, out: Path
         source_sha256=() if nobodys else record.source_sha256,
     )
     stored = write_case(out, replace(case, case_id=wanted.case_id, patient_id=patient), facts)
-    files = (*record.images, record.label)
     translation = Translation(
         case_id=wanted.case_id,
         source_case_id=None if nobodys else record.case_id,
-        source_sha256=() if nobodys else tuple(file.sha256 for file in files if file is not None),
+        source_sha256=() if nobodys else tuple(file.sha256 for file in record.files),
         donor_patient_ids=(record.patient_id,),
         translator=job.translator.kind,
         translator_sha256=job.translator.sha256,

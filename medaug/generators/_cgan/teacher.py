@@ -1,4 +1,4 @@
-"""A segmenter trained on the same patients, frozen: made lesions shall look to it like lesions of their class."""
+"""A frozen segmenter, trained on the same patients: a loss term asks that it recognise made lesions as their class."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from medaug.core.intensity import IntensityScheme
 from medaug.core.lesion import BankIndex
 from medaug.core.plugins import load_plugin
 from medaug.core.runs import RUN_FILE, RunRecord
+from medaug.core.splits import training_scope
 from medaug.generators._patches.coarse import feather
 from medaug.generators._patches.layers import Conditions
-from medaug.generators.base import training_scope
 
 _TASK = "segmentation"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from medaug.core.errors import CheckpointError, ConfigError, SplitLeakageError
-from medaug.core.splits import Fold
+from medaug.core.splits import Fold, training_scope
 from medaug.generators.base import (
     CARD,
     GeneratorCard,
@@ -14,7 +14,6 @@ from medaug.generators.base import (
     on_device,
     parse_generator,
     read_generator_config,
-    training_scope,
 )
 from tests import made_lesions
 

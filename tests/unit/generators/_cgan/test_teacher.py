@@ -10,10 +10,10 @@ from torch import Tensor
 
 from medaug.core.errors import CheckpointError, ConfigError, SplitLeakageError
 from medaug.core.runs import RUN_FILE, RunRecord
+from medaug.core.splits import training_scope
 from medaug.generators._cgan import teacher
 from medaug.generators._cgan.teacher import Teacher
 from medaug.generators._patches.layers import Conditions
-from medaug.generators.base import training_scope
 from tests import made_lesions
 
 INDEX = made_lesions.bank(3, 3).index
