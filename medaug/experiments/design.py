@@ -221,8 +221,8 @@ class TrainingSubset:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """What the experiment stands on.
+class SplitDataset:
+    """The dataset of an experiment, divided.
 
     Attributes:
         manifest: The dataset.
@@ -233,14 +233,14 @@ class Ground:
     outer_folds: tuple[Fold, ...]
 
 
-def cells(config: ExperimentConfig, ground: Ground) -> tuple[Cell, ...]:
+def cells(config: ExperimentConfig, dataset: SplitDataset) -> tuple[Cell, ...]:
     """All training runs, arms innermost, so that partial results can be paired early.
 
     Raises:
         ConfigError: If a fold is named that does not exist.
         DataError: If there are too few patients for the inner folds.
     """
-    folds = _scored_folds(config, ground)
+    folds = _scored_folds(config, dataset)
     return tuple(
         Cell(arm, n, fold, seed, config.surface_tolerance_mm)
         for n in config.n_annotated
@@ -250,8 +250,8 @@ def cells(config: ExperimentConfig, ground: Ground) -> tuple[Cell, ...]:
     )
 
 
-def _scored_folds(config: ExperimentConfig, ground: Ground) -> tuple[Fold, ...]:
-    outer_folds = ground.outer_folds
+def _scored_folds(config: ExperimentConfig, dataset: SplitDataset) -> tuple[Fold, ...]:
+    outer_folds = dataset.outer_folds
     chosen = range(len(outer_folds)) if config.folds is None else config.folds
     for index in chosen:
         if not 0 <= index < len(outer_folds):
@@ -263,7 +263,7 @@ def _scored_folds(config: ExperimentConfig, ground: Ground) -> tuple[Fold, ...]:
     return tuple(
         inner
         for index in chosen
-        for inner in inner_folds(ground.manifest, outer_folds[index], config.inner_folds)
+        for inner in inner_folds(dataset.manifest, outer_folds[index], config.inner_folds)
     )
 
 

@@ -10,10 +10,10 @@ from pydantic import Field
 
 from medaug.core.config import Frozen
 from medaug.core.runs import Progress
-from medaug.experiments.bay import fit_claim
 from medaug.experiments.bench import Rates, Work
 from medaug.experiments.design import Cell, scored_records
 from medaug.experiments.study import Study
+from medaug.experiments.subset import fit_claim
 
 
 @final
@@ -58,7 +58,7 @@ def estimate(study: Study, pending: Sequence[Cell], rates: Rates, workers: int) 
 
 def training_work(study: Study, cell: Cell, rates: Rates) -> Work:
     """Training and scoring of one cell."""
-    scored = len(scored_records(study.ground.manifest, cell.fold))
+    scored = len(scored_records(study.dataset.manifest, cell.fold))
     return rates.training[cell.arm.name] + rates.scoring.times(scored)
 
 

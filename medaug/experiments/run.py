@@ -13,7 +13,6 @@ from medaug.core.results import ExperimentContext, ExperimentResult
 from medaug.core.runs import RUN_FILE, Progress, RunRecord
 from medaug.core.storage import require_free_space
 from medaug.engine.crew import run_crew, threads_for
-from medaug.experiments.bay import SCOPES, Bay, Place, fit_claim
 from medaug.experiments.bench import Workbench
 from medaug.experiments.cell import ROWS, CellResult
 from medaug.experiments.context import CONTEXT
@@ -22,6 +21,7 @@ from medaug.experiments.estimate import Clock, Estimate, estimate, training_work
 from medaug.experiments.fairness import check_fairness
 from medaug.experiments.outcome import Plan, experiment_result
 from medaug.experiments.study import CELLS, Ledger, Study
+from medaug.experiments.subset import SCOPES, SharedRun, SubsetRunner, fit_claim
 
 __all__ = ["CELLS", "RESULTS", "SCOPES", "STEP", "forecast", "merge", "run_experiment"]
 
@@ -31,19 +31,19 @@ _RESULTS_CLAIM = "results"
 
 
 def forecast(
-    study: Study, bench: Workbench, place: Place, workers: int
+    study: Study, bench: Workbench, shared: SharedRun, workers: int
 ) -> tuple[Estimate, Mapping[str, float]]:
     """What is left to do and what it will take, and the seconds of each cell, from a short trial; writes nothing."""
-    pending = Ledger(study, place.path).pending
+    pending = Ledger(study, shared.path).pending
     if not pending:
         return Estimate(workers=workers), {}
     with threads_for(workers):
-        rates = Bay(study, bench, place, pending[0].scope).rates(pending[0])
+        rates = SubsetRunner(study, bench, shared, pending[0].scope).rates(pending[0])
     seconds = {cell.name: training_work(study, cell, rates).seconds for cell in study.mine}
     return estimate(study, pending, rates, workers), seconds
 
 
-def run_experiment(study: Study, bench: Workbench, place: Place, workers: int = 1) -> ExperimentResult:
+def run_experiment(study: Study, bench: Workbench, shared: SharedRun, workers: int = 1) -> ExperimentResult:
     """Run every cell of this call that has not run yet; ``results.json`` is written after each.
 
     Processes that work in one folder, started here or by other calls, claim cell by cell: first those of the training
@@ -56,17 +56,17 @@ def run_experiment(study: Study, bench: Workbench, place: Place, workers: int = 
         TrainingError: If arms were not treated equally, or a training cannot go on.
         StorageError: If the disk is too full.
     """
-    ledger, progress = Ledger(study, place.path), place.progress
+    ledger, progress = Ledger(study, shared.path), shared.progress
     progress.say(_shape(study, ledger))
     if ledger.pending:
-        expected, seconds = forecast(study, bench, place, workers)
+        expected, seconds = forecast(study, bench, shared, workers)
         progress.say(expected.line)
-        require_free_space(place.path, round(expected.disk_mib * 2**20))
+        require_free_space(shared.path, round(expected.disk_mib * 2**20))
         if workers == 1:
-            _work(study, bench, place, seconds)
+            _work(study, bench, shared, seconds)
         else:
-            run_crew(partial(_join, study, bench, place.path, seconds), workers, progress)
-    return _publish(study, ledger, place)
+            run_crew(partial(_join, study, bench, shared.path, seconds), workers, progress)
+    return _publish(study, ledger, shared)
 
 
 def _shape(study: Study, ledger: Ledger) -> str:
@@ -94,43 +94,43 @@ def _join(
 ) -> None:
     """Work in a process of its own."""
     with Claims(path / CLAIMS) as claims:
-        _work(study, bench, Place(path, claims, progress), seconds, stopping)
+        _work(study, bench, SharedRun(path, claims, progress), seconds, stopping)
 
 
 def _work(
     study: Study,
     bench: Workbench,
-    place: Place,
+    shared: SharedRun,
     seconds: Mapping[str, float],
     stopping: Callable[[], bool] = lambda: False,
 ) -> None:
     """Run cells until all are done, here or elsewhere."""
-    ledger = Ledger(study, place.path)
-    clock = Clock(seconds, ledger.results, place.progress)
-    bay: Bay | None = None
-    while (cell := _next_cell(ledger, place, bay.scope if bay else "", stopping)) is not None:
+    ledger = Ledger(study, shared.path)
+    clock = Clock(seconds, ledger.results, shared.progress)
+    runner: SubsetRunner | None = None
+    while (cell := _next_cell(ledger, shared, runner.scope if runner else "", stopping)) is not None:
         try:
-            if bay is None or bay.scope != cell.scope:
-                bay = None  # its cases go before those of the next are read
-                bay = Bay(study, bench, place, cell.scope)
-            result = bay.work(cell, ledger)
+            if runner is None or runner.scope != cell.scope:
+                runner = None  # its cases go before those of the next are read
+                runner = SubsetRunner(study, bench, shared, cell.scope)
+            result = runner.work(cell, ledger)
         finally:
-            place.claims.give_back(cell.name)
-        _publish(study, ledger, place)
+            shared.claims.give_back(cell.name)
+        _publish(study, ledger, shared)
         clock.tick(cell.name, result.cost.seconds, ledger.results)
 
 
-def _next_cell(ledger: Ledger, place: Place, scope: str, stopping: Callable[[], bool]) -> Cell | None:
+def _next_cell(ledger: Ledger, shared: SharedRun, scope: str, stopping: Callable[[], bool]) -> Cell | None:
     """A cell that is this process's from now on; None where none is left. Waits while others hold the last ones."""
     waiting = False
     while not stopping():
         ledger.look()
         pending = ledger.pending
-        cell = _claimed(ledger, place.claims, scope)
+        cell = _claimed(ledger, shared.claims, scope)
         if cell is not None or not pending:
             return cell
         if not waiting:
-            place.progress.say(f"waiting for {len(pending)} trainings that are under way elsewhere")
+            shared.progress.say(f"waiting for {len(pending)} trainings that are under way elsewhere")
         waiting = True
         time.sleep(_POLL_S)
     return None
@@ -156,16 +156,16 @@ def _in_order(pending: Sequence[Cell], taken: frozenset[str], scope: str) -> lis
     )
 
 
-def _publish(study: Study, ledger: Ledger, place: Place) -> ExperimentResult:
+def _publish(study: Study, ledger: Ledger, shared: SharedRun) -> ExperimentResult:
     """Write what there is so far, whoever did it.
 
     Raises:
         TrainingError: If arms were not treated equally.
     """
-    with place.claims.held(_RESULTS_CLAIM):
+    with shared.claims.held(_RESULTS_CLAIM):
         ledger.look()
         result = _result(study.plan, ledger.results)
-        result.write(place.path / RESULTS)
+        result.write(shared.path / RESULTS)
     return result
 
 

@@ -16,7 +16,7 @@ from medaug.experiments.cell import ROWS, CellConfig, CellResult
 from medaug.experiments.design import (
     Cell,
     ExperimentConfig,
-    Ground,
+    SplitDataset,
     TrainingSubset,
     cells,
     classes_to_draw,
@@ -73,7 +73,7 @@ class Study:
 
     Attributes:
         config: The experiment.
-        ground: The dataset and its folds.
+        dataset: The dataset and its folds.
         plan: The same for whoever has only the run folder.
         planned: All cells.
         mine: Those of this call, in the order in which they are run.
@@ -82,7 +82,7 @@ class Study:
     """
 
     config: ExperimentConfig
-    ground: Ground
+    dataset: SplitDataset
     plan: Plan
     planned: tuple[Cell, ...]
     mine: tuple[Cell, ...]
@@ -91,7 +91,7 @@ class Study:
 
 
 def plan_study(
-    config: ExperimentConfig, ground: Ground, context: ExperimentContext, shard: Shard | None = None
+    config: ExperimentConfig, dataset: SplitDataset, context: ExperimentContext, shard: Shard | None = None
 ) -> Study:
     """Every error of the design, before any work.
 
@@ -99,15 +99,15 @@ def plan_study(
         ConfigError: If a fold or class does not exist, or there are more shards than cells.
         DataError: If a training subset cannot be made.
     """
-    manifest = ground.manifest
-    planned = cells(config, ground)
+    manifest = dataset.manifest
+    planned = cells(config, dataset)
     drawn = classes_to_draw(config, manifest.classes)
     subsets = {
         cell.scope: training_subset(manifest, cell.fold, config.limit_class, cell.n_annotated)
         for cell in planned[:: len(config.arms)]
     }
     plan = Plan(config, context, manifest.content_sha256)
-    return Study(config, ground, plan, planned, shard.of(planned) if shard else planned, subsets, drawn)
+    return Study(config, dataset, plan, planned, shard.of(planned) if shard else planned, subsets, drawn)
 
 
 @final
@@ -159,5 +159,5 @@ def identity(study: Study, cell: Cell) -> tuple[CellConfig, dict[str, str]]:
     )
     held_out = sha256_text("\n".join(sorted(cell.fold.held_out)))
     subset = study.subsets[cell.scope].sha256
-    dataset = study.ground.manifest.content_sha256
+    dataset = study.dataset.manifest.content_sha256
     return asked, {"dataset": dataset, "subset": subset, "held_out": held_out}

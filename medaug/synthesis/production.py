@@ -1,4 +1,4 @@
-"""A plan becomes files: hosts are read ahead and cases written behind, while lesions are drawn in between.
+"""Drawing a plan into files: hosts are read ahead and cases written behind, while lesions are drawn in between.
 
 Reading and writing have threads of their own, since most of their time is compression, which runs beside the drawing. What is
 waiting is bounded by number and bytes, so memory does not depend on how many lesions a plan has. Lesions are drawn in batches that
@@ -40,7 +40,7 @@ _WAITING_BYTES = 256 << 20
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Ground:
+class HostPool:
     """What lesions are drawn on.
 
     Attributes:
@@ -78,7 +78,7 @@ class _Ready:
 
 
 def produce(
-    ground: Ground, renderer: Renderer, planned: Sequence[PlannedLesion], out: Path
+    pool: HostPool, renderer: Renderer, planned: Sequence[PlannedLesion], out: Path
 ) -> Generator[Written]:
     """Draw and write what is not written yet; each lesion that is done is given back, in no particular order.
 
@@ -86,15 +86,15 @@ def produce(
         UnreadableError: If the bank is damaged.
         StorageError: If a file cannot be written.
     """
-    records = {record.case_id: record for record in ground.manifest.cases}
+    records = {record.case_id: record for record in pool.manifest.cases}
     batches = [
         (batch, missing)
         for batch in _batches(planned, records)
         if (missing := [lesion for lesion in batch if read_note(out, lesion) is None])
     ]
     hosts = [records[lesion.host_case_id] for batch, _ in batches for lesion in batch]
-    with _Reader(ground, renderer, hosts) as reader, _Writer(ground, renderer, out) as writer:
-        draw = _Placing(ground, renderer, reader, records)
+    with _Reader(pool, renderer, hosts) as reader, _Writer(pool, renderer, out) as writer:
+        draw = _Placing(pool, renderer, reader, records)
         for batch, missing in batches:
             wanted = {lesion.case_id for lesion in missing}
             found = [draw.prepare(lesion) for lesion in batch]
@@ -124,11 +124,8 @@ def drop_leftovers(out: Path, planned: Sequence[PlannedLesion]) -> None:
         note = Written.read(path)
         if note.planned == wanted.get(path.stem):
             continue
-        record = note.record
-        stored = () if record is None else (*record.images, record.label, record.edit_mask)
-        for file in stored:
-            if file is not None:
-                (out / file.path).unlink(missing_ok=True)
+        for file in () if note.record is None else note.record.files:
+            (out / file.path).unlink(missing_ok=True)
         path.unlink()
 
 
@@ -157,10 +154,10 @@ def _batches(
 class _Reader:
     """Hosts with their views, the next few read ahead; the last one is kept, since lesions are drawn host by host."""
 
-    def __init__(self, ground: Ground, renderer: Renderer, hosts: Sequence[CaseRecord]) -> None:
-        self._ground, self._renderer = ground, renderer
+    def __init__(self, pool: HostPool, renderer: Renderer, hosts: Sequence[CaseRecord]) -> None:
+        self._pool, self._renderer = pool, renderer
         self._coming = iter({host.case_id: host for host in hosts}.values())
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="hosts")
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="hosts")
         self._ahead: dict[str, Future[HostView]] = {}
         self._last: tuple[str, HostView] | None = None
         self._tissues: dict[str, HostTissue] = {}
@@ -171,7 +168,7 @@ class _Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown(wait=True, cancel_futures=True)
 
     def view(self, host: CaseRecord) -> HostView:
         """A host, read now where that was not done ahead.
@@ -201,10 +198,10 @@ class _Reader:
     def _request_next(self) -> None:
         host = next(self._coming, None)
         if host is not None:
-            self._ahead[host.case_id] = self._pool.submit(self._read, host)
+            self._ahead[host.case_id] = self._threads.submit(self._read, host)
 
     def _read(self, host: CaseRecord) -> HostView:
-        case = load_case(self._ground.dataset, host, self._ground.manifest.classes)
+        case = load_case(self._pool.dataset, host, self._pool.manifest.classes)
         return self._renderer.view(case)
 
 
@@ -213,9 +210,9 @@ class _Placing:
     """Places lesions in hosts."""
 
     def __init__(
-        self, ground: Ground, renderer: Renderer, reader: _Reader, records: dict[str, CaseRecord]
+        self, pool: HostPool, renderer: Renderer, reader: _Reader, records: dict[str, CaseRecord]
     ) -> None:
-        self._ground, self._renderer, self._reader, self._records = ground, renderer, reader, records
+        self._pool, self._renderer, self._reader, self._records = pool, renderer, reader, records
 
     def prepare(self, planned: PlannedLesion) -> _Ready | Written:
         """Place a lesion in the planned host, or in another of the fold where that one has no room."""
@@ -250,7 +247,7 @@ class _Placing:
     def _others(self, planned: PlannedLesion) -> Iterator[CaseRecord]:
         """Hosts for a lesion whose planned host has no room; dealt only when asked for."""
         if planned.site_mm is None:
-            hosts = hosts_for(planned.use, planned.class_name, self._ground.hosts)
+            hosts = hosts_for(planned.use, planned.class_name, self._pool.hosts)
             yield from deal_hosts(hosts, _OTHER_HOSTS, SeedTree(planned.seed).child("other hosts"))
 
 
@@ -258,21 +255,21 @@ class _Placing:
 class _Writer:
     """Writes cases in threads; no more wait for it than memory allows."""
 
-    def __init__(self, ground: Ground, renderer: Renderer, out: Path) -> None:
-        self._ground, self._renderer, self._out = ground, renderer, out
-        self._pool = ThreadPoolExecutor(_WRITERS, thread_name_prefix="cases")
+    def __init__(self, pool: HostPool, renderer: Renderer, out: Path) -> None:
+        self._pool, self._renderer, self._out = pool, renderer, out
+        self._threads = ThreadPoolExecutor(_WRITERS, thread_name_prefix="cases")
         self._waiting: deque[tuple[int, Future[Written]]] = deque()
 
     def __enter__(self) -> _Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown(wait=True, cancel_futures=True)
 
     def add(self, ready: _Ready, rendered: Rendered) -> Iterator[Written]:
         """Have a case written; what is finished meanwhile is given back."""
         size = rendered.case.volume.image.nbytes
-        self._waiting.append((size, self._pool.submit(self._write, ready, rendered)))
+        self._waiting.append((size, self._threads.submit(self._write, ready, rendered)))
         while self._waiting and (self._waiting[0][1].done() or self._is_full()):
             yield self._waiting.popleft()[1].result()
 
@@ -308,7 +305,7 @@ class _Writer:
         return written
 
     def _recipe(self, planned: PlannedLesion, host: CaseRecord, rendered: Rendered) -> Recipe:
-        renderer, fold = self._renderer, self._ground.fold
+        renderer, fold = self._renderer, self._pool.fold
         return Recipe(
             case_id=planned.case_id,
             host_case_id=host.case_id,

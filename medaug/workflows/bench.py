@@ -30,9 +30,9 @@ from medaug.generators.base import (
 from medaug.io.dataset import load_case
 from medaug.lesions.bank import Bank, bank_of_cases
 from medaug.quality.judge import ClassJudge
-from medaug.synthesis.choosy import ChoosySource, Standard
 from medaug.synthesis.fit import fit_generator
 from medaug.synthesis.order import Finish, Order
+from medaug.synthesis.rejection import Acceptance, RejectionSource
 from medaug.synthesis.render import Renderer
 from medaug.synthesis.source import StreamingSource, StreamOptions
 from medaug.tasks.base import TrainingData, parse_task
@@ -75,7 +75,7 @@ class _Prepared:
             return source
         if self._judge is None:
             self._judge = ClassJudge(self._renderer.bank, self._dims)
-        return ChoosySource(source, self._judge, Standard(arm.keep_score))
+        return RejectionSource(source, self._judge, Acceptance(arm.keep_score))
 
     def samples(self, count: int, seed: SeedTree) -> Sequence[Sample]:
         """See :class:`medaug.experiments.bench.Prepared`."""

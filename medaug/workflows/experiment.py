@@ -9,7 +9,7 @@ from typing import final
 
 from pydantic import Field
 
-from medaug.core.case import FINDINGS, FindingsFile, Manifest, read_manifest
+from medaug.core.case import FINDINGS, Manifest, read_findings, read_manifest
 from medaug.core.claims import CLAIMS, Claims
 from medaug.core.config import Frozen, load_yaml
 from medaug.core.errors import DataError
@@ -17,12 +17,12 @@ from medaug.core.results import Comparison, ExperimentResult, FindingCount, Summ
 from medaug.core.runs import Progress, RunDir, begin_run, finished
 from medaug.core.splits import Fold, read_splits
 from medaug.core.storage import require_free_space, sha256_text
-from medaug.experiments.bay import Place
 from medaug.experiments.context import CONTEXT, describe
-from medaug.experiments.design import ExperimentConfig, Ground, cells, scored_records
+from medaug.experiments.design import ExperimentConfig, SplitDataset, cells, scored_records
 from medaug.experiments.estimate import Estimate
 from medaug.experiments.run import RESULTS, STEP, forecast, run_experiment
 from medaug.experiments.study import Shard, Study, plan_study
+from medaug.experiments.subset import SharedRun
 from medaug.report.verdict import verdict
 from medaug.transforms.base import parse_transforms
 from medaug.workflows.arms import resolved
@@ -106,45 +106,45 @@ def experiment(options: ExperimentOptions, progress: Progress) -> ExperimentSumm
     config = resolved(load_yaml(options.config, ExperimentConfig))
     manifest = read_manifest(options.dataset)
     splits = read_splits(options.dataset, manifest)
-    study = _study(options, config, Ground(manifest, splits.outer_folds))
+    study = _study(options, config, SplitDataset(manifest, splits.outer_folds))
     inputs = {"dataset": manifest.content_sha256, "splits": sha256_text(splits.model_dump_json())}
     skipped = finished(options.out, STEP, config, inputs)
     bench = Bench(Where(options.dataset, options.device), config, manifest, study.drawn)
     if options.dry_run:
-        place = Place(options.out, Claims(options.out / CLAIMS), progress)
-        expected, _ = forecast(study, bench, place, options.workers)
+        shared = SharedRun(options.out, Claims(options.out / CLAIMS), progress)
+        expected, _ = forecast(study, bench, shared, options.workers)
         return ExperimentForecast(trainings=tuple(cell.name for cell in study.mine), estimate=expected)
     if not skipped:
         require_free_space(options.out, _LEAST_BYTES)
         with Claims(options.out / CLAIMS) as claims:
-            place = Place(options.out, claims, progress)
-            run = _open(study, inputs, place)
-            result = run_experiment(study, bench, place, options.workers)
+            shared = SharedRun(options.out, claims, progress)
+            run = _open(study, inputs, shared)
+            result = run_experiment(study, bench, shared, options.workers)
         if result.complete:
             run.finish()
     return _summary(options, ExperimentResult.read(options.out / RESULTS), skipped=skipped)
 
 
-def _study(options: ExperimentOptions, config: ExperimentConfig, ground: Ground) -> Study:
-    """What is to be done; what cannot be trained or scored is said before a folder is made."""
+def _study(options: ExperimentOptions, config: ExperimentConfig, dataset: SplitDataset) -> Study:
+    """The cells to run; raises for what cannot be trained or scored before a folder is made."""
     for arm in config.arms:
         check_packages(parse_transforms(arm.transforms))
-    planned = cells(config, ground)
-    _require_lesions(ground.manifest, {cell.fold.index: cell.fold for cell in planned}.values())
-    context = describe(config, ground.manifest, planned)
+    planned = cells(config, dataset)
+    _require_lesions(dataset.manifest, {cell.fold.index: cell.fold for cell in planned}.values())
+    context = describe(config, dataset.manifest, planned)
     told = {"command": _command(options), "findings": _findings(options.dataset)}
     shard = None if options.shard is None else Shard.parse(options.shard)
-    return plan_study(config, ground, context.model_copy(update=told), shard)
+    return plan_study(config, dataset, context.model_copy(update=told), shard)
 
 
-def _open(study: Study, inputs: dict[str, str], place: Place) -> RunDir:
+def _open(study: Study, inputs: dict[str, str], shared: SharedRun) -> RunDir:
     """Open the run folder, also where others are at work in it."""
-    with place.claims.held("opening"):
-        others = place.claims.others()
+    with shared.claims.held("opening"):
+        others = shared.claims.others()
         if others:
-            place.progress.say(f"{others} processes are at work in {place.path.name}: joining them")
-        run = begin_run(place.path, STEP, study.config, inputs, shared=others > 0)
-        study.plan.context.write(place.path / CONTEXT)
+            shared.progress.say(f"{others} processes are at work in {shared.path.name}: joining them")
+        run = begin_run(shared.path, STEP, study.config, inputs, shared=others > 0)
+        study.plan.context.write(shared.path / CONTEXT)
     return run
 
 
@@ -181,7 +181,7 @@ def _require_lesions(manifest: Manifest, folds: Iterable[Fold]) -> None:
 def _findings(dataset: Path) -> tuple[FindingCount, ...]:
     if not (dataset / FINDINGS).is_file():
         return ()
-    found = Counter((f.code, f.severity) for f in FindingsFile.read(dataset / FINDINGS).findings)
+    found = Counter((f.code, f.severity) for f in read_findings(dataset))
     return tuple(
         FindingCount(code=code, severity=severity, count=n) for (code, severity), n in sorted(found.items())
     )

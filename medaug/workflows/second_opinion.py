@@ -33,7 +33,7 @@ _MOST_CASES: Final = 400  # that are kept in memory
 
 @final
 @dataclass(frozen=True, slots=True)
-class Ground:
+class AssessedFold:
     """The dataset and fold of an assessment."""
 
     dataset: Path
@@ -57,11 +57,13 @@ class _Settings(Frozen):
     seed: int
 
 
-def segmenter_for(ground: Ground, run: Path | None, out: Path, progress: Progress, seed: int = 0) -> Model:
+def segmenter_for(
+    assessed: AssessedFold, run: Path | None, out: Path, progress: Progress, seed: int = 0
+) -> Model:
     """A segmenter that learnt from real cases of the fold's training patients alone.
 
     Args:
-        ground: Dataset and fold.
+        assessed: Dataset and fold.
         run: A folder of ``medaug train``; None trains a short one.
         out: Where a short training is kept: the same call takes it from there, an interrupted one goes on.
         progress: Of the training.
@@ -75,20 +77,20 @@ def segmenter_for(ground: Ground, run: Path | None, out: Path, progress: Progres
         TrainingError: If the training diverges.
     """
     if run is not None:
-        check_run(run, ground)
+        check_run(run, assessed)
         return load_model(run)
     task = parse_task(_TASK)
     settings = _Settings(
-        task=task.model_dump(mode="json"), transforms=_TRANSFORMS, fold=ground.fold.index, seed=seed
+        task=task.model_dump(mode="json"), transforms=_TRANSFORMS, fold=assessed.fold.index, seed=seed
     )
-    inputs = {"dataset": ground.manifest.content_sha256, "fold": ground.fold.scope_sha256}
+    inputs = {"dataset": assessed.manifest.content_sha256, "fold": assessed.fold.scope_sha256}
     if not finished(out, FOLDER, settings, inputs):
-        cases = _cases(ground, progress)
+        cases = _cases(assessed, progress)
         scheme = IntensityScheme.for_volume(cases[0].volume)
-        data = TrainingData(cases, ground.manifest.classes, scheme)
-        augment = parse_transforms(_TRANSFORMS).build(scheme.unit, ground.manifest.modality)
+        data = TrainingData(cases, assessed.manifest.classes, scheme)
+        augment = parse_transforms(_TRANSFORMS).build(scheme.unit, assessed.manifest.modality)
         with open_run(out, FOLDER, settings, inputs) as opened:
-            root = SeedTree(seed).child(FOLDER, ground.fold.index)
+            root = SeedTree(seed).child(FOLDER, assessed.fold.index)
             task.build("auto").fit(data, augment, opened, progress, root)
     return load_model(out)
 
@@ -102,7 +104,7 @@ def lesion_finder(model: Model) -> Segment:
     return find
 
 
-def check_run(run: Path, ground: Ground) -> None:
+def check_run(run: Path, assessed: AssessedFold) -> None:
     """Raise unless a run of ``medaug train`` learnt from real cases of this fold's training patients alone.
 
     Raises:
@@ -115,8 +117,8 @@ def check_run(run: Path, ground: Ground) -> None:
     if record.step != TRAIN_STEP:
         what = f"{run} is a run of {record.step}"
         raise DataError(what, where="--segmenter", expected="one of `medaug train`")
-    index, hint = ground.fold.index, "train it again, or leave the option out"
-    asked = {"dataset": ground.manifest.content_sha256, "fold": ground.fold.scope_sha256}
+    index, hint = assessed.fold.index, "train it again, or leave the option out"
+    asked = {"dataset": assessed.manifest.content_sha256, "fold": assessed.fold.scope_sha256}
     for what, wanted in asked.items():
         if record.inputs.get(what) != wanted:
             said = f"{run} was trained on another {what}, or on another state of it"
@@ -126,15 +128,15 @@ def check_run(run: Path, ground: Ground) -> None:
         raise SplitLeakageError(said, where="--segmenter", expected="real cases only", hint=hint)
 
 
-def _cases(ground: Ground, progress: Progress) -> tuple[Case, ...]:
-    records = _spread(ground.records)
+def _cases(assessed: AssessedFold, progress: Progress) -> tuple[Case, ...]:
+    records = _spread(assessed.records)
     if not records:
-        raise DataError(f"no training patient of fold {ground.fold.index} has a labelled case")
-    guard_training(records, ground.fold)
+        raise DataError(f"no training patient of fold {assessed.fold.index} has a labelled case")
+    guard_training(records, assessed.fold)
     progress.start("read cases for a segmenter", len(records))
     cases = []
     for record in records:
-        cases.append(load_case(ground.dataset, record, ground.manifest.classes))
+        cases.append(load_case(assessed.dataset, record, assessed.manifest.classes))
         progress.advance()
     return tuple(cases)
 

@@ -11,7 +11,7 @@ from typing import final
 
 from pydantic import Field
 
-from medaug.core.case import FINDINGS, RECIPES, CaseRecord, FindingsFile, Manifest, read_manifest
+from medaug.core.case import RECIPES, CaseRecord, Manifest, read_findings, read_manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.findings import Code, finding
@@ -32,7 +32,7 @@ from medaug.synthesis.balance import Balance, ClassCount, balanced_counts, parse
 from medaug.synthesis.order import Finish
 from medaug.synthesis.plan_file import read_plan
 from medaug.synthesis.planning import Wishes, make_plan, usable_hosts
-from medaug.synthesis.production import NOTES, Ground, drop_leftovers, produce, read_note
+from medaug.synthesis.production import NOTES, HostPool, drop_leftovers, produce, read_note
 from medaug.synthesis.render import Renderer
 from medaug.synthesis.sizes import Range, SizeLimits, learnt_sizes
 from medaug.synthesis.suited import suited_hosts
@@ -167,7 +167,7 @@ def synthesize(options: SynthesizeOptions, progress: Progress) -> SynthesizeSumm
     finish = Finish(options.blending, options.match_noise, options.shapes, options.tissue)
     job = _Job(options, manifest, fold, Renderer(bank, generator, finish=finish))
     if finished(options.out, "synthesize", job.settings, job.inputs()):
-        return _summary(job, read_lines(options.out / PLAN, PlannedLesion), _findings(options.out))
+        return _summary(job, read_lines(options.out / PLAN, PlannedLesion), read_findings(options.out))
     planned, remarks = job.plan()
     needed = _disk_bytes(planned, job)
     if not options.dry_run:
@@ -239,9 +239,9 @@ class _Job:
         lines = read_lines(self.options.plan, PlannedLesion)
         return inputs | {"plan": sha256_text("\n".join(line.model_dump_json() for line in lines))}
 
-    def ground(self) -> Ground:
+    def host_pool(self) -> HostPool:
         """What lesions are drawn on: training patients' cases that may take one."""
-        return Ground(self.options.dataset, self.manifest, self.fold, self._suited()[0])
+        return HostPool(self.options.dataset, self.manifest, self.fold, self._suited()[0])
 
     def _suited(self) -> tuple[tuple[CaseRecord, ...], tuple[Finding, ...]]:
         """Hosts that are like what the generator has learnt from, and what is odd about the others."""
@@ -257,7 +257,7 @@ class _Job:
         else:
             wishes = self._wishes()
             seed = SeedTree(self.options.seed).child("synthesize")
-            planned = make_plan(self._counts(), self.ground().hosts, seed, wishes, limits)
+            planned = make_plan(self._counts(), self.host_pool().hosts, seed, wishes, limits)
         taken = {lesion.host_case_id for lesion in planned}
         odd = [f for f in self._suited()[1] if f.severity == "refused" or f.case_id in taken]
         few = (*_few_donors(self.renderer.bank, planned), *_simpler_shapes(self.renderer, planned))
@@ -292,9 +292,8 @@ def _disk_bytes(planned: Sequence[PlannedLesion], job: _Job) -> int:
 def _stored_bytes(dataset: Path, host: CaseRecord) -> int:
     """Size of a host's files; of one that is missing, two bytes a voxel."""
     voxels = host.shape[0] * host.shape[1] * host.shape[2]
-    files = [file for file in (*host.images, host.label) if file is not None]
     return sum(
-        path.stat().st_size if (path := dataset / file.path).is_file() else 2 * voxels for file in files
+        path.stat().st_size if (path := dataset / file.path).is_file() else 2 * voxels for file in host.files
     )
 
 
@@ -310,7 +309,7 @@ def _draw_all(
     left = sum(read_note(run.path, lesion) is None for lesion in planned)
     progress.start("synthesis", len(planned))
     progress.advance(len(planned) - left)
-    with closing(produce(job.ground(), job.renderer, planned, run.path)) as made:
+    with closing(produce(job.host_pool(), job.renderer, planned, run.path)) as made:
         for _ in made:
             progress.advance(1)
     written = [note for lesion in planned if (note := read_note(run.path, lesion)) is not None]
@@ -352,10 +351,6 @@ def _simpler_shapes(renderer: Renderer, planned: Sequence[PlannedLesion]) -> tup
     names = sorted({lesion.class_name for lesion in planned})
     notes = [renderer.shapes.choice(name).note for name in names]
     return tuple(finding(Code.SHAPES_SIMPLER, "flagged", note) for note in notes if note)
-
-
-def _findings(out: Path) -> tuple[Finding, ...]:
-    return FindingsFile.read(out / FINDINGS).findings
 
 
 def _summary(job: _Job, planned: Sequence[PlannedLesion], findings: Sequence[Finding]) -> SynthesizeSummary:

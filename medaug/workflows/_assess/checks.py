@@ -13,7 +13,7 @@ from medaug.core.runs import RUN_FILE, RunRecord
 from medaug.core.splits import Fold, guard_donors, guard_evaluation, guard_training, read_splits
 from medaug.quality.extractor import Extractor
 from medaug.workflows._assess.job import AssessOptions, Job
-from medaug.workflows.second_opinion import Ground, check_run
+from medaug.workflows.second_opinion import AssessedFold, check_run
 
 T = TypeVar("T", Recipe, Translation)
 _SPACING_ROOM = 1.25  # a voxel may be so many times as wide, or narrow, as those of the training scans
@@ -45,7 +45,7 @@ def open_job(options: AssessOptions) -> Job:
     guard_evaluation(job.held_out(), fold)
     _check_spacing(job)
     if options.segmenter is not None:
-        check_run(options.segmenter, Ground(options.against, real, fold))
+        check_run(options.segmenter, AssessedFold(options.against, real, fold))
     return job
 
 

@@ -12,7 +12,7 @@ from medaug.core.runs import Progress
 from medaug.io.dataset import load_case, load_edit_mask
 from medaug.quality.fidelity import Segment, label_dice
 from medaug.workflows._assess.job import Job
-from medaug.workflows.second_opinion import FOLDER, Ground, lesion_finder, segmenter_for
+from medaug.workflows.second_opinion import FOLDER, AssessedFold, lesion_finder, segmenter_for
 
 _MOST_HELD_OUT: Final = 200  # cases; the floor needs no more
 
@@ -34,8 +34,8 @@ def measure_labels(job: Job, records: Sequence[CaseRecord], out: Path, progress:
         out: Folder of the assessment; a segmenter that has to be trained first is kept there.
         progress: Told of every case.
     """
-    asked, ground = job.options, Ground(job.options.against, job.real, job.fold)
-    segment = lesion_finder(segmenter_for(ground, asked.segmenter, out / FOLDER, progress, asked.seed))
+    asked, assessed = job.options, AssessedFold(job.options.against, job.real, job.fold)
+    segment = lesion_finder(segmenter_for(assessed, asked.segmenter, out / FOLDER, progress, asked.seed))
     drawn = [record for record in records if not job.is_null(record.case_id)]
     held_out = [record for record in job.held_out() if record.lesions][:_MOST_HELD_OUT]
     progress.start("asking a segmenter", len(drawn) + len(held_out))

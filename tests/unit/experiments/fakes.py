@@ -20,13 +20,13 @@ from medaug.core.runs import Progress, RunDir, begin_run
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
 from medaug.core.volume import LabelMap, Prediction, Unit, Volume
-from medaug.experiments.bay import Place
 from medaug.experiments.bench import Predict, Rates, Sample, Work
 from medaug.experiments.cell import Material, Trained
 from medaug.experiments.context import CONTEXT, describe
-from medaug.experiments.design import Arm, ExperimentConfig, Ground, TrainingSubset, cells
+from medaug.experiments.design import Arm, ExperimentConfig, SplitDataset, TrainingSubset, cells
 from medaug.experiments.run import STEP, run_experiment
 from medaug.experiments.study import Shard, Study, plan_study
+from medaug.experiments.subset import SharedRun
 
 CLASSES = ("solid", "ground_glass")
 GRID = Grid((12, 12, 2), np.eye(4))
@@ -208,13 +208,13 @@ def experiment(**changes: object) -> ExperimentConfig:
     return ExperimentConfig.model_validate(raw | changes)
 
 
-def ground() -> Ground:
+def split_dataset() -> SplitDataset:
     manifest = cohort()
-    return Ground(manifest, halves(manifest))
+    return SplitDataset(manifest, halves(manifest))
 
 
 def study(config: ExperimentConfig | None = None, shard: str | None = None) -> Study:
-    config, on = config or experiment(), ground()
+    config, on = config or experiment(), split_dataset()
     context = describe(config, on.manifest, cells(config, on))
     return plan_study(config, on, context, None if shard is None else Shard.parse(shard))
 
@@ -230,7 +230,7 @@ def go(
     run = begin_run(out, STEP, of.config, INPUTS)
     of.plan.context.write(out / CONTEXT)
     with Claims(out / CLAIMS) as claims:
-        result = run_experiment(of, bench, Place(out, claims, progress or Lines()), workers)
+        result = run_experiment(of, bench, SharedRun(out, claims, progress or Lines()), workers)
     if result.complete:
         run.finish()
     return result

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from medaug.core.case import Origin
 from medaug.core.errors import ConfigError, DataError
 from medaug.experiments.design import cells, classes_to_draw, scored_records, training_subset
-from tests.unit.experiments.fakes import cohort, experiment, ground, halves
+from tests.unit.experiments.fakes import cohort, experiment, halves, split_dataset
 
 MANIFEST = cohort()
 FOLD = halves(MANIFEST)[0]
@@ -44,17 +44,17 @@ def test_designs_that_make_no_sense(changes: dict[str, object], message: str) ->
 
 
 def test_cells_are_all_combinations_with_arms_innermost() -> None:
-    planned = cells(experiment(n_annotated=[2, None], seeds=[0, 1]), ground())
+    planned = cells(experiment(n_annotated=[2, None], seeds=[0, 1]), split_dataset())
     assert len(planned) == 2 * 2 * 2 * 2
     assert [cell.name for cell in planned[:2]] == ["real_n2_fold0_seed0", "copy_paste_n2_fold0_seed0"]
     assert len({cell.name for cell in planned}) == len(planned)
     with pytest.raises(ConfigError, match="no outer fold 5"):
-        cells(experiment(folds=[5]), ground())
+        cells(experiment(folds=[5]), split_dataset())
 
 
 def test_inner_folds_divide_the_training_patients_and_leave_the_held_out_ones_alone() -> None:
-    planned = cells(experiment(folds=[1], inner_folds=3), ground())
-    outer = ground().outer_folds[1]
+    planned = cells(experiment(folds=[1], inner_folds=3), split_dataset())
+    outer = split_dataset().outer_folds[1]
     inner = [cell.fold for cell in planned[::2]]
     assert [fold.index for fold in inner] == [1100, 1101, 1102]
     assert sorted(patient for fold in inner for patient in fold.held_out) == sorted(outer.train)
@@ -64,7 +64,7 @@ def test_inner_folds_divide_the_training_patients_and_leave_the_held_out_ones_al
         assert sum("solid" in record.classes for record in held_out) in (1, 2)
         assert sum("ground_glass" in record.classes for record in held_out) == 1
     with pytest.raises(DataError, match="6 labelled training patients of fold 0 for 7 inner folds"):
-        cells(experiment(inner_folds=7), ground())
+        cells(experiment(inner_folds=7), split_dataset())
 
 
 def test_limiting_a_class_keeps_the_other_cases_of_the_patients_who_are_cut() -> None:

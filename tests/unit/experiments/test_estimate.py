@@ -39,8 +39,8 @@ def test_all_parts_are_added_and_shared_by_the_workers() -> None:
 
 
 def _scored() -> list[tuple[object, ...]]:
-    manifest = STUDY.ground.manifest
-    return [scored_records(manifest, fold) for fold in STUDY.ground.outer_folds]
+    manifest = STUDY.dataset.manifest
+    return [scored_records(manifest, fold) for fold in STUDY.dataset.outer_folds]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from medaug.core.results import ExperimentResult
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
 from medaug.experiments.context import describe
-from medaug.experiments.design import ExperimentConfig, Ground, cells
+from medaug.experiments.design import ExperimentConfig, SplitDataset, cells
 from medaug.experiments.run import RESULTS
 from medaug.experiments.study import Study, plan_study
 from tests.unit.experiments.fakes import CLASSES, FakeBench, Lines, experiment, go, record, study
@@ -102,8 +102,8 @@ def on(*patients: tuple[str, tuple[str, ...]]) -> Manifest:
 
 
 def among(manifest: Manifest, fold: Fold, config: ExperimentConfig) -> Study:
-    ground = Ground(manifest, (fold,))
-    return plan_study(config, ground, describe(config, manifest, cells(config, ground)))
+    dataset = SplitDataset(manifest, (fold,))
+    return plan_study(config, dataset, describe(config, manifest, cells(config, dataset)))
 
 
 def test_a_class_that_no_tested_patient_has_is_a_note(tmp_path: Path) -> None:
@@ -137,6 +137,6 @@ def test_a_cell_of_other_data_is_refused(tmp_path: Path) -> None:
 def test_an_experiment_on_inner_folds_scores_training_patients_alone(tmp_path: Path) -> None:
     of = study(experiment(folds=[0], inner_folds=2))
     result = go(tmp_path / "run", FakeBench(), of)
-    outer = of.ground.outer_folds[0]
+    outer = of.dataset.outer_folds[0]
     assert {row.patient_id for row in result.rows} == set(outer.train)
     assert {row.fold for row in result.rows} == {1000, 1001}

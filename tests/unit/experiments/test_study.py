@@ -13,11 +13,11 @@ import pytest
 from medaug.core.claims import CLAIMS, Claims
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.runs import RUN_FILE
-from medaug.experiments.bay import Place
 from medaug.experiments.cell import ROWS, CellResult
 from medaug.experiments.context import CONTEXT
 from medaug.experiments.run import CELLS, RESULTS, merge, run_experiment
 from medaug.experiments.study import Shard
+from medaug.experiments.subset import SharedRun
 from tests.unit.experiments.fakes import FakeBench, Lines, experiment, go, study
 
 CONFIG = experiment(n_annotated=[2, None], seeds=[0, 1])  # 4 training subsets of 4 cells
@@ -129,7 +129,7 @@ def test_a_second_call_on_a_folder_joins_the_first(tmp_path: Path) -> None:
 
     def work(bench: FakeBench) -> None:
         with Claims(run / CLAIMS) as claims:
-            results.append(run_experiment(of, bench, Place(run, claims, Lines())))
+            results.append(run_experiment(of, bench, SharedRun(run, claims, Lines())))
 
     threads = [threading.Thread(target=work, args=(bench,)) for bench in benches]
     for thread in threads:
@@ -156,7 +156,7 @@ def test_a_cell_that_somebody_else_holds_is_left_until_it_is_free(tmp_path: Path
         thread = threading.Thread(target=give_back_when_waited_for, daemon=True)
         thread.start()
         with Claims(run / CLAIMS) as claims:
-            result = run_experiment(study(), bench, Place(run, claims, lines))
+            result = run_experiment(study(), bench, SharedRun(run, claims, lines))
         thread.join()
     assert result.complete
     assert bench.trained[-1] == held

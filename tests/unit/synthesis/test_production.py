@@ -18,7 +18,7 @@ from medaug.lesions.bank import bank_of_cases
 from medaug.synthesis import production
 from medaug.synthesis.balance import ClassCount
 from medaug.synthesis.planning import make_plan
-from medaug.synthesis.production import Ground, Written, drop_leftovers, produce, read_note
+from medaug.synthesis.production import HostPool, Written, drop_leftovers, produce, read_note
 from medaug.synthesis.render import Renderer
 from tests.small_cases import CLASSES, chest, fold_of
 
@@ -28,18 +28,18 @@ RENDERER = Renderer(bank_of_cases(CASES, FOLD), Config().build())
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
+def pool(tmp_path_factory: pytest.TempPathFactory) -> HostPool:
     folder = tmp_path_factory.mktemp("set")
     records = tuple(write_case(folder, case, CaseFacts(modality="CT")) for case in CASES)
-    return Ground(folder, Manifest(name="small", classes=CLASSES, cases=records), FOLD, records)
+    return HostPool(folder, Manifest(name="small", classes=CLASSES, cases=records), FOLD, records)
 
 
-def plan(ground: Ground, count: int = 10) -> tuple[PlannedLesion, ...]:
-    return make_plan((ClassCount("solid", count),), ground.hosts, SeedTree(1))
+def plan(pool: HostPool, count: int = 10) -> tuple[PlannedLesion, ...]:
+    return make_plan((ClassCount("solid", count),), pool.hosts, SeedTree(1))
 
 
-def made(ground: Ground, planned: tuple[PlannedLesion, ...], out: Path) -> dict[str, Written]:
-    return {written.planned.case_id: written for written in produce(ground, RENDERER, planned, out)}
+def made(pool: HostPool, planned: tuple[PlannedLesion, ...], out: Path) -> dict[str, Written]:
+    return {written.planned.case_id: written for written in produce(pool, RENDERER, planned, out)}
 
 
 def images(out: Path) -> dict[str, str]:
@@ -47,7 +47,7 @@ def images(out: Path) -> dict[str, str]:
 
 
 def test_each_host_is_read_once_and_ahead(
-    ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: HostPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[tuple[str, str]] = []
 
@@ -56,23 +56,23 @@ def test_each_host_is_read_once_and_ahead(
         return load_case(dataset, record, classes)
 
     monkeypatch.setattr(production, "load_case", counted)
-    assert len(made(ground, plan(ground), tmp_path)) == 10
+    assert len(made(pool, plan(pool), tmp_path)) == 10
     assert sorted(case_id for case_id, _ in read) == [case.case_id for case in CASES]
     assert all(name.startswith("hosts") for _, name in read)
 
 
 @pytest.mark.parametrize(("writers", "lesions"), [(1, 1), (4, 3)])
 def test_the_set_does_not_depend_on_threads_and_batches(
-    ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writers: int, lesions: int
+    pool: HostPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writers: int, lesions: int
 ) -> None:
-    usual = made(ground, plan(ground, 5), tmp_path / "usual")
+    usual = made(pool, plan(pool, 5), tmp_path / "usual")
     monkeypatch.setattr(production, "_WRITERS", writers)
     monkeypatch.setattr(production, "_BATCH_LESIONS", lesions)
-    assert made(ground, plan(ground, 5), tmp_path / "other") == usual
+    assert made(pool, plan(pool, 5), tmp_path / "other") == usual
     assert images(tmp_path / "other") == images(tmp_path / "usual")
 
 
-def test_what_waits_is_bounded(ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_is_bounded(pool: HostPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting, most = [0], [0]
     door = threading.Lock()
     insert = Renderer.insert
@@ -91,30 +91,30 @@ def test_what_waits_is_bounded(ground: Ground, tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(Renderer, "insert", entering)
     monkeypatch.setattr(production, "write_case", leaving)
-    assert len(made(ground, plan(ground, 30), tmp_path)) == 30
+    assert len(made(pool, plan(pool, 30), tmp_path)) == 30
     assert most[0] <= 2 * production._WRITERS + 2
 
 
 def test_a_failed_write_stops_the_production(
-    ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: HostPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> CaseRecord:
         raise StorageError("disk is full")
 
     monkeypatch.setattr(production, "write_case", full)
     with pytest.raises(StorageError, match="disk is full"):
-        made(ground, plan(ground), tmp_path)
+        made(pool, plan(pool), tmp_path)
     assert not list(tmp_path.rglob("*.json"))
 
 
-def test_only_what_is_missing_or_changed_is_drawn_again(ground: Ground, tmp_path: Path) -> None:
-    planned = plan(ground, 4)
-    first = made(ground, planned, tmp_path)
-    assert made(ground, planned, tmp_path) == {}
+def test_only_what_is_missing_or_changed_is_drawn_again(pool: HostPool, tmp_path: Path) -> None:
+    planned = plan(pool, 4)
+    first = made(pool, planned, tmp_path)
+    assert made(pool, planned, tmp_path) == {}
     edited = (planned[0].model_copy(update={"seed": 7}), *planned[1:3])
     assert read_note(tmp_path, edited[0]) is None
     drop_leftovers(tmp_path, edited)
     assert not list(tmp_path.rglob(f"{planned[0].case_id}*"))  # it may find no place now
-    assert set(made(ground, edited, tmp_path)) == {planned[0].case_id}
+    assert set(made(pool, edited, tmp_path)) == {planned[0].case_id}
     assert read_note(tmp_path, planned[1]) == first[planned[1].case_id]
     assert not list(tmp_path.rglob(f"{planned[3].case_id}*"))

@@ -15,7 +15,7 @@ from medaug.core.splits import Fold, read_splits
 from medaug.io.dataset import load_case
 from medaug.tasks.base import PLAN, WEIGHTS
 from medaug.workflows import second_opinion
-from medaug.workflows.second_opinion import Ground, check_run, lesion_finder, segmenter_for
+from medaug.workflows.second_opinion import AssessedFold, check_run, lesion_finder, segmenter_for
 from medaug.workflows.train import train
 from tests.unit.workflows.trained import (
     CONFIG,
@@ -28,63 +28,67 @@ from tests.unit.workflows.trained import (
 )
 
 
-def _ground(folder: Path) -> Ground:
+def _assessed(folder: Path) -> AssessedFold:
     manifest = read_manifest(folder / "set")
-    return Ground(folder / "set", manifest, read_splits(folder / "set", manifest).fold(0))
+    return AssessedFold(folder / "set", manifest, read_splits(folder / "set", manifest).fold(0))
 
 
 def test_a_run_of_the_same_fold_is_taken_and_any_other_refused(tmp_path: Path) -> None:
     trained(tmp_path)
-    ground, run = _ground(tmp_path), tmp_path / "run"
-    model = segmenter_for(ground, run, tmp_path / "none", NoProgress())
-    assert model.classes == ground.manifest.classes
+    assessed, run = _assessed(tmp_path), tmp_path / "run"
+    model = segmenter_for(assessed, run, tmp_path / "none", NoProgress())
+    assert model.classes == assessed.manifest.classes
     assert not (tmp_path / "none").exists()
-    other = Ground(ground.dataset, ground.manifest, Fold(index=0, train=PATIENTS[2:], held_out=PATIENTS[:2]))
+    other = AssessedFold(
+        assessed.dataset, assessed.manifest, Fold(index=0, train=PATIENTS[2:], held_out=PATIENTS[:2])
+    )
     with pytest.raises(SplitLeakageError, match="another fold"):
         check_run(run, other)
-    changed = ground.manifest.model_copy(update={"name": "other"})
+    changed = assessed.manifest.model_copy(update={"name": "other"})
     with pytest.raises(SplitLeakageError, match="another dataset"):
-        check_run(run, Ground(ground.dataset, changed, ground.fold))
+        check_run(run, AssessedFold(assessed.dataset, changed, assessed.fold))
     with pytest.raises(DataError, match="no run folder"):
-        check_run(tmp_path / "set" / "imagesTr", ground)
+        check_run(tmp_path / "set" / "imagesTr", assessed)
     (run / WEIGHTS).unlink()
     with pytest.raises(CheckpointError):
-        segmenter_for(ground, run, tmp_path / "none", NoProgress())
+        segmenter_for(assessed, run, tmp_path / "none", NoProgress())
 
 
 def test_a_run_that_learnt_from_synthetic_cases_is_refused(tmp_path: Path) -> None:
     write_dataset(tmp_path / "set", some_cases())
-    ground = _ground(tmp_path)
-    write_synthetic(tmp_path / "syn", PATIENTS[0], PATIENTS[1], ground.fold.scope_sha256)
+    assessed = _assessed(tmp_path)
+    write_synthetic(tmp_path / "syn", PATIENTS[0], PATIENTS[1], assessed.fold.scope_sha256)
     train(options(tmp_path, CONFIG, synthetic=tmp_path / "syn"), NoProgress())
     with pytest.raises(SplitLeakageError, match="synthetic"):
-        check_run(tmp_path / "run", ground)
+        check_run(tmp_path / "run", assessed)
 
 
 def test_a_short_training_is_kept_and_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_dataset(tmp_path / "set", some_cases())
     tiny = yaml.safe_load(CONFIG)["task"]
     monkeypatch.setattr(second_opinion, "_TASK", tiny)
-    ground, out = _ground(tmp_path), tmp_path / "assessment" / "segmenter"
-    model = segmenter_for(ground, None, out, NoProgress())
-    record = ground.manifest.cases[5]
-    case = load_case(ground.dataset, record, ground.manifest.classes)
+    assessed, out = _assessed(tmp_path), tmp_path / "assessment" / "segmenter"
+    model = segmenter_for(assessed, None, out, NoProgress())
+    record = assessed.manifest.cases[5]
+    case = load_case(assessed.dataset, record, assessed.manifest.classes)
     first = model.predict(case.volume).labels
     assert first.shape == case.volume.grid.shape
     assert np.array_equal(lesion_finder(model)(case.volume), model.probabilities(case.volume)[0] < 0.5)
     written = (out / WEIGHTS).stat().st_mtime_ns
-    again = segmenter_for(ground, None, out, NoProgress())
+    again = segmenter_for(assessed, None, out, NoProgress())
     assert (out / WEIGHTS).stat().st_mtime_ns == written
     assert np.array_equal(again.predict(case.volume).labels, first)
     with pytest.raises(ConfigError, match="another seed"):
-        segmenter_for(ground, None, out, NoProgress(), seed=1)
+        segmenter_for(assessed, None, out, NoProgress(), seed=1)
     assert '"patients":4' in (out / PLAN).read_text().replace(" ", "")
 
 
 def test_without_a_labelled_training_case_there_is_no_second_opinion(tmp_path: Path) -> None:
     write_dataset(tmp_path / "set", some_cases())
-    ground = _ground(tmp_path)
-    bare = tuple(record.model_copy(update={"label": None}) for record in ground.manifest.cases)
-    empty = Ground(ground.dataset, ground.manifest.model_copy(update={"cases": bare}), ground.fold)
+    assessed = _assessed(tmp_path)
+    bare = tuple(record.model_copy(update={"label": None}) for record in assessed.manifest.cases)
+    empty = AssessedFold(
+        assessed.dataset, assessed.manifest.model_copy(update={"cases": bare}), assessed.fold
+    )
     with pytest.raises(DataError, match="no training patient"):
         segmenter_for(empty, None, tmp_path / "out", NoProgress())

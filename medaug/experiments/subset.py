@@ -1,4 +1,4 @@
-"""The bay of a training subset: its cases are read once, its generators fitted once, and its cells run one by one."""
+"""Runs the cells of one training subset: its cases are read once and its generators fitted once."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def fit_claim(cell: Cell) -> str:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a process works.
+class SharedRun:
+    """A run folder as one of the processes that share it sees it.
 
     Attributes:
         path: The run folder.
@@ -48,19 +48,19 @@ class Place:
 
 
 @final
-class Bay:
+class SubsetRunner:
     """The cells of one training subset."""
 
-    def __init__(self, study: Study, bench: Workbench, place: Place, scope: str) -> None:
+    def __init__(self, study: Study, bench: Workbench, shared: SharedRun, scope: str) -> None:
         self.scope = scope
-        self._study, self._bench, self._place = study, bench, place
+        self._study, self._bench, self._shared = study, bench, shared
         self._subset: TrainingSubset = study.subsets[scope]
         self._cases = tuple(bench.load(record) for record in self._subset.records)
-        self._folder = place.path / SCOPES / scope
+        self._folder = shared.path / SCOPES / scope
 
     def rates(self, cell: Cell) -> Rates:
         """What the parts of the experiment take here."""
-        records = scored_records(self._study.ground.manifest, cell.fold)
+        records = scored_records(self._study.dataset.manifest, cell.fold)
         ranked = sorted(records, key=lambda one: len(one.lesions))  # those with a lesion take longer
 
         def score_one(predict: Predict) -> None:
@@ -78,17 +78,17 @@ class Bay:
             TrainingError: If the training cannot go on.
         """
         self._keep_real()
-        records = scored_records(self._study.ground.manifest, cell.fold)
+        records = scored_records(self._study.dataset.manifest, cell.fold)
         material = Material(self._subset.fold, self._cases, self._source(cell))
         inputs = CellInputs(self._subset, material, records)
         asked, hashes = ledger.identity(cell)
-        with open_run(self._place.path / CELLS / cell.name, CELL_STEP, asked, hashes) as run:
-            return run_cell(cell, inputs, self._bench, run, self._place.progress)
+        with open_run(self._shared.path / CELLS / cell.name, CELL_STEP, asked, hashes) as run:
+            return run_cell(cell, inputs, self._bench, run, self._shared.progress)
 
     def _source(self, cell: Cell) -> CaseSource | None:
         if cell.arm.generator is None:
             return None
-        with self._place.claims.held(
+        with self._shared.claims.held(
             fit_claim(cell)
         ):  # one process fits, the others of this subset wait for it
             prepared = self._prepare(cell.arm)
@@ -96,7 +96,7 @@ class Bay:
         return prepared.source(cell.arm)
 
     def _prepare(self, arm: Arm) -> Prepared:
-        return self._bench.prepare(arm, self._subset, self._cases, self._folder, self._place.progress)
+        return self._bench.prepare(arm, self._subset, self._cases, self._folder, self._shared.progress)
 
     def _keep_synthetic(self, prepared: Prepared) -> None:
         """Samples for the report, drawn apart from training."""
@@ -116,7 +116,7 @@ class Bay:
         if path.is_file():
             return
         tiles = []
-        for name in self._study.ground.manifest.classes:
+        for name in self._study.dataset.manifest.classes:
             shown = self._showing(name)
             tiles += [cut_tile(case, TileFacts("real", "", case.case_id, name), mask) for case, mask in shown]
         write_tiles(path, tiles)

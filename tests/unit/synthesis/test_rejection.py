@@ -9,7 +9,7 @@ import numpy as np
 
 from medaug.core.case import Case
 from medaug.core.seeding import SeedTree
-from medaug.synthesis.choosy import ChoosySource, Standard
+from medaug.synthesis.rejection import Acceptance, RejectionSource
 from tests.unit.experiments.fakes import case, record
 
 
@@ -40,7 +40,7 @@ def judge(cases: Sequence[Case]) -> list[float]:
 
 def draw(score: float, tries: int, names: tuple[str | None, ...], order: Sequence[int]) -> list[Case]:
     rngs = tuple(SeedTree(0).child(n).rng() for n in order)
-    return list(ChoosySource(Numbers(), judge, Standard(score, tries)).draw(names, rngs))
+    return list(RejectionSource(Numbers(), judge, Acceptance(score, tries)).draw(names, rngs))
 
 
 LESIONS = ("solid",) * 6
@@ -70,5 +70,5 @@ def test_each_draw_depends_on_its_own_randomness_alone() -> None:
 def test_pasted_healthy_tissue_is_not_judged() -> None:
     source = Numbers()
     rngs = tuple(SeedTree(0).child(n).rng() for n in range(3))
-    ChoosySource(source, judge, Standard(1000, 4)).draw((None, "solid", None), rngs)
+    RejectionSource(source, judge, Acceptance(1000, 4)).draw((None, "solid", None), rngs)
     assert source.drawn == 3 + 3

@@ -1,4 +1,4 @@
-"""Synthetic cases that a judge lets pass, drawn again where it does not."""
+"""Rejection sampling: synthetic cases that a judge scores too low are drawn again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Judge = Callable[[Sequence[Case]], Sequence[float]]
 
 @final
 @dataclass(frozen=True, slots=True)
-class Standard:
+class Acceptance:
     """What a draw must reach.
 
     Attributes:
@@ -28,14 +28,14 @@ class Standard:
 
 
 @final
-class ChoosySource:
-    """A source whose lesions are judged, and drawn again with the same ``rng`` where they are poor.
+class RejectionSource:
+    """A source whose lesions are scored, and drawn again with the same ``rng`` where the score is too low.
 
     Pasted healthy tissue is not judged. It is a :class:`~medaug.core.case.CaseSource` itself.
     """
 
-    def __init__(self, source: CaseSource, judge: Judge, standard: Standard) -> None:
-        self._source, self._judge, self._standard = source, judge, standard
+    def __init__(self, source: CaseSource, judge: Judge, accept: Acceptance) -> None:
+        self._source, self._judge, self._accept = source, judge, accept
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -59,11 +59,11 @@ class ChoosySource:
         poor = [number for number, name in enumerate(class_names) if name is not None]
         best = dict.fromkeys(poor, -np.inf)
         made = [cases[number] for number in poor]
-        for left in reversed(range(self._standard.tries)):
+        for left in reversed(range(self._accept.tries)):
             for number, case, score in zip(poor, made, self._judge(made) if made else (), strict=True):
                 if score > best[number]:
                     cases[number], best[number] = case, score
-            poor = [number for number in poor if best[number] < self._standard.score]
+            poor = [number for number in poor if best[number] < self._accept.score]
             if left and poor:
                 made = list(self._source.draw(*_of(class_names, rngs, poor)))
             else:
