@@ -1,18 +1,15 @@
-"""Work on many things shared among processes: this one works, too, so that nothing waits for the others to start."""
+"""Work on many items shared among processes, this one included, so that nothing waits for the others to start."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Generic, TypeVar, final
 
-from medaug.core.signals import uninterrupted
+from medaug.core.signals import end_with_parent, uninterrupted
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -56,7 +53,7 @@ def crew(workers: int, worth: int = 500) -> Iterator[Crew]:
         return
     # a fresh process copies neither threads nor open files of this one, as a fork would
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers - 1, mp_context=context, initializer=_follow_parent)
+    pool = ProcessPoolExecutor(workers - 1, mp_context=context, initializer=end_with_parent)
     try:
         yield Crew(pool, worth)
     finally:
@@ -75,18 +72,6 @@ def _shared(
     except BrokenProcessPool:
         # they were ended from outside
         return None
-
-
-def _follow_parent() -> None:
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-
-def _leave_with_parent() -> None:
-    """A process whose parent was killed would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @final

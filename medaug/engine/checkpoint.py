@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import torch
+from torch import nn, optim
 
 from medaug.core.errors import CheckpointError
 from medaug.core.storage import atomic_path
 
 State = dict[str, object]
+Parts = Mapping[str, nn.Module | optim.Optimizer]
 
 
 def save_checkpoint(path: Path, state: State) -> None:
@@ -45,3 +49,19 @@ def load_checkpoint(path: Path) -> State:
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds no state", hint=hint)
     return state
+
+
+def states_of(parts: Parts) -> State:
+    """The states of networks and optimisers, by name."""
+    return {name: part.state_dict() for name, part in parts.items()}
+
+
+def restore_states(parts: Parts, state: State) -> None:
+    """Put states of :func:`states_of` back.
+
+    Raises:
+        KeyError: If a part has no state.
+        RuntimeError: If a state is of another network.
+    """
+    for name, part in parts.items():
+        part.load_state_dict(cast("dict[str, Any]", state[name]))

@@ -1,11 +1,9 @@
-"""Several processes of this machine at one task: they start fresh, speak through this one, and end with it."""
+"""One task shared by several processes of this machine, which report through this one and end with it."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
@@ -18,7 +16,7 @@ import torch
 
 from medaug.core.errors import MedaugError, TrainingError
 from medaug.core.runs import Progress
-from medaug.core.signals import uninterrupted
+from medaug.core.signals import end_with_parent, uninterrupted
 
 _END_S = 30.0  # for a worker to leave its files whole
 
@@ -82,7 +80,7 @@ class _Member:
         theirs.close()
 
     def death(self) -> TrainingError | None:
-        """Why a worker that no longer speaks ended without a word; None where it ended well."""
+        """The error of a worker that closed its pipe without sending one; None where it ended well."""
         self._process.join()
         code = self._process.exitcode or 0
         if code == 0:
@@ -97,7 +95,7 @@ class _Member:
             self._process.terminate()
 
     def end(self) -> None:
-        """Wait for it, and not for ever."""
+        """Wait for it for half a minute, then kill it."""
         self._process.join(_END_S)
         if self._process.is_alive():
             self._process.kill()
@@ -139,7 +137,7 @@ def _heard(line: Connection) -> str | BaseException | None:
 
 def _work(task: Task, threads: int, line: Connection, stop: Event) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    end_with_parent()
     torch.set_num_threads(threads)
     with _Reported(line):
         task(_Wire(line), stop.is_set)
@@ -147,14 +145,6 @@ def _work(task: Task, threads: int, line: Connection, stop: Event) -> None:
 
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _leave_with_parent() -> None:
-    """A worker whose parent was killed would go on for hours."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @final

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medaug.core.seeding import SeedTree
-from medaug.engine.checkpoint import State
+from medaug.engine.checkpoint import Parts, State, restore_states, states_of
 from medaug.engine.launch import (
     average_gradients,
     averaged,
@@ -43,6 +43,7 @@ from medaug.generators._patches.coarse import (
     soft_cumulative,
 )
 from medaug.generators._patches.layers import Conditions, initialise, normal
+from medaug.generators._patches.pictures import shown_range
 from medaug.generators._patches.variety import mean_of_known, relative_variety
 
 _BETAS = (0.5, 0.99)
@@ -96,9 +97,8 @@ class CganLearner:
 
     @property
     def shown(self) -> tuple[float, float]:
-        """Normalised values to show black and white: the middle 98% of the training patches."""
-        low, high = np.percentile(self._training.patches.image[:, 0].numpy(), (1, 99))
-        return float(low), float(high)
+        """Normalised values to show black and white."""
+        return shown_range(self._training.patches.image)
 
     def train_step(self, step: int) -> dict[str, float]:
         """One step of the discriminator, one of the generator."""
@@ -137,32 +137,25 @@ class CganLearner:
 
     def state(self) -> State:
         """Weights, averages and optimisers."""
-        parts = self._parts()
-        return {
-            **{name: part.state_dict() for name, part in parts.items()},
-            "score_means": list(self._score_means),
-        }
+        return {**states_of(self._parts()), "score_means": list(self._score_means)}
 
     def restore(self, state: State) -> None:
         """Go on from a state of the same configuration."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])  # type: ignore[arg-type]
+        restore_states(self._parts(), state)
         means = state["score_means"]
         if not isinstance(means, list) or len(means) != 2:
             raise ValueError("score_means is no pair")
         self._score_means = (float(means[0]), float(means[1]))
 
-    def samples(self, seed: SeedTree, rows_per_class: int = 2) -> list[Float[Tensor, "N C *S"]]:
+    def samples(self, seed: SeedTree) -> list[Float[Tensor, "N C *S"]]:
         """Rows of patches to look at: real, coarse, three made of the class, and one made of every class.
 
         The kept weights draw them, always from the same patches and the same noise.
         """
-        rows: list[Tensor] = []
-        for number in range(len(self._training.owners)):
-            rng = seed.child(number).rng()
-            picked = self._training.pick(number, rows_per_class, rng).to(self._device, self._layout)
-            rows += [self._sample_row(picked, n, rng) for n in range(rows_per_class)]
-        return rows
+        return [
+            self._sample_row(picked.to(self._device, self._layout), n, rng)
+            for picked, n, rng in self._training.to_show(seed)
+        ]
 
     def _sample_row(self, picked: Batch, n: int, rng: np.random.Generator) -> Float[Tensor, "N C *S"]:
         """One row of :meth:`samples`, in the context of patch ``n``."""
@@ -240,7 +233,7 @@ class CganLearner:
         """How much of the class the networks are told at a step."""
         return self._told * min(1.0, (step + 1) / self._ramp_steps)
 
-    def _parts(self) -> dict[str, Net | Critic | torch.optim.Adam]:
+    def _parts(self) -> Parts:
         return {
             "net": self._net,
             "critic": self._critic,

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medaug.core.seeding import SeedTree
-from medaug.engine.checkpoint import State
+from medaug.engine.checkpoint import Parts, State, restore_states, states_of
 from medaug.engine.launch import average_gradients, memory_format, mixed_precision, pick_device, team
 from medaug.generators._diffusion.networks import Denoiser, Place, initialise
 from medaug.generators._diffusion.process import denoised, draw_moments, noised
@@ -20,6 +20,7 @@ from medaug.generators._patches.average import follow
 from medaug.generators._patches.batches import Batch, TrainingSet
 from medaug.generators._patches.coarse import zone_of
 from medaug.generators._patches.layers import normal, zone_mean
+from medaug.generators._patches.pictures import shown_range
 
 _DRAWN = 3
 
@@ -47,9 +48,8 @@ class DiffusionLearner:
 
     @property
     def shown(self) -> tuple[float, float]:
-        """Normalised values to show black and white: the middle 98% of the training patches."""
-        low, high = np.percentile(self._training.patches.image[:, 0].numpy(), (1, 99))
-        return float(low), float(high)
+        """Normalised values to show black and white."""
+        return shown_range(self._training.patches.image)
 
     def train_step(self, step: int) -> dict[str, float]:
         """Noise real lesions, and learn which way leads back."""
@@ -74,24 +74,21 @@ class DiffusionLearner:
 
     def state(self) -> State:
         """Weights, averages and optimiser."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
+        return states_of(self._parts())
 
     def restore(self, state: State) -> None:
         """Go on from a state of the same configuration."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])  # type: ignore[arg-type]
+        restore_states(self._parts(), state)
 
-    def samples(self, seed: SeedTree, rows_per_class: int = 2) -> list[Float[Tensor, "N C *S"]]:
+    def samples(self, seed: SeedTree) -> list[Float[Tensor, "N C *S"]]:
         """Rows of patches to look at: real, emptied, three made of the class, and one made of every class.
 
         The kept weights draw them, always in the same patches and from the same noise.
         """
-        rows: list[Tensor] = []
-        for number in range(len(self._training.owners)):
-            rng = seed.child(number).rng()
-            picked = self._training.pick(number, rows_per_class, rng).to(self._device, self._layout)
-            rows += [self._sample_row(picked, n, rng) for n in range(rows_per_class)]
-        return rows
+        return [
+            self._sample_row(picked.to(self._device, self._layout), n, rng)
+            for picked, n, rng in self._training.to_show(seed)
+        ]
 
     def _sample_row(self, picked: Batch, n: int, rng: np.random.Generator) -> Float[Tensor, "N C *S"]:
         """One row of :meth:`samples`, in the place of patch ``n``."""
@@ -104,7 +101,7 @@ class DiffusionLearner:
             change = denoised(self.averaged, place, noise, self._config.sampling_steps)
         return torch.cat([batch.image[:1], batch.filled[:1], batch.filled + change]).float().cpu()
 
-    def _parts(self) -> dict[str, Denoiser | torch.optim.Adam]:
+    def _parts(self) -> Parts:
         return {"net": self._net, "averaged": self.averaged, "adam": self._adam}
 
 

@@ -1,4 +1,4 @@
-"""What is learnt from: patches cut around the lesions of a bank, drawn in batches balanced by class and patient."""
+"""Training patches: cut around the lesions of a bank, drawn in batches balanced by class and patient."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from medaug.core.errors import DataError
 from medaug.core.lesion import LesionCrop
 from medaug.core.runs import Progress
+from medaug.core.seeding import SeedTree
 from medaug.core.storage import sha256_text
 from medaug.generators._patches.coarse import fill, lesion_figures, soft_cumulative, zone_of
 from medaug.generators._patches.window import Window
@@ -141,6 +142,13 @@ class TrainingSet:
         numbers = [int(rng.choice(order[n % len(order)])) for n in range(count)]
         return self.patches.at(torch.as_tensor(numbers))
 
+    def to_show(self, seed: SeedTree, per_class: int = 2) -> Iterator[tuple[Batch, int, np.random.Generator]]:
+        """For pictures of samples: patches of each class, the number of one of them, and the class's randomness."""
+        for number in range(len(self.owners)):
+            rng = seed.child(number).rng()
+            picked = self.pick(number, per_class, rng)
+            yield from ((picked, n, rng) for n in range(per_class))
+
     def alike(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """For each sample of a batch a patch of its class, as it is."""
         return Batch.joined([self.pick(int(number), 1, rng) for number in batch.class_index])
@@ -153,7 +161,7 @@ class TrainingSet:
 
 
 def held_back(bank: LesionLibrary) -> frozenset[str]:
-    """Training patients whose lesions a discriminator shall not see, so that one can tell when it memorises.
+    """Training patients whose lesions a discriminator never sees, so that its memorising can be measured.
 
     One patient in 12, chosen by the hash of the pseudonym, where the bank has at least 36 and every class keeps three
     quarters of its lesions, and 8 at least; else nobody.

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from medaug.core.budget import PrivacyBudget, PrivacyRequest
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
-from medaug.engine.checkpoint import State, save_checkpoint
+from medaug.engine.checkpoint import State, restore_states, save_checkpoint, states_of
 from medaug.engine.dp import PrivacyPlan, PrivateGradients, plan_privacy
 from medaug.engine.loop import fit_loop
 from medaug.generators._patches.batches import PatchChoice
@@ -147,8 +147,7 @@ class PrivateLearner:
 
     def state(self) -> State:
         """Weights, averages, optimisers, and what was spent."""
-        parts = {name: part.state_dict() for name, part in self._model.parts().items()}
-        return {**parts, "private": self._private.state()}
+        return {**states_of(self._model.parts()), "private": self._private.state()}
 
     def restore(self, state: State) -> None:
         """Go on from a state of the same configuration and promise.
@@ -156,8 +155,7 @@ class PrivateLearner:
         Raises:
             ValueError: If the state is of another promise, or of none.
         """
-        for name, part in self._model.parts().items():
-            part.load_state_dict(state[name])  # type: ignore[arg-type]
+        restore_states(self._model.parts(), state)
         private = state["private"]
         if not isinstance(private, dict):
             raise ValueError("nothing is told of what was spent")  # noqa: TRY004 (told by the loop)

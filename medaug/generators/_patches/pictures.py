@@ -35,6 +35,12 @@ def write_sheet(path: Path, rows: list[Float[Tensor, "N C *S"]], window: tuple[f
         png.imsave(temporary, np.concatenate(lines, axis=0), cmap="gray", vmin=0, vmax=1)
 
 
+def shown_range(images: Float[Tensor, "N C *S"]) -> tuple[float, float]:
+    """Normalised values to show black and white: the middle 98% of the first channel of some patches."""
+    low, high = np.percentile(images[:, 0].numpy(), (1, 99))
+    return float(low), float(high)
+
+
 def _tile(patch: Float[Tensor, "C *S"], window: tuple[float, float]) -> Float[np.ndarray, "H W"]:
     plane = patch[0].detach().float().cpu().numpy()
     if plane.ndim == 3:
@@ -71,13 +77,13 @@ class SampledLearner(Protocol):
 
 @final
 class Watched:
-    """A learner that draws a picture of samples from time to time."""
+    """A learner that draws a picture of samples after every so many steps."""
 
     def __init__(self, learner: SampledLearner, run: RunDir, seed: SeedTree, every: int) -> None:
         self._learner, self._run, self._seed, self._every = learner, run, seed.child("samples"), every
 
     def train_step(self, step: int) -> dict[str, float]:
-        """One step, and a picture now and then."""
+        """One step, and after every so many steps a picture."""
         figures = self._learner.train_step(step)
         if (step + 1) % self._every == 0:
             self.picture(step + 1)

@@ -1,4 +1,4 @@
-"""What is learnt from with differential privacy: the patches of a bank by patient, and outlines that are nobody's."""
+"""Training patches for differential privacy: those of a bank by patient, and outlines that are of no patient."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from medaug.core.volume import Mask
 from medaug.generators._patches.batches import Part, PatchChoice, patches_of, turned
 from medaug.generators._patches.coarse import fill, zone_of
 from medaug.generators._patches.layers import normal
+from medaug.generators._patches.pictures import shown_range
 from medaug.generators._patches.scene import Scene
 from medaug.generators._patches.window import signed_distance
 from medaug.generators._procedural.draw import elastic_ellipsoid
@@ -93,9 +94,8 @@ class Records:
 
     @property
     def shown(self) -> tuple[float, float]:
-        """Normalised values to show black and white: the middle 98% of the patches."""
-        low, high = np.percentile(self.patches.image[:, 0].numpy(), (1, 99))
-        return float(low), float(high)
+        """Normalised values to show black and white."""
+        return shown_range(self.patches.image)
 
 
 def gather_records(bank: LesionLibrary, choice: PatchChoice, progress: Progress) -> Records:

@@ -12,12 +12,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medaug.core.seeding import SeedTree
-from medaug.engine.checkpoint import State
+from medaug.engine.checkpoint import Parts, State, restore_states, states_of
 from medaug.engine.launch import average_gradients, memory_format, mixed_precision, pick_device, team
 from medaug.generators._patches.average import follow
 from medaug.generators._patches.batches import Batch, TrainingSet
 from medaug.generators._patches.coarse import feather, zone_of
 from medaug.generators._patches.layers import initialise, normal, spread
+from medaug.generators._patches.pictures import shown_range
 from medaug.generators._vae import losses
 from medaug.generators._vae.directions import Directions, attributes, log_size, regress
 from medaug.generators._vae.networks import LesionVae, Place
@@ -50,9 +51,8 @@ class VaeLearner:
 
     @property
     def shown(self) -> tuple[float, float]:
-        """Normalised values to show black and white: the middle 98% of the training patches."""
-        low, high = np.percentile(self._training.patches.image[:, 0].numpy(), (1, 99))
-        return float(low), float(high)
+        """Normalised values to show black and white."""
+        return shown_range(self._training.patches.image)
 
     def train_step(self, step: int) -> dict[str, float]:
         """Encode, draw a code, decode, compare with the lesion as it was before any noise was added."""
@@ -132,25 +132,22 @@ class VaeLearner:
 
     def state(self) -> State:
         """Weights, averages and optimiser."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
+        return states_of(self._parts())
 
     def restore(self, state: State) -> None:
         """Go on from a state of the same configuration."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])  # type: ignore[arg-type]
+        restore_states(self._parts(), state)
 
-    def samples(self, seed: SeedTree, rows_per_class: int = 2) -> list[Float[Tensor, "N C *S"]]:
+    def samples(self, seed: SeedTree) -> list[Float[Tensor, "N C *S"]]:
         """Rows of patches to look at: real, decoded at its mean code, three of the class and one of every class.
 
         The kept weights draw them, always from the same patches and the same noise.
         """
-        rows: list[Tensor] = []
         prior = self.prior()
-        for number in range(len(self._training.owners)):
-            rng = seed.child(number).rng()
-            picked = self._training.pick(number, rows_per_class, rng).to(self._device, self._layout)
-            rows += [self._sample_row(picked, n, prior, rng) for n in range(rows_per_class)]
-        return rows
+        return [
+            self._sample_row(picked.to(self._device, self._layout), n, prior, rng)
+            for picked, n, rng in self._training.to_show(seed)
+        ]
 
     def _sample_row(
         self, picked: Batch, n: int, prior: Prior, rng: np.random.Generator
@@ -171,7 +168,7 @@ class VaeLearner:
         made = batch.image + feather(batch.distance) * (lesion - batch.image)
         return torch.cat([batch.image[:1], made]).float().cpu()
 
-    def _parts(self) -> dict[str, LesionVae | torch.optim.Adam]:
+    def _parts(self) -> Parts:
         return {"net": self._net, "averaged": self.averaged, "adam": self._adam}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import cast, final
+from typing import final
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from medaug.core.seeding import SeedTree
-from medaug.engine.checkpoint import State
+from medaug.engine.checkpoint import Parts, State, restore_states, states_of
 from medaug.engine.launch import pick_device
 from medaug.translators._style.networks import Critic, StyleNet, initialise
 from medaug.translators._style.settings import Config
@@ -81,14 +81,13 @@ class StyleLearner:
 
     def state(self) -> State:
         """Weights, averages and optimisers."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
+        return states_of(self._parts())
 
     def restore(self, state: State) -> None:
         """Go on from a state of the same configuration."""
-        for name, part in self._parts().items():
-            part.load_state_dict(cast("dict[str, Tensor]", state[name]))
+        restore_states(self._parts(), state)
 
-    def _parts(self) -> dict[str, torch.nn.Module | torch.optim.Adam]:
+    def _parts(self) -> Parts:
         return {
             "net": self._net,
             "averaged": self.averaged,

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from medaug.core.seeding import SeedTree
-from medaug.engine.checkpoint import State
+from medaug.engine.checkpoint import Parts, State, restore_states, states_of
 from medaug.engine.launch import memory_format, mixed_precision, pick_device
 from medaug.translators._whole_image.frames import Shown, fine_part, one_hot
 from medaug.translators._whole_image.networks import Chance, ImageNet, PatchCritic, draw_fields, initialise
@@ -114,14 +114,13 @@ class WholeImageLearner:
 
     def state(self) -> State:
         """Weights, averages and optimisers."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
+        return states_of(self._parts())
 
     def restore(self, state: State) -> None:
         """Go on from a state of the same configuration."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])  # type: ignore[arg-type]
+        restore_states(self._parts(), state)
 
-    def _parts(self) -> dict[str, ImageNet | PatchCritic | torch.optim.Adam]:
+    def _parts(self) -> Parts:
         return {
             "net": self._net,
             "critic": self._critic,
