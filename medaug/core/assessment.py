@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, final
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from medaug.core.config import Document, Frozen
+from medaug.core.config import Aliased, Document, Frozen
 
 QUALITY, AUDIT, REJECTED = "quality.json", "audit.json", "rejected.json"
 Verdict = Literal["pass", "fail", "inconclusive"]
@@ -102,10 +102,9 @@ class ClassQuality(Frozen):
 
 
 @final
-class SampleScore(Frozen):
+class SampleScore(Aliased):
     """One synthetic lesion; what is null was not measured."""
 
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
     case_id: str
     lesion: int = Field(description="its number among the lesions of the case, from 0")
     class_name: str = Field(alias="class")

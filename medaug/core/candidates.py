@@ -1,19 +1,19 @@
-"""Lesions as a list: what a model or another tool points at, and how well it does so."""
+"""Lists of lesions that a model or another tool found or judged, and their scores against a reference."""
 
 from __future__ import annotations
 
 from typing import Literal, final
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from medaug.core.config import Document, Frozen
+from medaug.core.config import Aliased, Document, Frozen
 from medaug.core.results import Finding
 
 LESIONS = "lesions.json"
 
 
 @final
-class ScoredLesion(Frozen):
+class ScoredLesion(Aliased):
     """A place in a case, and what a model says of it."""
 
     lesion_id: str = Field(description="the only one of its name in the list")
@@ -33,8 +33,6 @@ class ScoredLesion(Frozen):
     probabilities: tuple[float, ...] = Field(
         default=(), description="of every class, where the task is to tell them apart"
     )
-
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
 
 @final
@@ -69,7 +67,7 @@ class FrocPoint(Frozen):
 
 
 @final
-class FrocCurve(Frozen):
+class FrocCurve(Aliased):
     """Free-response ROC of the lesions of one class; false positives are counted over all candidates."""
 
     class_name: str | None = Field(alias="class", description="null = lesions of all classes")
@@ -78,11 +76,9 @@ class FrocCurve(Frozen):
     points: tuple[FrocPoint, ...]
     mean_sensitivity: Estimate = Field(description="mean over the points (CPM of LUNA16)")
 
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
-
 
 @final
-class SoughtLesion(Frozen):
+class SoughtLesion(Aliased):
     """A reference lesion, and the best candidate that hits it."""
 
     case_id: str
@@ -90,8 +86,6 @@ class SoughtLesion(Frozen):
     class_name: str = Field(alias="class")
     diameter_mm: float | None = Field(description="null where the spacing is nominal")
     score: float | None = Field(description="null = no candidate hits it")
-
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
 
 @final
@@ -111,7 +105,7 @@ class DetectionResult(Document):
 
 
 @final
-class JudgedLesion(Frozen):
+class JudgedLesion(Aliased):
     """A reference lesion and the classes that it was given."""
 
     lesion_id: str
@@ -120,11 +114,9 @@ class JudgedLesion(Frozen):
     class_name: str = Field(alias="class")
     probabilities: tuple[float, ...]
 
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
-
 
 @final
-class ClassSkill(Frozen):
+class ClassSkill(Aliased):
     """How well one class is told from all others."""
 
     class_name: str = Field(alias="class")
@@ -133,8 +125,6 @@ class ClassSkill(Frozen):
     auc: Estimate
     sensitivity: Estimate = Field(description="where the most probable class is the answer")
     specificity: Estimate
-
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
 
 @final

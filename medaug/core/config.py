@@ -29,6 +29,12 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class Aliased(Frozen):
+    """A model with a field that JSON calls by another name, such as ``class``; it is written so, and read by either."""
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+
 class Document(Frozen):
     """A JSON file with a schema version; readers refuse versions they do not know."""
 

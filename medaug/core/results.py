@@ -1,13 +1,13 @@
-"""Finished results that cross from one room to another, each a JSON document."""
+"""Finished results that cross from one package to another, each a JSON document."""
 
 from __future__ import annotations
 
 from typing import Literal, final
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from medaug.core.assessment import PartVerdict, Verdict
-from medaug.core.config import Document, Frozen
+from medaug.core.config import Aliased, Document, Frozen
 
 
 def _is_none(value: object) -> bool:
@@ -71,7 +71,7 @@ class LesionCounts(Frozen):
 
 
 @final
-class DiceRow(Frozen):
+class DiceRow(Aliased):
     """One test patient's case, one class, one arm; what is null by default is left out of files, since rows are many."""
 
     arm: str
@@ -125,11 +125,9 @@ class DiceRow(Frozen):
         "null without confidence",
     )
 
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
-
 
 @final
-class Comparison(Frozen):
+class Comparison(Aliased):
     """An arm against its baseline, paired by patient."""
 
     arm: str
@@ -151,11 +149,9 @@ class Comparison(Frozen):
     )
     verdict: Literal["gain", "harm", "no evidence", "inconclusive"]
 
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
-
 
 @final
-class ArmScore(Frozen):
+class ArmScore(Aliased):
     """An arm in one class: means over patients, seeds and cases averaged inside a patient first."""
 
     arm: str
@@ -181,11 +177,9 @@ class ArmScore(Frozen):
     calibration_error: float | None = None
     sizes: tuple[SizeCount, ...] = Field(default=(), description="summed over cases and seeds")
 
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
-
 
 @final
-class CurvePoint(Frozen):
+class CurvePoint(Aliased):
     """The Dice that an arm reaches with so many annotated patients."""
 
     arm: str
@@ -196,11 +190,9 @@ class CurvePoint(Frozen):
     ci_low: float
     ci_high: float
 
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
-
 
 @final
-class Saving(Frozen):
+class Saving(Aliased):
     """How many further annotated patients the baseline would need to reach an arm's Dice."""
 
     arm: str
@@ -211,8 +203,6 @@ class Saving(Frozen):
     low: float | None = Field(description="null = beyond the curve")
     high: float | None = Field(description="null = beyond the curve")
     said: str = Field(description="the same in one sentence")
-
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
 
 @final
@@ -365,7 +355,7 @@ Faces = Literal[
 
 @final
 class ReportLine(Frozen):
-    """One line of ``--report``: what became of one file; its paths may identify, so it stays at home."""
+    """One line of ``--report``: what became of one file; its paths may identify, so it is never released."""
 
     input: str = Field(description="path relative to the source")
     output: str | None = Field(description="path relative to the output")
