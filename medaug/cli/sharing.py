@@ -1,4 +1,4 @@
-"""Commands that let data out of the house: deface, deidentify, keygen, release, verify."""
+"""Commands that prepare data for sharing: deface, deidentify, keygen, release, verify."""
 
 from __future__ import annotations
 

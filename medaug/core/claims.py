@@ -1,4 +1,4 @@
-"""Who works on what in a folder that several processes share: claim files, on one machine or many."""
+"""Claim files: which of several processes, on one machine or many, works on what in a shared folder."""
 
 from __future__ import annotations
 

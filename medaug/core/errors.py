@@ -32,7 +32,7 @@ class MedaugError(Exception):
         return "; ".join(part.strip().rstrip(".") for part in parts).replace("\n", " ")
 
     def located(self, where: str, *, part: str = "", hint: str = "") -> Self:
-        """The same error, said of a place: ``part`` goes before what is wrong, ``hint`` replaces the old one."""
+        """The same error with another ``where``: ``part`` goes before what is wrong, ``hint`` replaces the old one."""
         what = f"{part}: {self.what}" if part else self.what
         return type(self)(what, where=where, expected=self.expected, hint=hint or self.hint, code=self.code)
 
@@ -105,7 +105,7 @@ class CollapsedError(TrainingError):
 
 @final
 class OverfittedError(TrainingError):
-    """A discriminator knows its training lesions by heart and teaches nothing more."""
+    """A discriminator has memorised its training lesions and teaches nothing more."""
 
 
 @final
@@ -114,7 +114,7 @@ class CheckpointError(TrainingError):
 
 
 class PrivacyError(MedaugError):
-    """Something would leave the house that must not."""
+    """Something that must not be released would be."""
 
     exit_code = 6
 

@@ -73,7 +73,7 @@ class KeepRule:
         return KeepRule(stripped, tree)
 
     def objection(self, sample: SampleScore) -> str:
-        """What speaks against a lesion; empty where it satisfies the rule.
+        """Why a lesion breaks the rule; empty where it satisfies it.
 
         What was not measured satisfies no comparison, and not its contrary either.
         """

@@ -1,4 +1,4 @@
-"""What shall be synthesised, and what was: both are files a person can read."""
+"""The plan of a synthesis, and how each case of a set was made: JSON Lines that a person can read."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class RunDir:
             self.listener.hear(event, figures)
 
     def forget_from(self, step: int) -> None:
-        """Take out of the log what an interrupted training said of this step and later ones: it is said again."""
+        """Remove the log lines of this step and later ones, which an interrupted training will write again."""
         if not self.log_path.is_file():
             return
         lines = self.log_path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -219,7 +219,7 @@ def _record(step: str, config: Frozen, inputs: Mapping[str, str]) -> RunRecord:
 
 
 def _difference(before: RunRecord, now: RunRecord) -> str:
-    """What makes an existing run folder another run, in words."""
+    """How an existing run folder differs from this run, for an error message."""
     if before.step != now.step:
         return f"a run of {before.step}, not {now.step}"
     keys = sorted(k for k in {*before.config, *now.config} if before.config.get(k) != now.config.get(k))

@@ -1,4 +1,4 @@
-"""What an augmentation is, for the rooms that make one and the rooms that use one."""
+"""The types of augmentation: a batch of training patches, and the call that changes it."""
 
 from __future__ import annotations
 

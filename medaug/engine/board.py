@@ -1,4 +1,4 @@
-"""TensorBoard, for those who like to watch: the only file that imports it."""
+"""TensorBoard curves of a training; the only file that imports TensorBoard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Randomness that hides people: uniform and normal numbers from the operating system's entropy.
+"""Randomness for differential privacy: uniform and normal numbers from the operating system's entropy.
 
 torch's and numpy's generators can be predicted from what they gave (torch's Mersenne Twister on the CPU even has no more
 than 32 bits of seed), and a noise that can be repeated can be taken off again. Each normal number is the sum of four

@@ -22,7 +22,7 @@ _SMOOTH = 0.1  # of the figures that are shown live
 
 
 class Learner(Protocol):
-    """Something that can take one optimiser step and be put aside and taken up again."""
+    """Something that takes optimiser steps, and whose state can be saved and restored."""
 
     def train_step(self, step: int) -> dict[str, float]:
         """Take step number ``step`` (from 0); its randomness depends on the step alone. Returns named losses."""
@@ -33,7 +33,7 @@ class Learner(Protocol):
         ...
 
     def restore(self, state: State) -> None:
-        """Undo nothing, go on from there."""
+        """Go on from a saved state."""
         ...
 
 

@@ -52,7 +52,7 @@ class Scores:
 @final
 @dataclass(frozen=True, slots=True)
 class VitalSigns:
-    """What a learner can tell of its health beside its losses; None where it cannot.
+    """Signs of a healthy training beside the losses; None where a learner does not measure them.
 
     Attributes:
         variety: Mean pairwise difference of lesions made for one place over that of real ones; 1 is as in life.
@@ -135,7 +135,7 @@ class Watch:
 
         Raises:
             CollapsedError: If made lesions were all alike in several checks in a row.
-            OverfittedError: If the discriminator knew its own lesions by heart in several checks in a row, and now
+            OverfittedError: If the discriminator had memorised its own lesions in several checks in a row, and now
                 takes unseen real ones for made.
         """
         self._take(signs)
@@ -206,7 +206,7 @@ _HINTS: Mapping[Trouble, str] = {
 
 
 def _growth(values: deque[float]) -> float:
-    """How many times its running median a loss is of late; medians below 1 count as 1, since small losses wander."""
+    """Recent loss over its running median; medians below 1 count as 1, since small losses fluctuate."""
     if len(values) <= _RECENT:
         return 0.0
     sizes = [abs(value) for value in values]

@@ -1,4 +1,4 @@
-"""Weights, told apart by what they are."""
+"""A hash of the weights of a network."""
 
 from __future__ import annotations
 

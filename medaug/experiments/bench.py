@@ -1,4 +1,4 @@
-"""What an experiment needs of other rooms; the workflow wires it."""
+"""What an experiment needs of other packages, as protocols; :mod:`medaug.workflows.bench` supplies it."""
 
 from __future__ import annotations
 

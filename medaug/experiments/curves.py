@@ -143,7 +143,7 @@ def _table(columns: Sequence[Sequence[DiceRow]]) -> Float[np.ndarray, "P S"]:
 @final
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """Whose saving is asked for."""
+    """The arm, class and number of annotated patients whose saving is estimated."""
 
     arm: str
     baseline: str
@@ -190,7 +190,7 @@ def _said(question: _Question, curve: Curve, needed: float, interval: tuple[floa
 
 
 def _bound(needed: float, curve: Curve, used: float) -> str:
-    """A saving in words, as far as the curve reaches."""
+    """A saving as text, a bound where it lies beyond the baseline's curve."""
     if needed == math.inf:
         return f"more than {_count(float(curve.sizes[-1]) - used)}"
     if needed == 0:

@@ -1,4 +1,4 @@
-"""Were the arms treated equally? Else a gain is only more training, or oversampling."""
+"""Checks that all arms were trained alike; else a gain may be only more training, or oversampling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paired statistics by patient: differences, correction, what could have been seen, and the call.
+"""Paired statistics by patient: differences, correction, minimum detectable effect, and the verdict.
 
 The unit is the patient: cases and seeds are averaged inside a patient first. A *gain* needs an interval above 0 and
 p <= 0.05 after Holm (Scand J Statist 1979); *harm* is an interval wholly below 0, uncorrected, since a warning should
@@ -105,7 +105,7 @@ def minimum_detectable_effect(differences: Values) -> float | None:
 
 
 def call(interval: Interval, p_holm: float, differences: Values, family: int = 1) -> Call:
-    """What the figures allow to be said.
+    """The verdict that the figures allow.
 
     Args:
         interval: Of the mean difference.

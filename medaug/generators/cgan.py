@@ -100,7 +100,7 @@ class CGAN(TrainedGenerator[Config]):
         return super().sha256 if self._refine else generator_sha256(self._config, "coarse only")
 
     def coarse_only(self) -> CGAN:
-        """The same without the network: what it is given, to tell what it earns."""
+        """The same without the network: its coarse input alone, to measure what the network adds."""
         return CGAN(self._config, self._card, self._net, self._table, str(self._device), refine=False)
 
     def generate(

@@ -1,4 +1,4 @@
-"""Lesion candidates from a segmentation: where it sees a chance of a lesion, and how much of one."""
+"""Lesion candidates from a segmentation: connected regions where a lesion is probable, each with a score."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _LIKE = 8  # places of which the one most like another is taken
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class HostTissue:
-    """A host seen with the eyes of one class, on the coarse grid of its body; computed once a host, used for many lesions.
+    """Where lesions of one class may sit in a host, on the coarse grid of its body; computed once, used for many lesions.
 
     Attributes:
         case: The host.

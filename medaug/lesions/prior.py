@@ -38,7 +38,7 @@ class SitePrior:
 
     @staticmethod
     def learn(entries: Sequence[LesionEntry]) -> SitePrior:
-        """Density of the known places, smoothed; lesions of images that cut the body off tell no place."""
+        """Density of the known places, smoothed; lesions of images that cut the body off are left out."""
         places = np.array([e.centre_in_body for e in entries if e.centre_in_body is not None]).reshape(-1, 3)
         heat = np.ones(_HEAT_CELLS)
         if len(places):

@@ -18,7 +18,7 @@ from medaug.metrics.resampled import Chosen, estimates
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgement:
-    """What was said of lesions, or of patients.
+    """Predicted class probabilities of lesions, or of patients.
 
     Attributes:
         patient_ids: Of every row.

@@ -1,4 +1,4 @@
-"""Lesions one by one: which of the reference were found, and how many were made up.
+"""Lesion-wise matching: which reference lesions were found, and how many predicted ones are false.
 
 A lesion is a 26-connected component (one slice: 8-connected) of one class. Predicted and reference lesions are paired
 one to one such that the IoU of the pairs sums up highest (optimal assignment; Kuhn, Nav Res Logist Q 1955), and a pair

@@ -1,4 +1,4 @@
-"""Every figure of one class in one case, with one empty rule.
+"""All metrics of one class in one case, with one rule for empty masks.
 
 | figure | reference empty | prediction empty | both empty |
 |---|---|---|---|

@@ -1,1 +1,1 @@
-"""What may leave the house, and the proof of it."""
+"""What may be released, de-identified or defaced, and the proof of it."""

@@ -183,7 +183,7 @@ def _private(certificate: ReleaseCertificate) -> str:
 
 
 def _left_out(facts: SheetFacts) -> Iterator[str]:
-    """Which cases were left out before, by which rule; what a person wrote of one stays at home."""
+    """Which cases were left out before, by which rule; what a person wrote of one is not released."""
     rejected = facts.quality.rejected if facts.quality is not None else ()
     if facts.certificate.content == "real":
         yield "What was refused or changed on the way in stands in findings.json; nothing was left out after that."

@@ -1,4 +1,4 @@
-"""The gate: every reason why a set may not be released. No reason is found by trusting what is absent."""
+"""The gate: every reason why a set may not be released. Missing evidence is a reason, too."""
 
 from __future__ import annotations
 
@@ -285,7 +285,7 @@ def _check_translations(request: ReleaseRequest) -> Iterator[str]:
 
 
 def _check_texts(request: ReleaseRequest) -> Iterator[str]:
-    """Words that users brought: no listed identifier, and for tiers that leave the house no date."""
+    """Words that users brought: no listed identifier, and for tiers that leave the institution no date."""
     manifest = request.manifest
     ids = [one for record in manifest.cases for one in (record.case_id, record.patient_id)]
     words = [manifest.name, *manifest.classes, *(c for record in manifest.cases for c in record.channels)]

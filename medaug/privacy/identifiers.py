@@ -22,7 +22,7 @@ def read_identifiers(path: Path) -> Scrubber:
 
     Args:
         path: A text file with one identifier a line (a line without digits is a name: its parts count alone, in any
-            order; alone, words of the trade do not), or a folder of the original DICOM files, every header of which is read.
+            order; alone, words of the field do not), or a folder of the original DICOM files, every header of which is read.
 
     Raises:
         ConfigError: If there is no such file, it is empty, a line could not be searched for, or a DICOM file of the folder cannot be read.

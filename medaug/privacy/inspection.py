@@ -1,4 +1,4 @@
-"""What a file may not carry out of the house: header fields, private elements, paths and identifiers in texts."""
+"""What a released file may not hold: header fields, private elements, paths and identifiers in texts."""
 
 from __future__ import annotations
 

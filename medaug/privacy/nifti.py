@@ -188,7 +188,7 @@ def _voxels(raw: bytes, form: _Form, order: str) -> tuple[int, int]:
     return int(start), end
 
 
-# How an image was taken: numbers and words of the trade that BIDS names (appendix of MRI metadata); all others go.
+# How an image was taken: numbers and words of the field that BIDS names (appendix of MRI metadata); all others go.
 _NUMBERS: Final = frozenset(
     {
         "EchoTime",

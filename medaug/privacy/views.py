@@ -1,4 +1,4 @@
-"""A look at what defacing left: the skin as light falls on it, before and after."""
+"""Views of a head for checking its defacing: the skin, shaded by a light, before and after."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An encoder of lesions that teaches itself: views of one lesion alike, features spread out and not redundant.
+"""A self-supervised encoder of lesions: views of one lesion get like features, which are spread out and not redundant.
 
 VICReg (Bardes et al., ICLR 2022) with a small network; its features say how like two sets of lesions are without
 any figure being chosen by hand.

@@ -1,4 +1,4 @@
-"""Figures of one training size: forest plot, patients, lesions found by size. Drawn stroke by stroke, without a script."""
+"""Figures of one training size: forest plot, patients, lesions found by size. SVG without a script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From finished results to what the page shows: text and figures, no reckoning left for the template."""
+"""From finished results to what the page shows: text and figures; the template computes nothing."""
 
 from __future__ import annotations
 

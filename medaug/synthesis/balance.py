@@ -1,4 +1,4 @@
-"""How many lesions of each class: said class by class, or so that rare classes catch up with common ones."""
+"""How many lesions of each class: as asked, or so that rare classes catch up with common ones."""
 
 from __future__ import annotations
 

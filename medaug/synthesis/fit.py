@@ -56,7 +56,7 @@ def fit_or_fall_back(
 ) -> Generator:
     """As :func:`fit_generator`; but where the bank holds fewer than 8 lesions in all, a network is not trained on them.
 
-    A network would learn them by heart. The hand-crafted generator needs no more than one lesion of each class, so it
+    A network would memorise them. The hand-crafted generator needs no more than one lesion of each class, so it
     is fitted in the network's place, and its card says so.
 
     Raises:

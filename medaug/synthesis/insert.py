@@ -82,7 +82,7 @@ def _centre_mm(mask: Mask, box: Box, volume: Volume) -> tuple[float, float, floa
 
 
 def _drawn(prepared: Prepared, lesion: Lesion, finish: Finish) -> Image:
-    """The drawn patch clipped to what the host's map lets through; then with the host's noise, where that is wished."""
+    """The drawn patch, clipped to the range of the host's intensity map; with the host's noise where ``finish`` asks for it."""
     scale, tail = prepared.request.scale, (-1, 1, 1, 1)
     low, high = (np.asarray(v, np.float32).reshape(tail) for v in (scale.low, scale.high))
     drawn = np.asarray(np.clip(lesion.image, low, high))

@@ -167,7 +167,7 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> EvaluateSummary:
 def missing_cases(
     options: EvaluateOptions, wanted: Collection[str], found: Collection[str], what: str
 ) -> tuple[str, ...]:
-    """Ids of cases that are to be scored and were not answered; ``what`` is said of them.
+    """Ids of cases that are to be scored and were not answered; ``what`` names them in the message.
 
     Raises:
         DataError: If there are any and they may not be scored as empty.

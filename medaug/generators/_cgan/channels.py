@@ -1,4 +1,4 @@
-"""How the channels of a lesion go together: noise that is drawn for all of them has the correlation of real ones."""
+"""Correlation of the channels of a lesion: noise drawn for all of them has that of real lesions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands before the network: requests in its frames."""
+"""The input of the network: requests cut to its frames, each with a coarse lesion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A batch in training: as what each lesion of it is drawn, into what, and with what coarse lesion."""
+"""A training batch: the class each lesion is redrawn as, the patch it is drawn into, and its coarse lesion."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WHITE = 1.15  # deviation of white noise over that of its fine part
 @final
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A batch, and as what each lesion of it is drawn.
+    """A batch, and the class that each of its lesions is redrawn as.
 
     Attributes:
         batch: Real patches.

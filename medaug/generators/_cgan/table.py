@@ -1,4 +1,4 @@
-"""What the coarse lesions are drawn from, and how the first number of z chooses among it."""
+"""Table of measured figures that coarse lesions are drawn from; the first number of z chooses among them."""
 
 from __future__ import annotations
 

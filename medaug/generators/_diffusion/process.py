@@ -1,4 +1,4 @@
-"""The way from lesion to noise and back.
+"""The diffusion process: noise is added to lesions in training, and removed step by step in sampling.
 
 Forward: Ho et al., Denoising diffusion probabilistic models (NeurIPS 2020), on the cosine schedule of Nichol and
 Dhariwal (ICML 2021). Back: Song et al., Denoising diffusion implicit models (ICLR 2021), without fresh noise, so

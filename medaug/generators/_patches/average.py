@@ -1,4 +1,4 @@
-"""The averaged weights that are kept in place of the last ones."""
+"""Exponential moving average of the weights, which is kept in place of the last ones."""
 
 from __future__ import annotations
 

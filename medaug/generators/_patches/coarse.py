@@ -1,4 +1,4 @@
-"""The coarse lesion: what stands in the place of the lesion when the network begins.
+"""The coarse lesion: the first draft in the lesion's place, which the network refines.
 
 The zone (the lesion and a few voxels around it) is first filled smoothly from the tissue around it, then the
 figures of a real lesion of the class (level, edge, and noise in three bands) are drawn into the mask with noise. Nobody's

@@ -20,7 +20,7 @@ _SMALLEST = 6  # voxels: an axis is not halved below it
 @final
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What both networks are told about a batch.
+    """What both networks are conditioned on, for a batch.
 
     Attributes:
         class_index: (B,) index into the class table.

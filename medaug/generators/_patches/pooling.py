@@ -1,4 +1,4 @@
-"""Figures of scarce classes: what few lesions cannot show of a class's variety is borrowed from the class most like it."""
+"""Figures of scarce classes: the variety that few lesions cannot show is taken from the most similar class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The variant of a configuration that can be trained with differential privacy, chosen for who asks for it."""
+"""The variant of a configuration that can be trained with differential privacy."""
 
 from __future__ import annotations
 

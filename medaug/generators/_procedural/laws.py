@@ -82,7 +82,7 @@ class Laws(Document):
 
 @final
 class Sample(Frozen):
-    """Whose lesion was measured."""
+    """The lesion that was measured."""
 
     class_name: str
     patient_id: str

@@ -162,7 +162,7 @@ class Scrubber:
         return text if self._telling is None else _tidy(self._telling.sub(" ", text), text)
 
     def description(self, text: str) -> str:
-        """A free text of which only words of the trade and small numbers stay."""
+        """A free text of which only words of the field and small numbers stay."""
         cleaned = text if self._all is None else self._all.sub(" ", text)
         return _known_words(_PATTERNS.sub(" ", cleaned))
 

@@ -1,4 +1,4 @@
-"""MONAI's RetinaNet: asked for by its kind, and why it cannot be had."""
+"""MONAI's RetinaNet: known by its kind, but refused with the reason why it is not available."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every place of every batch is: a lesion of which class, real or synthetic, or a patch from anywhere.
+"""What each patch of a batch shows: a lesion of which class, real or synthetic, or a place drawn at random.
 
 Lesion patches are dealt to the classes in turn, so that each class has its share of them whatever is synthetic: a
 synthetic patch takes the place of a real one of its own class. Arms of an experiment then differ in where the patches

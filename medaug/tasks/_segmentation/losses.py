@@ -1,4 +1,4 @@
-"""What a training minimises: an overlap of regions and a cost of voxels, against one label a voxel or shares of two."""
+"""Losses: a region overlap and a voxel-wise cost, against one label a voxel or, under MixUp, a mixture of two."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training of super resolution: what is lost, by mean absolute error."""
+"""The training of super resolution: the detail that thick slices lost, by mean absolute error."""
 
 from __future__ import annotations
 
