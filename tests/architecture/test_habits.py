@@ -119,7 +119,7 @@ def _names(nodes: list[ast.expr]) -> set[str]:
 
 
 # Bases that hold nothing of their own: nobody makes one of them.
-PURE_BASES = {"Frozen", "Document", "Summary"}
+PURE_BASES = {"Frozen", "Aliased", "Document", "Summary"}
 
 
 def _is_abstract(node: ast.ClassDef) -> bool:
