@@ -15,14 +15,12 @@ from medaug.quality.samples import LesionSample, figures_of
 from medaug.quality.scores import (
     Material,
     Scores,
-    TypicalLaw,
     aligned,
     alike_in_size,
     diameter_mm,
     nearest_real,
     numbers_in_case,
     score_samples,
-    shrunk,
 )
 from tests.unit.quality.seen import KINDS, disc
 
@@ -145,17 +143,6 @@ def test_without_held_out_lesions_there_is_no_class_to_recover_and_no_floor() ->
     assert parts.score is not None
 
 
-def test_shares_are_even_for_real_lesions_of_other_patients() -> None:
-    rng = np.random.default_rng(0)
-
-    def drawn(count: int, shift: float = 0.0) -> list[LesionSample]:
-        return [replace(disc(n, 0), figures=rng.normal(shift, 1.0, 36)) for n in range(count)]
-
-    law = TypicalLaw(drawn(300), SeedTree(1))
-    assert np.mean(law.shares(drawn(400))) == pytest.approx(0.5, abs=0.05)
-    assert np.mean(law.shares(drawn(50, 1.5))) < 0.05
-
-
 def test_held_out_patients_move_no_sample() -> None:
     made, dice = _discs(900, 12), np.linspace(0.2, 0.9, 12)
     found, other, none = (
@@ -163,10 +150,3 @@ def test_held_out_patients_move_no_sample() -> None:
         for kept in (HELD_OUT, _swapped(_discs(700, 20)), ())
     )
     assert found == other == none
-
-
-def test_a_covariance_of_few_lesions_can_be_inverted() -> None:
-    rng = np.random.default_rng(0)
-    assert np.linalg.cond(shrunk(rng.normal(size=(5, 40)))) < 1e6
-    wide = shrunk(rng.normal(size=(5000, 3)) * [1.0, 2.0, 3.0])
-    assert np.diag(wide) == pytest.approx([1.0, 4.0, 9.0], rel=0.1)
