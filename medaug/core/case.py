@@ -122,6 +122,11 @@ class CaseRecord(Frozen):
         return tuple(file for file in (*self.images, self.label, self.edit_mask) if file is not None)
 
     @property
+    def is_labelled_scan(self) -> bool:
+        """Whether it is a real case with a label map: what is learnt from, drawn into and scored."""
+        return self.origin is Origin.REAL and self.label is not None
+
+    @property
     def expected_bytes(self) -> int:
         """Room on the disk for a case like this one: two compressed bytes a voxel and channel, and a label."""
         i, j, k = self.shape

@@ -8,7 +8,7 @@ from typing import final
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from medaug.core.case import CaseRecord, Manifest, Origin
+from medaug.core.case import CaseRecord, Manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.lesion import Blending
@@ -16,7 +16,7 @@ from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
 from medaug.core.storage import sha256_text
 from medaug.core.strata import deal, labelled_patients
-from medaug.lesions.shapes import ShapeKind
+from medaug.lesions.shape_source import ShapeKind
 from medaug.metrics.scoring import SURFACE_TOLERANCE_MM
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_]{0,39}$"
@@ -320,7 +320,7 @@ def training_subset(
         DataError: If there are fewer patients than asked for, or no labelled case is left.
     """
     allowed = frozenset(fold.train)
-    labelled = [r for r in manifest.of_patients(allowed) if r.label is not None and r.origin is Origin.REAL]
+    labelled = [r for r in manifest.of_patients(allowed) if r.is_labelled_scan]
     if n_annotated is not None:
         kept = _kept_patients(labelled, fold, limit_class, n_annotated)
         labelled = [
@@ -364,4 +364,4 @@ def _kept_patients(
 def scored_records(manifest: Manifest, fold: Fold) -> tuple[CaseRecord, ...]:
     """The labelled, real, held-out cases: the only ones that are scored."""
     held_out = manifest.of_patients(frozenset(fold.held_out))
-    return tuple(r for r in held_out if r.label is not None and r.origin is Origin.REAL)
+    return tuple(record for record in held_out if record.is_labelled_scan)

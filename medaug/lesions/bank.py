@@ -231,7 +231,7 @@ def bank_records(
     else:
         chosen = tuple(manifest.case(case_id) for case_id in cases)
     guard_training(chosen, fold)
-    return tuple(r for r in chosen if r.label is not None and r.origin is Origin.REAL)
+    return tuple(record for record in chosen if record.is_labelled_scan)
 
 
 def _index(

@@ -42,7 +42,7 @@ def match_level(host: Image, patch: Image, mask: Mask) -> Image:
     rim = ndimage.binary_dilation(mask, NEIGHBOURS_4, iterations=3) & ~mask
     if not rim.any():
         return patch.copy()
-    return np.asarray(patch + _flat(np.median(host[:, rim] - patch[:, rim], axis=1)), dtype=np.float32)
+    return np.asarray(patch + per_channel(np.median(host[:, rim] - patch[:, rim], axis=1)), dtype=np.float32)
 
 
 def match_tissue(host: Image, lesion: Image, mask: Mask) -> Image:
@@ -63,7 +63,7 @@ def match_tissue(host: Image, lesion: Image, mask: Mask) -> Image:
     spread = np.maximum(there[2] - there[0], 1e-6)
     gain = np.clip((here[2] - here[0]) / spread, *_GAIN)
     offset = here[1] - gain * there[1]
-    return np.asarray(lesion * _flat(gain) + _flat(offset), dtype=np.float32)
+    return np.asarray(lesion * per_channel(gain) + per_channel(offset), dtype=np.float32)
 
 
 def match_noise(host: Image, lesion: Image, mask: Mask) -> Image:
@@ -84,10 +84,11 @@ def match_noise(host: Image, lesion: Image, mask: Mask) -> Image:
     fine = fine_part(host)
     wanted, has = (robust_deviation(part[:, ring]) for part in (fine, fine_part(lesion)))
     missing = np.sqrt(np.maximum(wanted**2 - has**2, 0.0))
-    limit = _flat(_NOISE_LIMIT * wanted)
+    limit = per_channel(_NOISE_LIMIT * wanted)
     grain = np.clip(fine, -limit, limit)[:, ::-1]
-    return np.asarray(lesion + _flat(missing / np.maximum(wanted, 1e-6)) * grain, dtype=np.float32)
+    return np.asarray(lesion + per_channel(missing / np.maximum(wanted, 1e-6)) * grain, dtype=np.float32)
 
 
-def _flat(values: Float[np.ndarray, " C"]) -> Float[np.ndarray, "C 1 1 1"]:
+def per_channel(values: Float[np.ndarray, " C"]) -> Float[np.ndarray, "C 1 1 1"]:
+    """One value a channel, for arithmetic with (C, I, J, K) images; float32."""
     return np.asarray(values, dtype=np.float32).reshape(-1, 1, 1, 1)

@@ -13,7 +13,7 @@ from medaug.core.volume import Mask
 from medaug.lesions.blend import Feather
 from medaug.lesions.body import Body
 from medaug.lesions.place import AUTO
-from medaug.lesions.shapes import ShapeKind
+from medaug.lesions.shape_source import ShapeKind
 
 
 @final

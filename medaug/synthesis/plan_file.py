@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import final
 
-from medaug.core.case import Manifest, Origin
+from medaug.core.case import Manifest
 from medaug.core.errors import DataError, MedaugError, SplitLeakageError
 from medaug.core.plan import PlannedLesion, numbered_lines
 from medaug.core.splits import Fold
@@ -68,7 +68,7 @@ class _Checks:
             raise SplitLeakageError(
                 f"host_case_id: {host.patient_id} is no training patient of fold {self._fold.index}"
             )
-        if host.label is None or host.origin is not Origin.REAL:
+        if not host.is_labelled_scan:
             raise DataError(f"host_case_id: {host.case_id} is no labelled real case")
         if lesion.use == "swap" and all(name == lesion.class_name for name in host.classes):
             raise DataError(

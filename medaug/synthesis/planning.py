@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-from medaug.core.case import CaseRecord, Origin
+from medaug.core.case import CaseRecord
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.plan import PlannedLesion, Use
 from medaug.core.seeding import SeedTree
@@ -60,7 +60,7 @@ def usable_hosts(records: Sequence[CaseRecord]) -> tuple[CaseRecord, ...]:
     Raises:
         DataError: If there is none.
     """
-    hosts = tuple(r for r in records if r.origin is Origin.REAL and r.label is not None)
+    hosts = tuple(record for record in records if record.is_labelled_scan)
     if not hosts:
         raise DataError(
             "no host: the fold's training patients have no labelled case",

@@ -28,7 +28,7 @@ from medaug.lesions.shape import (
     draw_shape,
     fit_texture,
 )
-from medaug.lesions.shapes import Shapes
+from medaug.lesions.shape_source import ShapeSource
 from medaug.synthesis.donors import Donors
 from medaug.synthesis.order import HostView, Order, Prepared
 from medaug.synthesis.site import Site, lesion_at, require_site
@@ -57,7 +57,7 @@ class Frame:
 class Preparer:
     """Prepares lesions of a bank for hosts."""
 
-    def __init__(self, bank: Bank, donors: Donors, frame: Frame, shapes: Shapes) -> None:
+    def __init__(self, bank: Bank, donors: Donors, frame: Frame, shapes: ShapeSource) -> None:
         self._bank, self._donors, self._frame, self._shapes = bank, donors, frame, shapes
         self._door = Lock()  # lesions are prepared side by side; the bank's cache is for one at a time
 

@@ -16,13 +16,11 @@ from medaug.engine.lanes import side_by_side
 from medaug.lesions.bank import Bank
 from medaug.lesions.body import Body
 from medaug.lesions.place import HostTissue, map_tissue
-from medaug.lesions.shapes import Shapes
+from medaug.lesions.shape_source import ShapeSource
 from medaug.synthesis.donors import Donors
 from medaug.synthesis.insert import insert
 from medaug.synthesis.order import Finish, HostView, Order, Prepared, Rendered
 from medaug.synthesis.prepare import Frame, Preparer
-
-__all__ = ["Finish", "HostView", "Order", "Prepared", "Rendered", "Renderer"]
 
 
 @final
@@ -47,7 +45,7 @@ class Renderer:
         self._bank, self._generator, self._finish = bank, generator, finish or Finish()
         self._training = frozenset(bank.index.training_patients)
         self._donors = Donors(bank)
-        self._shapes = Shapes(bank, self._finish.shapes)
+        self._shapes = ShapeSource(bank, self._finish.shapes)
         self._preparer = Preparer(bank, self._donors, frame or Frame(), self._shapes)
 
     @property
@@ -66,7 +64,7 @@ class Renderer:
         return self._donors
 
     @property
-    def shapes(self) -> Shapes:
+    def shapes(self) -> ShapeSource:
         """Where its outlines come from."""
         return self._shapes
 

@@ -17,7 +17,7 @@ from medaug.core.geometry import NEIGHBOURS_4
 from medaug.core.lesion import Lesion
 from medaug.core.volume import Image, Mask
 from medaug.lesions.blend import Feather
-from medaug.lesions.harmonise import fine_part, ring_around, robust_deviation
+from medaug.lesions.harmonise import fine_part, per_channel, ring_around, robust_deviation
 
 _GRAIN_VOXELS = 1.5  # structure is what is left after smoothing by this
 _MOST_GRAIN = 2.5  # deviations of the host's noise
@@ -76,7 +76,7 @@ def _grain(host: Image, lesion: Lesion) -> Image:
     """What is finer than the lesion's structure and no stronger than the host's noise, so that edges are no grain."""
     ring = ring_around(lesion.mask)
     noise = robust_deviation(fine_part(host)[:, ring if ring.any() else lesion.mask])
-    limit = _flat(_MOST_GRAIN * noise)
+    limit = per_channel(_MOST_GRAIN * noise)
     return np.asarray(np.clip(lesion.image - _smooth(lesion.image, lesion.mask), -limit, limit))
 
 
@@ -86,13 +86,13 @@ def _smooth(image: Image, mask: Mask) -> Image:
     parts = _blurred(image * weight, _GRAIN_VOXELS)
     total = _blurred(weight[None], _GRAIN_VOXELS)
     inside = np.array([channel[mask].mean() for channel in image], dtype=np.float32)
-    return np.asarray(np.where(total > 1e-3, parts / np.maximum(total, 1e-3), _flat(inside)))
+    return np.asarray(np.where(total > 1e-3, parts / np.maximum(total, 1e-3), per_channel(inside)))
 
 
 def _level(host: Image, mask: Mask) -> Float[np.ndarray, "C 1 1 1"]:
     """Of the tissue around a lesion, which a vessel in it does not change."""
     ring = ring_around(mask)
-    return _flat(np.median(host[:, ring if ring.any() else mask], axis=1))
+    return per_channel(np.median(host[:, ring if ring.any() else mask], axis=1))
 
 
 def _radius(mask: Mask) -> float:
@@ -102,7 +102,3 @@ def _radius(mask: Mask) -> float:
 def _blurred(image: Image, voxels: float) -> Image:
     """Slice by slice, since slices may lie far apart."""
     return np.asarray(ndimage.gaussian_filter(image, (0.0, voxels, voxels, 0.0), truncate=3.0))
-
-
-def _flat(values: Float[np.ndarray, " C"]) -> Float[np.ndarray, "C 1 1 1"]:
-    return np.asarray(values, dtype=np.float32).reshape(-1, 1, 1, 1)

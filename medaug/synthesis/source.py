@@ -15,7 +15,8 @@ from medaug.core.geometry import Box
 from medaug.core.plan import Use
 from medaug.core.volume import LabelMap, Volume
 from medaug.lesions.place import HostTissue
-from medaug.synthesis.render import HostView, Order, Prepared, Renderer
+from medaug.synthesis.order import HostView, Order, Prepared
+from medaug.synthesis.render import Renderer
 
 _TRIES = 40  # hosts or slices looked at for one lesion
 _CACHE_BYTES = 512 << 20

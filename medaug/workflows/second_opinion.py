@@ -9,7 +9,7 @@ from typing import Final, final
 
 import numpy as np
 
-from medaug.core.case import Case, CaseRecord, Manifest, Origin
+from medaug.core.case import Case, CaseRecord, Manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import DataError, SplitLeakageError
 from medaug.core.intensity import IntensityScheme
@@ -44,7 +44,7 @@ class AssessedFold:
     def records(self) -> tuple[CaseRecord, ...]:
         """The real, labelled cases of the training patients."""
         training = self.manifest.of_patients(frozenset(self.fold.train))
-        return tuple(r for r in training if r.origin is Origin.REAL and r.label is not None)
+        return tuple(r for r in training if r.is_labelled_scan)
 
 
 @final

@@ -27,7 +27,7 @@ from medaug.generators.base import load_generator
 from medaug.io.dataset import finish_dataset
 from medaug.lesions.bank import Bank
 from medaug.lesions.place import AUTO
-from medaug.lesions.shapes import ShapeKind
+from medaug.lesions.shape_source import ShapeKind
 from medaug.synthesis.balance import Balance, ClassCount, balanced_counts, parse_counts
 from medaug.synthesis.order import Finish
 from medaug.synthesis.plan_file import read_plan

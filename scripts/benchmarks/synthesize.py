@@ -156,7 +156,7 @@ def renderer(folder: Path, kind: str) -> tuple[Renderer, list[Case]]:
 
 def insertion(folder: Path, kind: str, count: int = 0) -> Callable[[], int]:
     """Draws lesions, a batch at a time, one a host."""
-    from medaug.synthesis.render import Order
+    from medaug.synthesis.order import Order
 
     machine, cases = renderer(folder, kind)
     wanted = count or Plan.read(folder / PLAN).lesions
@@ -178,7 +178,7 @@ def insertion(folder: Path, kind: str, count: int = 0) -> Callable[[], int]:
 
 def generation(folder: Path, kind: str) -> Callable[[], int]:
     """The generator alone, on one batch of lesions that have their shape and place."""
-    from medaug.synthesis.render import Order
+    from medaug.synthesis.order import Order
 
     machine, cases = renderer(folder, kind)
     count = min(BATCH, Plan.read(folder / PLAN).lesions)
@@ -247,7 +247,7 @@ def stopwatch(owner: ModuleType | type, name: str, taken: dict[str, float]) -> I
 def stages(folder: Path, asked: Namespace) -> BenchmarkResult:
     """How long each part of a lesion takes; one lesion after the other, the generator in batches."""
     from medaug.synthesis import prepare as preparing
-    from medaug.synthesis.render import Order
+    from medaug.synthesis.order import Order
 
     plan = prepare(folder, asked, ("cgan",))
     machine, cases = renderer(folder, "cgan")

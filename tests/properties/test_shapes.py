@@ -11,12 +11,12 @@ from scipy import ndimage
 from medaug.core.errors import DataError
 from medaug.lesions.bank import bank_of_cases
 from medaug.lesions.shape import Outline, ShapeTarget
-from medaug.lesions.shapes import ShapeKind, Shapes
+from medaug.lesions.shape_source import ShapeKind, ShapeSource
 from tests.small_cases import chest, fold_of
 
 CASES = [chest(number, ("solid", "solid")) for number in range(8)]
 BANK = bank_of_cases(CASES, fold_of(CASES))
-SHAPES: dict[ShapeKind, Shapes] = {kind: Shapes(BANK, kind) for kind in ("bank", "pca")}
+SHAPES: dict[ShapeKind, ShapeSource] = {kind: ShapeSource(BANK, kind) for kind in ("bank", "pca")}
 
 
 def size_in_voxels(target: ShapeTarget) -> float:

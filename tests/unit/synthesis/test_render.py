@@ -13,7 +13,8 @@ from medaug.core.errors import ConfigError, DataError, LabelError, SplitLeakageE
 from medaug.generators.carvemix import Config as CarveMixConfig
 from medaug.generators.copy_paste import Config
 from medaug.lesions.bank import bank_of_cases
-from medaug.synthesis.render import Finish, Order, Renderer
+from medaug.synthesis.order import Finish, Order
+from medaug.synthesis.render import Renderer
 from medaug.synthesis.source import slab_of
 from tests.small_cases import CLASSES, chest, fold_of, head, labels_of
 

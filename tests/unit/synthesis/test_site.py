@@ -8,7 +8,8 @@ import pytest
 from medaug.core.errors import DataError
 from medaug.generators.copy_paste import Config
 from medaug.lesions.bank import bank_of_cases
-from medaug.synthesis.render import Order, Renderer
+from medaug.synthesis.order import Order
+from medaug.synthesis.render import Renderer
 from tests.small_cases import CLASSES, chest, fold_of, labels_of
 
 CASES = [chest(n, (CLASSES[n % 2],)) for n in range(6)]

@@ -10,8 +10,8 @@ from medaug.lesions.bank import Bank, bank_of_cases
 from medaug.lesions.distance_maps import FARTHEST, SIDES, maps_of
 from medaug.lesions.shape import ShapeTarget
 from medaug.lesions.shape_pca import PcaShapes
+from medaug.lesions.shape_source import ShapeSource, choose
 from medaug.lesions.shape_vae import VaeShapes, learnt_or_stored
-from medaug.lesions.shapes import Shapes, choose
 from tests.small_cases import chest, fold_of
 
 CASES = [chest(number, ("solid", "ground_glass")) for number in range(6)]
@@ -65,7 +65,7 @@ def test_components_are_few_and_samples_differ_about_the_mean():
 
 
 def test_pooled_shapes_carry_the_texture_of_the_donor():
-    shapes = Shapes(BANK, "pca")
+    shapes = ShapeSource(BANK, "pca")
     assert shapes.choice("solid").pooled
     for slices in (1, 8):
         target = ShapeTarget((1.0, 1.0, 2.0), spacing_known=True, slices=slices, diameter_mm=8.0)
@@ -80,7 +80,7 @@ def test_an_open_size_is_that_of_the_donor_within_a_fifth():
     target = ShapeTarget((1.0, 1.0, 2.0), spacing_known=True, slices=8)
     entry = BANK.entries("solid")[0]
     outlines = [
-        Shapes(BANK, "pca").outline(BANK.crop(entry.lesion_id), target, np.random.default_rng(n))
+        ShapeSource(BANK, "pca").outline(BANK.crop(entry.lesion_id), target, np.random.default_rng(n))
         for n in range(5)
     ]
     for outline in outlines:

@@ -1,4 +1,4 @@
-"""Where new outlines come from: bank masks bent a little, or a model of shapes that the bank's lesions have taught."""
+"""Source of new outlines: bank masks bent a little, or a model of shapes that was fitted on the bank's lesions."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def choose(kind: ShapeKind, class_name: str, own: int, every: int) -> Choice:
 
 
 @final
-class Shapes:
+class ShapeSource:
     """Draws outlines; what is learnt is learnt once, from the bank alone, when it is first needed.
 
     Args:
