@@ -25,6 +25,11 @@ _PATH_FAULT = re.compile(
     r"Invalid value for '(?P<where>.*?)(\.\.\.)?': \w+ (['\"])(?P<path>.*)\3 (?P<fault>does not exist|is not readable)\.?",
     re.DOTALL,
 )
+_MADE_BY = {
+    "DATASET": "medaug ingest FOLDER --out DATASET",
+    "SYN|DATASET": "medaug ingest FOLDER --out DATASET",
+    "--key": "medaug keygen",
+}
 # Anything else is a defect of medaug itself and keeps its traceback.
 _KNOWN = (MedaugError, _UsageError, ValidationError, OSError, KeyboardInterrupt, typer.Abort)
 
@@ -109,8 +114,9 @@ def _usage_error(said: str) -> MedaugError:
     path = "" if found["where"] == "SRC" else f"{found['path']} "
     if found["fault"] == "is not readable":
         return StorageError(f"{path}may not be read", where=found["where"], hint="check its permissions")
-    make = ", or make one with `medaug ingest FOLDER --out DATASET`" if found["where"] == "DATASET" else ""
-    return ConfigError(f"{path}does not exist", where=found["where"], hint=f"check the path{make}")
+    make = _MADE_BY.get(found["where"], "")
+    hint = "check the path" + (f", or make one with `{make}`" if make else "")
+    return ConfigError(f"{path}does not exist", where=found["where"], hint=hint)
 
 
 def _option_words(text: str) -> str:

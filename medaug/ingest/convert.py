@@ -174,10 +174,11 @@ def _odd(channels: Sequence[_Channel], source: SourceCase, case_id: str, policy:
     notes = [note for channel in channels for note in channel.findings]
     if source.said_synthetic and all(note.code != Code.SYNTHETIC_DATA for note in notes):
         notes.append(checks.note_said_synthetic(source.said_synthetic))
+    is_said = policy.origin is not None or source.stated.origin not in (None, Origin.REAL)
     return [
         note.model_copy(update={"case_id": case_id})
         for note in notes
-        if policy.origin is None or note.code != Code.SYNTHETIC_DATA
+        if not is_said or note.code != Code.SYNTHETIC_DATA
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 from medaug.core.assessment import read_rejections
 from medaug.core.case import MANIFEST, CaseRecord, Manifest, StoredFile
@@ -17,6 +18,9 @@ from medaug.core.wording import counted
 from medaug.ingest.sources import ClassId, Discovery, ImageSource, LabelSource, SourceCase, Stated, Stray
 from medaug.io.nifti import is_nifti
 
+# of the DICOM layout
+SERIES: Final = "dicom"
+
 
 def is_described(folder: Path) -> bool:
     """Whether a manifest of medaug stands in the folder, of images that are files of their own (DICOM says enough itself).
@@ -24,12 +28,53 @@ def is_described(folder: Path) -> bool:
     Raises:
         DataError: If ``manifest.json`` is damaged.
     """
+    manifest = _manifest(folder)
+    return manifest is not None and all(record.images for record in manifest.cases)
+
+
+def dicom_below(folder: Path) -> Path | None:
+    """Where the series lie of a folder that medaug wrote as DICOM; None where it is no such folder.
+
+    Raises:
+        DataError: If ``manifest.json`` is damaged.
+    """
+    manifest = _manifest(folder)
+    if manifest is None or not manifest.cases or any(record.images for record in manifest.cases):
+        return None
+    series = folder / SERIES
+    return series if series.is_dir() else None
+
+
+def with_manifest(folder: Path, found: Discovery, files: Sequence[Path]) -> Discovery:
+    """The series of such a folder, with the origin that all its cases share; a series tells not which case it was.
+
+    Args:
+        folder: The folder.
+        found: What its series gave.
+        files: All files of it but these; edit masks and texts of medaug are nothing odd.
+
+    Raises:
+        DataError: If the manifest or the list of rejections is damaged, or names a file outside the folder.
+    """
+    manifest = Manifest.read(folder / MANIFEST)
+    origins = {record.origin for record in manifest.cases}
+    is_flagged = any(Code.SYNTHETIC_DATA in record.findings for record in manifest.cases)
+    cases = found.cases
+    if len(origins) == 1 and not is_flagged:
+        (origin,) = origins
+        cases = tuple(replace(case, stated=replace(case.stated, origin=origin)) for case in cases)
+    odd = _unlisted(folder, files, manifest)
+    return Discovery(cases, (*odd, *found.strays), (*found.rejected, *read_rejections(folder)))
+
+
+def _manifest(folder: Path) -> Manifest | None:
+    """The manifest of medaug in a folder, or None where there is none."""
     if not (folder / MANIFEST).is_file():
-        return False
+        return None
     raw = read_json(folder / MANIFEST)
     if not isinstance(raw, dict) or not {"schema_version", "classes", "cases"} <= raw.keys():
-        return False
-    return all(record.images for record in Manifest.read(folder / MANIFEST).cases)
+        return None
+    return Manifest.read(folder / MANIFEST)
 
 
 def read_described(folder: Path, files: Sequence[Path], source: int) -> Discovery:

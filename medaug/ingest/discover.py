@@ -15,7 +15,7 @@ from medaug.core.findings import Code, finding
 from medaug.core.results import Finding
 from medaug.core.wording import counted
 from medaug.ingest.bids import is_bids, read_bids
-from medaug.ingest.described import is_described, read_described
+from medaug.ingest.described import dicom_below, is_described, read_described, with_manifest
 from medaug.ingest.folders import pair_files
 from medaug.ingest.frames import each_frame
 from medaug.ingest.made import with_makers_word
@@ -31,6 +31,8 @@ from medaug.io.images import companion
 from medaug.io.media import Medium, is_dicomdir, read_medium
 
 _ID_LENGTH = 64
+# what `medaug deidentify` leaves beside the files
+_OWN = frozenset({"deidentification.json"})
 _DEFAULT = Choices()
 
 
@@ -135,6 +137,11 @@ def _one(source: Path, number: int, look: _Look) -> Discovery:
     if is_described(source):
         tree = look.through(source, skip)
         return Discovery((), tuple(tree.strays)).joined(read_described(source, tree.files, number))
+    series = dicom_below(source)
+    if series is not None:
+        tree = look.through(source, skip | {series})
+        found = with_manifest(source, _one(series, number, look), tree.files)
+        return Discovery((), tuple(tree.strays)).joined(found)
     if (source / TABLE).is_file():
         return look.table(source / TABLE, number)
     if is_bids(source):
@@ -215,15 +222,19 @@ def _own_sources(folder: Path, skip: Container[Path]) -> list[Path]:
 
 def _says_what_it_is(folder: Path) -> bool:
     return (
-        is_described(folder) or is_bids(folder) or any((folder / n).is_file() for n in (TABLE, DATASET_JSON))
+        is_described(folder)
+        or dicom_below(folder) is not None
+        or is_bids(folder)
+        or any((folder / n).is_file() for n in (TABLE, DATASET_JSON))
     )
 
 
 def _pair(folder: Path, files: list[Path], number: int, look: _Look) -> Discovery:
     readable = [path for path in files if kind_of(path) is not None]
-    for _ in readable:
+    own = [path for path in files if path.name in _OWN]
+    for _ in (*readable, *own):
         look.tick()
-    taken = {folder / DATASET_JSON, *readable, *(companion(path) for path in readable)}
+    taken = {folder / DATASET_JSON, *own, *readable, *(companion(path) for path in readable)}
     unsupported, odd = _unsupported([path for path in files if path not in taken])
     taken |= unsupported
     rest = [path for path in files if path not in taken]

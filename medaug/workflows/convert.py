@@ -107,7 +107,9 @@ class ConvertSummary(Summary):
     @property
     def _way_back(self) -> str:
         if self.form == "dicom":
-            return f"{MANIFEST} keeps what the form cannot hold; `medaug ingest {self.dataset / 'dicom'}` reads the rest"
+            return (
+                f"{MANIFEST} keeps what the form cannot hold; `medaug ingest {self.dataset}` reads the rest"
+            )
         return f"{MANIFEST} keeps what the form cannot hold; `medaug ingest` reads it back"
 
 

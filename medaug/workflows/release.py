@@ -135,9 +135,13 @@ def _refuse(objections: tuple[Objection, ...], options: ReleaseOptions, material
     if options.report is not None:
         report_refused(options.report, options.synthetic, objections)
     reasons = tuple(one.reason for one in objections)
-    more = f"; and {len(reasons) - _SHOWN} more reasons" if len(reasons) > _SHOWN else ""
-    again = "; a set that changed needs `medaug assess` again" if material.request.is_synthetic else ""
-    raise GateRefusedError("release refused: " + "; ".join(reasons[:_SHOWN]) + more, hint=f"mend that{again}")
+    more = (
+        f"; and {len(reasons) - _SHOWN} more reasons, all of them with --report"
+        if len(reasons) > _SHOWN
+        else ""
+    )
+    again = "a set that changed needs `medaug assess` again" if material.request.is_synthetic else ""
+    raise GateRefusedError("release refused: " + "; ".join(reasons[:_SHOWN]) + more, hint=again)
 
 
 def _existing(options: ReleaseOptions, wanted: ReleaseCertificate, key: SigningKey) -> ReleaseCertificate:

@@ -159,3 +159,14 @@ def test_ten_thousand_patients_get_their_ids_in_a_moment() -> None:
     found = identify([_case(f"1.2.{n}", f"Meier {n}", pseudonyms=False) for n in range(10_000)])
     assert time.perf_counter() - start < 2
     assert len({f.patient_id for f in found}) == 10_000
+
+
+@pytest.mark.parametrize(("name", "codes"), [("deidentification.json", []), ("x.json", ["not-an-image"])])
+def test_what_medaug_deidentify_leaves_beside_files_is_nothing_odd(
+    tmp_path: Path, name: str, codes: list[str]
+) -> None:
+    save(tmp_path / "a.nii.gz", ct_values(1))
+    (tmp_path / name).write_text("{}")
+    ticks: list[int] = []
+    found = discover([tmp_path], None, lambda: ticks.append(1))
+    assert ([stray.code for stray in found.strays], len(found.cases), len(ticks)) == (codes, 1, 2)

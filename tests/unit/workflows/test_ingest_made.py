@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from medaug.core.case import CaseRecord, Origin, read_manifest
+from medaug.core.case import CaseRecord, FindingsFile, Origin, read_manifest
 from medaug.core.runs import NoProgress
 from medaug.workflows.convert import ConvertOptions, convert
 from medaug.workflows.ingest import IngestOptions, ingest
@@ -33,6 +34,12 @@ def _told(cases: tuple[CaseRecord, ...]) -> set[tuple[Origin, bool]]:
     return {(record.origin, "synthetic-data" in record.findings) for record in cases}
 
 
+def _odd(dataset: Path) -> set[str]:
+    """Codes of findings, but for how few cases these are."""
+    found = FindingsFile.read(dataset / "findings.json").findings
+    return {finding.code for finding in found} - {"single-lesion-class"}
+
+
 @pytest.mark.parametrize("form", list(PART))
 def test_an_export_stays_synthetic_in_whole_in_part_and_without_its_manifest(
     tmp_path: Path, form: str
@@ -48,6 +55,30 @@ def test_an_export_stays_synthetic_in_whole_in_part_and_without_its_manifest(
     assert _told(_ingest(tmp_path / "real", tmp_path / "real_2")) == {(Origin.REAL, False)}
     (folder / "manifest.json").unlink()
     assert _told(_ingest(folder, tmp_path / "bare")) <= {(Origin.REAL, True), (Origin.SYNTHETIC, False)}
+
+
+@pytest.mark.parametrize("make", [make_set, make_real])
+def test_dicom_is_named_whole_or_in_part(tmp_path: Path, make: Callable[[Path], Material]) -> None:
+    material = make(tmp_path)
+    (origin,) = {record.origin for record in material.manifest.cases}
+    asked = {
+        "dataset": material.dataset,
+        "to": "dicom",
+        "out": tmp_path / "out",
+        "key_file": tmp_path / "key",
+    }
+    convert(ConvertOptions.model_validate(asked), NoProgress())
+    whole = _ingest(tmp_path / "out", tmp_path / "whole")
+    # edit masks are no images, texts of medaug no strangers
+    assert (len(whole), _told(whole)) == (2, {(origin, False)})
+    assert _odd(tmp_path / "whole") == set()
+    part = _ingest(tmp_path / "out" / "dicom", tmp_path / "part")
+    assert _told(part) == {(Origin.REAL, origin is Origin.SYNTHETIC)}
+    (tmp_path / "out" / "added.nii.gz").write_bytes(
+        (material.dataset / material.manifest.cases[0].images[0].path).read_bytes()
+    )
+    assert len(_ingest(tmp_path / "out", tmp_path / "more")) == 2
+    assert _odd(tmp_path / "more") == {"description-differs"}
 
 
 @pytest.mark.parametrize("form", ["nnunet", "msd"])

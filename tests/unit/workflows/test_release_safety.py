@@ -308,7 +308,7 @@ def test_a_new_assessment_is_a_remedy_of_synthetic_sets_alone(keys: Path, tmp_pa
         material = make(tmp_path / name)
         (material.dataset / material.manifest.cases[0].images[0].path).unlink()
         assessment = None if name == "real" else material.assessment
-        with pytest.raises(GateRefusedError, match="mend that") as caught:
+        with pytest.raises(GateRefusedError, match="missing or no plain file") as caught:
             release(options(material, keys, tmp_path / "out", assessment=assessment), NoProgress())
         assert ("medaug assess" in caught.value.line()) == (name == "made")
 
