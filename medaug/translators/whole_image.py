@@ -40,7 +40,7 @@ from medaug.translators._whole_image.frames import (
     scale_of,
     stage,
 )
-from medaug.translators._whole_image.layouts import ClassLaw, LawGatherer, add_lesion, bend
+from medaug.translators._whole_image.layouts import LesionStatistics, StatisticsGatherer, add_lesion, bend
 from medaug.translators._whole_image.learner import WholeImageLearner
 from medaug.translators._whole_image.networks import Chance, ImageNet, draw_fields
 from medaug.translators._whole_image.pictures import SAMPLES, write_samples
@@ -72,13 +72,13 @@ class Figures:
 
     Attributes:
         tissues: Where the tissues lie in intensity.
-        laws: Sizes and places of lesions, a class each.
+        lesions: Sizes and places of lesions, a class each.
         grain: (2, C) mean and deviation of the scans' grain.
         scale: The usual map between native and normalised units.
     """
 
     tissues: Tissues
-    laws: tuple[ClassLaw, ...]
+    lesions: tuple[LesionStatistics, ...]
     grain: Float[Tensor, "2 C"]
     scale: CaseScale
 
@@ -90,11 +90,11 @@ class Figures:
             "grain": self.grain,
             "scale": torch.tensor([s.offset, s.factor, s.low, s.high], dtype=torch.float64),
         }
-        for law in self.laws:
+        for usual in self.lesions:
             flat |= {
-                f"diameters.{law.class_name}": torch.from_numpy(law.diameters_mm),
-                f"places.{law.class_name}": torch.from_numpy(law.places),
-                f"rings.{law.class_name}": torch.from_numpy(law.rings),
+                f"diameters.{usual.class_name}": torch.from_numpy(usual.diameters_mm),
+                f"places.{usual.class_name}": torch.from_numpy(usual.places),
+                f"rings.{usual.class_name}": torch.from_numpy(usual.rings),
             }
         return flat
 
@@ -105,11 +105,11 @@ class Figures:
         tissues = Tissues(state["centres"].numpy(), config.tissue_smoothing, config.smallest_part, own)
         rows = [tuple(float(v) for v in row) for row in state["scale"]]
         names = [name for name in card.classes if name not in config.anatomy]
-        laws = tuple(
-            ClassLaw(n, *(state[f"{part}.{n}"].numpy() for part in ("diameters", "places", "rings")))
+        lesions = tuple(
+            LesionStatistics(n, *(state[f"{part}.{n}"].numpy() for part in ("diameters", "places", "rings")))
             for n in names
         )
-        return Figures(tissues, laws, state["grain"], CaseScale(*rows))
+        return Figures(tissues, lesions, state["grain"], CaseScale(*rows))
 
 
 @final
@@ -172,23 +172,23 @@ class WholeImage:
             CheckpointError: If the source has another unit or other channels than the training cases.
             DataError: If the label map has no room for a lesion.
         """
-        law = self._law(class_name)
+        usual = self._lesions_of(class_name)
         require_like(source, self._card)
         scene = stage(source, self._config.size, self._figures.tissues, self._table, bare=True)
         settings = self._config.layout
         bent = bend(scene.layout, settings, rng)
-        layout = add_lesion(bent, scene.grid, law, self._table, settings, rng)
+        layout = add_lesion(bent, scene.grid, usual, self._table, settings, rng)
         grid = Grid(layout.labels.shape, np.diag([*scene.grid.spacing_mm, 1.0]))
         image = self._drawn(layout.labels, Frame.of(scene.grid, self._config.size), rng)
         volume = made_volume(image, grid, source.volume, self._figures.scale)
         labels = LabelMap(self._table.class_labels(layout.labels), grid, self._card.classes)
         return Case(source.case_id, source.patient_id, volume, labels, Origin.SYNTHETIC, site=layout.site)
 
-    def _law(self, class_name: str) -> ClassLaw:
-        for law in self._figures.laws:
-            if law.class_name == class_name:
-                return law
-        known = ", ".join(law.class_name for law in self._figures.laws)
+    def _lesions_of(self, class_name: str) -> LesionStatistics:
+        for usual in self._figures.lesions:
+            if usual.class_name == class_name:
+                return usual
+        known = ", ".join(usual.class_name for usual in self._figures.lesions)
         raise ConfigError(f"the translator draws no class {class_name!r}", expected=known)
 
     def _drawn(
@@ -314,16 +314,16 @@ def _gather(
     settings = (config.tissue_smoothing, config.smallest_part)
     tissues = learn_tissues(samples, config.tissues, settings, records[0].unit)
     table = LabelTable(config.tissues, cases.classes, config.anatomy)
-    laws, pairs = LawGatherer(table), _Pairs(config, table)
+    gatherer, pairs = StatisticsGatherer(table), _Pairs(config, table)
     for number, case in enumerate(_read(cases, records, progress)):
         scene = stage(case, config.size, tissues, table)
-        laws.add(scene)
+        gatherer.add(scene)
         layouts, images = frames_of(scene, Frame.of(case.volume.grid, config.size))
         pairs.add(number, layouts, images, seed.child("slices", case.case_id).rng())
     usual = CaseScale(*(tuple(row) for row in np.median(np.array(scales), axis=0).tolist()))
     shown, grain = pairs.shown()
     levels = pairs.levels(tissues.centres)
-    return shown, Figures(tissues, laws.laws(), grain, usual), levels
+    return shown, Figures(tissues, gatherer.statistics(), grain, usual), levels
 
 
 def _read(cases: TrainingCases, records: tuple[CaseRecord, ...], progress: Progress) -> Iterator[Case]:

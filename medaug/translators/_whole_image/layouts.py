@@ -31,7 +31,7 @@ _SHARES = (0.9, 0.75, 0.6)  # of a lesion on usual labels, strict to lenient
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class ClassLaw:
+class LesionStatistics:
     """Sizes and places of the training lesions of one class; no voxels.
 
     Attributes:
@@ -48,8 +48,8 @@ class ClassLaw:
 
 
 @final
-class LawGatherer:
-    """Collects :class:`ClassLaw` from one scene after the other."""
+class StatisticsGatherer:
+    """Collects :class:`LesionStatistics` from one scene after the other."""
 
     def __init__(self, table: LabelTable) -> None:
         self._table = table
@@ -73,8 +73,8 @@ class LawGatherer:
                 self._places[name].append((centre + 0.5) / scene.layout.shape)
             self._rings[name] += _ring_counts(scene.layout, parts > 0, lesions, self._table.planes)
 
-    def laws(self) -> tuple[ClassLaw, ...]:
-        """The laws of all lesion classes.
+    def statistics(self) -> tuple[LesionStatistics, ...]:
+        """Those of all lesion classes.
 
         Raises:
             DataError: If a class has no lesion.
@@ -86,7 +86,7 @@ class LawGatherer:
                 raise DataError(f"no training case shows a lesion of class {name}", hint=hint)
             rings = self._rings[name] / max(1.0, self._rings[name].sum())
             sizes, places = np.array(self._sizes[name]), np.array(self._places[name])
-            found.append(ClassLaw(name, sizes, places, rings))
+            found.append(LesionStatistics(name, sizes, places, rings))
         return tuple(found)
 
 
@@ -149,7 +149,7 @@ def _elastic(
 def add_lesion(
     labels: Labels,
     grid: Grid,
-    law: ClassLaw,
+    lesions: LesionStatistics,
     table: LabelTable,
     settings: LayoutSettings,
     rng: np.random.Generator,
@@ -159,35 +159,36 @@ def add_lesion(
     Raises:
         DataError: If no place of those tried has enough of the tissue that surrounds such lesions.
     """
-    usual = law.rings >= min(_USUAL, law.rings.max())
+    usual = lesions.rings >= min(_USUAL, lesions.rings.max())
     usual[OUTSIDE] = False
     allowed = usual[labels]
     if not allowed.any():
-        raise DataError(f"the label map shows no tissue for a {law.class_name} lesion")
-    best = _most_fitting(allowed, grid, law, settings, rng)
+        raise DataError(f"the label map shows no tissue for a {lesions.class_name} lesion")
+    best = _most_fitting(allowed, grid, lesions, settings, rng)
     if best is None or best[0] < _SHARES[-1]:
         found = "none" if best is None else f"{best[0]:.0%} at best"
         raise DataError(
-            f"no place for a {law.class_name} lesion among {settings.tries}: on its usual tissue lies {found}",
+            f"no place for a {lesions.class_name} lesion among {settings.tries}: on its usual tissue lies {found}",
             expected=f"{_SHARES[-1]:.0%}",
         )
     drawn = labels.copy()
-    drawn[tuple(best[1])] = table.number(law.class_name)
+    drawn[tuple(best[1])] = table.number(lesions.class_name)
     i, j, k = (round(float(n)) for n in best[1].mean(axis=1))
     return Layout(drawn, (i, j, k))
 
 
 def _most_fitting(
-    allowed: Mask, grid: Grid, law: ClassLaw, settings: LayoutSettings, rng: np.random.Generator
+    allowed: Mask, grid: Grid, lesions: LesionStatistics, settings: LayoutSettings, rng: np.random.Generator
 ) -> tuple[float, Integer[np.ndarray, "3 N"]] | None:
     """Voxels of the first lesion that lies well, else of the one that lies best, and the share of them that is allowed."""
     best: tuple[float, np.ndarray] | None = None
     for attempt in range(settings.tries):
-        row = int(rng.integers(len(law.places)))
-        diameter = law.diameters_mm[row] * np.exp(rng.normal(0, _SIZE_JITTER))
+        row = int(rng.integers(len(lesions.places)))
+        diameter = lesions.diameters_mm[row] * np.exp(rng.normal(0, _SIZE_JITTER))
         if attempt > settings.tries // 2:
-            diameter = min(diameter, float(np.median(law.diameters_mm)))  # large ones have had their chance
-        centre = (law.places[row] + rng.normal(0, _JITTER, 3)) * allowed.shape - 0.5
+            # large ones have had their chance
+            diameter = min(diameter, float(np.median(lesions.diameters_mm)))
+        centre = (lesions.places[row] + rng.normal(0, _JITTER, 3)) * allowed.shape - 0.5
         voxels = _ellipsoid(allowed.shape, grid, centre, diameter, settings.elasticity, rng)
         if len(voxels[0]) < _SMALLEST_VOXELS:
             continue

@@ -8,7 +8,7 @@ import pytest
 from medaug.core.errors import DataError
 from medaug.core.geometry import Grid
 from medaug.translators._whole_image.frames import LabelTable, Scene
-from medaug.translators._whole_image.layouts import ClassLaw, LawGatherer, add_lesion, bend
+from medaug.translators._whole_image.layouts import LesionStatistics, StatisticsGatherer, add_lesion, bend
 from medaug.translators._whole_image.settings import LayoutSettings
 
 TABLE = LabelTable(2, ("solid", "faint"), ())
@@ -25,9 +25,9 @@ def lung() -> np.ndarray:
     return labels
 
 
-def law(diameter_mm: float = 8.0) -> ClassLaw:
+def usual(diameter_mm: float = 8.0) -> LesionStatistics:
     rings = np.array([0.0, 0.95, 0.05, 0.0, 0.0])
-    return ClassLaw("faint", np.full(5, diameter_mm), np.full((5, 3), 0.45), rings)
+    return LesionStatistics("faint", np.full(5, diameter_mm), np.full((5, 3), 0.45), rings)
 
 
 def test_no_change_asked_none_made() -> None:
@@ -45,7 +45,7 @@ def test_bending_moves_edges_and_keeps_the_labels() -> None:
 def test_lesion_has_class_size_and_tissue() -> None:
     areas = []
     for seed in range(12):
-        layout = add_lesion(lung(), GRID, law(), TABLE, LayoutSettings(), np.random.default_rng(seed))
+        layout = add_lesion(lung(), GRID, usual(), TABLE, LayoutSettings(), np.random.default_rng(seed))
         lesion = layout.labels == TABLE.number("faint")
         assert (lung()[lesion] == 1).mean() >= 0.6
         assert lesion[layout.site]
@@ -56,10 +56,10 @@ def test_lesion_has_class_size_and_tissue() -> None:
 
 def test_no_room_names_what_is_missing() -> None:
     with pytest.raises(DataError, match="no place for a faint lesion"):
-        add_lesion(lung(), GRID, law(90.0), TABLE, LayoutSettings(), np.random.default_rng(0))
+        add_lesion(lung(), GRID, usual(90.0), TABLE, LayoutSettings(), np.random.default_rng(0))
     with pytest.raises(DataError, match="no tissue for a faint lesion"):
         add_lesion(
-            np.full(GRID.shape, 2, np.uint8), GRID, law(), TABLE, LayoutSettings(), np.random.default_rng(0)
+            np.full(GRID.shape, 2, np.uint8), GRID, usual(), TABLE, LayoutSettings(), np.random.default_rng(0)
         )
 
 
@@ -67,9 +67,9 @@ def test_laws_are_measured_on_scenes() -> None:
     layout = lung()
     layout[20:28, 30:38, 1] = TABLE.number("solid")
     layout[30:34, 30:34, 1] = TABLE.number("faint")
-    gatherer = LawGatherer(TABLE)
+    gatherer = StatisticsGatherer(TABLE)
     gatherer.add(Scene(layout, np.zeros((1, *GRID.shape), np.float32), GRID))
-    solid, faint = gatherer.laws()
+    solid, faint = gatherer.statistics()
     assert solid.diameters_mm == pytest.approx([np.sqrt(4 * 64 / np.pi)])
     assert solid.places[0] == pytest.approx([24 / 64, 34 / 64, 0.5])
     assert faint.rings[1] == pytest.approx(1.0)
@@ -77,4 +77,4 @@ def test_laws_are_measured_on_scenes() -> None:
 
 def test_class_without_lesion_is_named() -> None:
     with pytest.raises(DataError, match="class solid"):
-        LawGatherer(TABLE).laws()
+        StatisticsGatherer(TABLE).statistics()
