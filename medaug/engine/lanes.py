@@ -62,14 +62,21 @@ def one_by_one(work: Callable[[Part], Result], parts: Iterable[Part]) -> Iterato
     if count == 1:
         yield from map(alone, parts)
         return
-    ahead: deque[Future[Result]] = deque()
     try:
         with ThreadPoolExecutor(count) as pool:
-            for part in parts:
-                ahead.append(pool.submit(alone, part))
-                if len(ahead) == 2 * count:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+            yield from _in_order(pool, alone, parts, most=2 * count)
     finally:
         torch.set_num_threads(count)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, work: Callable[[Part], Result], parts: Iterable[Part], *, most: int
+) -> Iterator[Result]:
+    """Results in the order of the parts, of which no more than ``most`` are begun and not yet taken."""
+    begun: deque[Future[Result]] = deque()
+    for part in parts:
+        begun.append(pool.submit(work, part))
+        if len(begun) == most:
+            yield begun.popleft().result()
+    while begun:
+        yield begun.popleft().result()
