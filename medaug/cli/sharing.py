@@ -16,6 +16,7 @@ from medaug.cli.options import (
 )
 from medaug.cli.render import call
 from medaug.cli.secrets import read_secret
+from medaug.core.errors import ConfigError
 
 PassphraseOption = Annotated[
     Path | None,
@@ -37,7 +38,10 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def _passphrase(file: Path | None, *, confirm: bool) -> str:
-    return read_secret(file, "passphrase", "--passphrase-file", confirm=confirm)
+    secret = read_secret(file, "passphrase", "--passphrase-file", confirm=confirm)
+    if not secret:
+        raise ConfigError("holds no passphrase", where="--passphrase-file", expected="one line")
+    return secret
 
 
 def deface(
