@@ -51,6 +51,9 @@ from medaug.workflows._deidentify.work import (
 RECORD: Final = "deidentification.json"
 DEFAULT_PROFILE: Final = "basic,clean-descriptors,clean-structured-content,modified-dates"
 _WORTH_WORKERS = 200
+_REMEDIES: Final = {
+    "burned-in-text-possible": "; with clean-pixel-data in --profile, text in DICOM pixels is looked for and blanked"
+}
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -115,7 +118,10 @@ class DeidentifySummary(Summary):
             *(blanked if self.pixels_cleaned else ()),
             *(spared if self.writing_in_regions else ()),
             f"{self.quarantined} quarantined: they stay where they are; {self.refused} refused",
-            *(f"{reason}: {count}" for reason, count in sorted(self.reasons.items())),
+            *(
+                f"{reason}: {count}{_REMEDIES.get(reason, '')}"
+                for reason, count in sorted(self.reasons.items())
+            ),
         )
 
 

@@ -598,6 +598,9 @@ def test_summary_counts_what_a_person_should_look_at() -> None:
     said = none.model_copy(update={"pixels_cleaned": 1, "writing_in_regions": 2}).lines()
     assert any(line.startswith("pixels-cleaned: 1 file;") for line in said)
     assert any(line.startswith("writing-in-region: 2 files;") for line in said)
+    left = none.model_copy(update={"reasons": {"burned-in-text-possible": 2, "not-dicom": 1}}).lines()
+    assert left[-1] == "not-dicom: 1"
+    assert left[-2].startswith("burned-in-text-possible: 2; with clean-pixel-data in --profile, ")
 
 
 def test_written_files_with_cleaned_pixels_are_counted(source: Path) -> None:
