@@ -16,6 +16,7 @@ from medaug.core.findings import Code
 from medaug.core.plan import Recipe, Translation
 from medaug.core.results import Tier
 from medaug.core.storage import sha256_file
+from medaug.core.wording import counted
 from medaug.privacy._deidentify.text import Scrubber
 from medaug.privacy.contradictions import contradictions
 from medaug.privacy.defaced import read_defaced
@@ -155,7 +156,7 @@ def _check_real(request: ReleaseRequest) -> Iterator[str]:
     marked = sum(Code.SYNTHETIC_DATA in record.findings for record in request.manifest.cases)
     if marked:
         is_so = "case that it is" if marked == 1 else "cases that they are"
-        yield f"headers say of {marked} {is_so} synthetic; ingest again and say --origin"
+        yield f"headers or folders say of {marked} {is_so} synthetic; ingest again and say --origin"
     told = request.recipes or request.translations
     if told or any(record.edit_mask is not None for record in request.manifest.cases):
         yield "what is said to be scans of patients has recipes or edit masks of synthetic cases"
@@ -211,7 +212,7 @@ def _check_verdict(audit: AuditReport, tier: Tier, *, accepted: bool) -> Iterato
 def _check_licence(request: ReleaseRequest) -> Iterator[str]:
     missing = sum(not record.licence for record in request.manifest.cases)
     if missing and not request.licence:
-        yield f"{missing} cases name no licence; name it with --licence"
+        yield f"{counted(missing, 'case')} with no licence; name it with --licence"
     others = {record.licence for record in request.manifest.cases if record.licence} - {request.licence}
     if request.licence and others:
         yield f"--licence {request.licence} contradicts the manifest ({', '.join(sorted(map(str, others)))})"

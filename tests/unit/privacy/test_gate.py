@@ -275,7 +275,7 @@ def test_what_headers_call_synthetic_leaves_as_no_scan(tmp_path: Path) -> None:
     real = make_real(tmp_path)
     first, second = real.manifest.cases
     change_manifest(real, first, second.model_copy(update={"findings": ("synthetic-data",)}), reassess=False)
-    assert "headers say of 1 case that it is synthetic; ingest again and say --origin" in reasons(
+    assert "headers or folders say of 1 case that it is synthetic; ingest again and say --origin" in reasons(
         request(real)
     )
 
