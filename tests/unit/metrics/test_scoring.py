@@ -25,7 +25,7 @@ from medaug.metrics.scoring import (
     pooled,
     score_case,
 )
-from tests.unit.experiments.fakes import case, experiment, ground, record
+from tests.unit.experiments.fakes import case, experiment, record, split_dataset
 
 GRID = Grid((4, 4, 2), np.diag([2.0, 1.0, 3.0, 1.0]))
 NAMES = ("solid", "ground_glass")
@@ -168,7 +168,7 @@ def test_counts_are_pooled_size_by_size() -> None:
 
 
 def test_the_tolerance_of_an_experiment_reaches_its_rows() -> None:
-    cell = cells(experiment(surface_tolerance_mm=2.5), ground())[0]
+    cell = cells(experiment(surface_tolerance_mm=2.5), split_dataset())[0]
     of = case(record("p00_a", "p00", "solid"))
     assert of.label_map is not None
     solid, glass = score(cell, of, Prediction(of.label_map))
