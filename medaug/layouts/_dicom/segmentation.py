@@ -187,6 +187,9 @@ def build_seg(
         seg.CodingSchemeIdentificationSequence = schemes
     if need_places(slices):
         without_places(seg)
+    elif "FrameOfReferenceUID" not in seg:
+        # of an image that lies nowhere (PS3.3 C.7.6.1, type 2C)
+        seg.PatientOrientation = ""
     return seg
 
 

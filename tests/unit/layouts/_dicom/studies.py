@@ -13,7 +13,7 @@ from medaug.layouts._dicom.segmentation import SegmentationType
 from medaug.layouts.dicom import SegSettings, SeriesIdentity, Uids, write_seg, write_series
 
 CLASSES = ("solid", "odd class", "ground_glass")
-KINDS = ("CT", "CT nominal", "MR", "MR flat", "MR fine", "MR nominal", "PT", "OT nominal")
+KINDS = ("CT", "CT nominal", "MR", "MR flat", "MR fine", "MR nominal", "PT", "OT nominal", "OT flat nominal")
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ def write_study(
     affine = np.eye(4)
     affine[:3, :3] = turn * np.sign(np.diag(turn)) @ np.diag([0.7, 0.9, 2.5])
     affine[:3, 3] = (-31.25, 12.5, 100.75)
-    grid = Grid((24, 20, 1 if word == "flat" else 6), affine)
+    grid = Grid((24, 20, 1 if "flat" in word else 6), affine)
     rng = np.random.default_rng(3)
     image = rng.normal(0, 300, (1, *grid.shape)).astype(np.float32)
     image = image / 1e5 if word == "fine" else image
     unit = {"CT": Unit.HU, "PT": Unit.SUV}.get(modality, Unit.ARBITRARY)
-    volume = Volume(np.rint(image) if modality == "CT" else image, grid, unit, ("x",), word != "nominal")
+    volume = Volume(np.rint(image) if modality == "CT" else image, grid, unit, ("x",), "nominal" not in word)
     labels = np.zeros(grid.shape, np.uint8)
     labels[2:6, 3:9, :2], labels[12, 12, -1], labels[16:20, 2:4, -1] = 1, 2, 3
     identity = SeriesIdentity(
