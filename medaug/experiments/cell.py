@@ -8,15 +8,14 @@ from typing import Protocol, final
 
 from medaug.core.case import Case, CaseRecord, CaseSource
 from medaug.core.config import Document, Frozen
-from medaug.core.errors import LabelError
 from medaug.core.gallery import GALLERY, Tile, TileFacts, cut_tile, write_tiles
 from medaug.core.results import ArmCost, DiceRow
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, guard_donors, guard_evaluation, guard_training
-from medaug.core.volume import LabelMap, Prediction, Volume
+from medaug.core.volume import Prediction, Volume
 from medaug.experiments.design import Arm, Cell, Settings, TrainingSubset
-from medaug.metrics.scoring import Scored, Terms, score_case
+from medaug.metrics.scoring import Scored, Terms, reference_of, score_case
 
 ROWS = "rows.json"
 _TILES_A_CLASS = 3
@@ -150,17 +149,11 @@ def score(cell: Cell, case: Case, prediction: Prediction) -> tuple[DiceRow, ...]
     """The rows of one held-out case, one a class."""
     of = Scored(cell.arm.name, cell.n_annotated, cell.fold.index, cell.seed, case.case_id, case.patient_id)
     terms = Terms(case.volume.spacing_known, cell.surface_tolerance_mm)
-    return score_case(of, prediction, _reference(case), terms)
-
-
-def _reference(case: Case) -> LabelMap:
-    if case.label_map is None:
-        raise LabelError("case to be scored has no label", where=case.case_id)
-    return case.label_map
+    return score_case(of, prediction, reference_of(case), terms)
 
 
 def _tiles(cell: Cell, case: Case, prediction: Prediction, rows: Sequence[DiceRow]) -> list[Tile]:
-    reference = _reference(case)
+    reference = reference_of(case)
     return [
         cut_tile(
             case,

@@ -22,6 +22,8 @@ from typing import final
 
 import numpy as np
 
+from medaug.core.case import Case
+from medaug.core.errors import LabelError
 from medaug.core.results import DiceRow, LesionCounts, SizeCount
 from medaug.core.volume import LabelMap, Mask, Prediction
 from medaug.metrics.matching import count_lesions
@@ -66,6 +68,17 @@ class Terms:
 
     spacing_known: bool = True
     surface_tolerance_mm: float = SURFACE_TOLERANCE_MM
+
+
+def reference_of(case: Case) -> LabelMap:
+    """The label map that a case is scored by.
+
+    Raises:
+        LabelError: If it has none.
+    """
+    if case.label_map is None:
+        raise LabelError("case to be scored has no label", where=case.case_id)
+    return case.label_map
 
 
 def dice(prediction: Mask, reference: Mask) -> float | None:

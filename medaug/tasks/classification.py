@@ -36,10 +36,9 @@ from medaug.tasks._classification.sampling import (
     cut_lesion,
     shown,
 )
-from medaug.tasks._segmentation.dealing import Dealing, Shares
-from medaug.tasks._segmentation.learner import build_optimiser, learning_rate
-from medaug.tasks._segmentation.network import parameter_count
-from medaug.tasks._segmentation.sampling import checked_labels
+from medaug.tasks._training.dealing import Dealing, Shares
+from medaug.tasks._training.labels import checked_labels
+from medaug.tasks._training.optimiser import build_optimiser, learning_rate, parameter_count
 from medaug.tasks.base import PLAN, REPORT, WEIGHTS, Answer, FitReport, Task, TaskConfig, TrainingData
 from medaug.tasks.segmentation import check_image
 

@@ -22,16 +22,14 @@ from medaug.engine.checkpoint import load_checkpoint, save_checkpoint
 from medaug.engine.launch import pick_device, shared, team
 from medaug.engine.loop import CHECKPOINT, fit_loop
 from medaug.tasks._segmentation.contrast import Foreground, take_foreground
-from medaug.tasks._segmentation.dealing import Dealing, Shares
 from medaug.tasks._segmentation.inference import predict_labels, predict_probabilities
-from medaug.tasks._segmentation.learner import SegmentationLearner, Terms, build_optimiser, learning_rate
+from medaug.tasks._segmentation.learner import SegmentationLearner, Terms
 from medaug.tasks._segmentation.losses import LossKind
 from medaug.tasks._segmentation.network import (
     SWIN_WIDTHS,
     NetworkKind,
     build_network,
     initialise,
-    parameter_count,
 )
 from medaug.tasks._segmentation.planning import (
     SpacingChoice,
@@ -49,6 +47,8 @@ from medaug.tasks._segmentation.resizing import resize_image, resize_shares, res
 from medaug.tasks._segmentation.sampling import AS_IT_IS, BatchMaker, PatchPool, SyntheticPatches, View
 from medaug.tasks._segmentation.slabs import stacked_channels
 from medaug.tasks._segmentation.sliding import SlidingWindow
+from medaug.tasks._training.dealing import Dealing, Shares
+from medaug.tasks._training.optimiser import build_optimiser, learning_rate, parameter_count
 from medaug.tasks.base import PLAN, REPORT, WEIGHTS, FitReport, Task, TaskConfig, TrainingData
 
 

@@ -37,6 +37,7 @@ from medaug.lesions.candidates import find_candidates
 from medaug.lesions.parts import LesionPart, lesion_parts
 from medaug.metrics.class_skill import class_skills, confusion, of_lesions, of_patients
 from medaug.metrics.froc import LEAST_IOU, Scan, box_iou, froc, match
+from medaug.metrics.scoring import reference_of
 from medaug.workflows.evaluate import (
     EvaluateOptions,
     EvaluateSummary,
@@ -187,14 +188,8 @@ class _References:
         progress.start("scoring", len(self._records))
         for record in self._records:
             case = load_case(self._dataset, record, self.classes)
-            yield _Reference(case, tuple(lesion_parts(_labels(case))))
+            yield _Reference(case, tuple(lesion_parts(reference_of(case))))
             progress.advance()
-
-
-def _labels(case: Case) -> LabelMap:
-    if case.label_map is None:
-        raise LabelError("case to be scored has no label", where=case.case_id)
-    return case.label_map
 
 
 def _by_case(lesions: Iterable[ScoredLesion]) -> dict[str, list[ScoredLesion]]:

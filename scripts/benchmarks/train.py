@@ -145,8 +145,8 @@ def read_cases(folder: Path, plan: Plan) -> tuple[Case, ...]:
 def batch_maker(folder: Path, plan: Plan, *, augmented: bool = False, synthetic: bool = False) -> BatchMaker:
     """Batches as `medaug train` makes them: patches alone, with classical augmentation, or half of the lesions new."""
     from medaug.core.intensity import IntensityScheme
-    from medaug.tasks._segmentation.dealing import Dealing, Shares
     from medaug.tasks._segmentation.sampling import BatchMaker, PatchPool, SyntheticPatches
+    from medaug.tasks._training.dealing import Dealing, Shares
     from medaug.transforms.classical import Config as Classical
     from medaug.transforms.none import Config as Plain
 
@@ -195,8 +195,8 @@ def fresh_network(folder: Path, plan: Plan) -> tuple[nn.Module, Optimizer]:
     """The same weights at every call."""
     import torch
 
-    from medaug.tasks._segmentation.learner import build_optimiser
     from medaug.tasks._segmentation.network import build_network, initialise
+    from medaug.tasks._training.optimiser import build_optimiser
 
     cases = read_cases(folder, plan)
     channels, classes = len(cases[0].volume.channels), class_names(cases)

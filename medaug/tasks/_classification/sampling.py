@@ -12,15 +12,15 @@ from jaxtyping import Bool, Float32, Int64, Integer
 from torch import Tensor
 
 from medaug.core.case import Case, CaseSource
-from medaug.core.errors import ConfigError, DataError, LabelError
+from medaug.core.errors import ConfigError, DataError
 from medaug.core.geometry import Box
 from medaug.core.intensity import CaseScale, IntensityScheme
 from medaug.core.seeding import SeedTree
 from medaug.core.volume import LabelMap, Volume
 from medaug.engine.augment import BatchAugment, PatchBatch
 from medaug.lesions.parts import LesionPart, lesion_parts
-from medaug.tasks._segmentation.dealing import Dealing, Place
-from medaug.tasks._segmentation.sampling import checked_labels
+from medaug.tasks._training.dealing import Dealing, Place
+from medaug.tasks._training.labels import checked_labels, require_every_class
 
 _SMALLEST_VOXELS = 3  # as in the lesion bank: specks teach nothing
 _JITTER = 8  # a patch is moved by up to an eighth of its size: an outline is never in the very middle
@@ -147,12 +147,7 @@ class LesionPool:
                 own.setdefault(number, []).append(cut_lesion(case.volume, scale, part, size, number))
             for number, lesions in own.items():
                 self._cases[number].append(lesions)
-        missing = [name for name, holders in zip(classes, self._cases, strict=True) if not holders]
-        if len(missing) == len(classes):
-            raise LabelError("no lesion in the training cases", hint="choose another fold or add annotations")
-        if missing:
-            hint = "choose another fold, annotate more patients, or ingest without that class"
-            raise LabelError(f"no training case holds {', '.join(missing)}", hint=hint)
+        require_every_class(classes, [len(holders) for holders in self._cases])
 
     def cut(self, class_index: int, rng: np.random.Generator) -> Patch:
         """A patch of a lesion of that class, every case of it equally often."""

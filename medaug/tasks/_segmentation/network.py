@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Final, Literal, cast, final
 
-import numpy as np
 import torch
 from monai.networks.nets.dynunet import DynUNet
 from monai.networks.nets.segresnet import SegResNet
@@ -237,8 +236,3 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
     for parameter in network.parameters():
         if id(parameter) not in drawn:  # tables of relative positions
             nn.init.trunc_normal_(parameter, std=_DEVIATION, generator=generator)
-
-
-def parameter_count(network: nn.Module) -> int:
-    """How many numbers are learned."""
-    return int(np.sum([parameter.numel() for parameter in network.parameters()]))

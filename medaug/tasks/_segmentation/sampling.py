@@ -11,16 +11,16 @@ import torch
 from jaxtyping import Float32, Int32, Integer
 
 from medaug.core.case import Case, CaseSource
-from medaug.core.errors import ConfigError, DataError, LabelError
+from medaug.core.errors import ConfigError, DataError
 from medaug.core.intensity import IntensityScheme
 from medaug.core.seeding import SeedTree
-from medaug.core.volume import LabelMap
 from medaug.engine.augment import BatchAugment, PatchBatch
 from medaug.engine.launch import team
 from medaug.tasks._segmentation.contrast import Foreground
-from medaug.tasks._segmentation.dealing import Dealing, Place
 from medaug.tasks._segmentation.resizing import resample_case
 from medaug.tasks._segmentation.slabs import stack_slices
+from medaug.tasks._training.dealing import Dealing, Place
+from medaug.tasks._training.labels import checked_labels, require_every_class
 
 Window = tuple[int, *tuple[slice, ...]]
 _VOXELS_KEPT = 4096  # candidates for a patch centre, a case and class each: more change nothing but memory
@@ -123,22 +123,6 @@ def prepare_case(
     return PreparedCase(frames, labels, voxels, case.volume.grid.spacing_mm[: len(patch)])
 
 
-def checked_labels(case: Case, classes: tuple[str, ...]) -> LabelMap:
-    """The label map of a case.
-
-    Raises:
-        LabelError: If it has none, or one with another class table.
-    """
-    if case.label_map is None:
-        raise LabelError(
-            "case has no label map", where=case.case_id, hint="leave it out of the training cases"
-        )
-    if case.label_map.class_names != classes:
-        found = ", ".join(case.label_map.class_names)
-        raise LabelError(f"label map names {found}", where=case.case_id, expected=", ".join(classes))
-    return case.label_map
-
-
 def _frames(
     image: Float32[np.ndarray, "C I J K"], labels: Integer[np.ndarray, "I J K"], dims: int
 ) -> tuple[Float32[np.ndarray, "F C *S"], Integer[np.ndarray, "F *S"]]:
@@ -187,12 +171,7 @@ class PatchPool:
         self._patch, self._view, self.unit = patch, view, scheme.unit
         self._cases = [prepare_case(case, scheme, classes, patch, view) for case in labelled]
         self._holders = [[c for c in self._cases if len(c.voxels[n])] for n in range(len(classes))]
-        missing = [name for name, holders in zip(classes, self._holders, strict=True) if not holders]
-        if len(missing) == len(classes):
-            raise LabelError("no lesion in the training cases", hint="choose another fold or add annotations")
-        if missing:
-            hint = "choose another fold, annotate more patients, or ingest without that class"
-            raise LabelError(f"no training case holds {', '.join(missing)}", hint=hint)
+        require_every_class(classes, [len(holders) for holders in self._holders])
 
     def cut(self, rng: np.random.Generator, class_index: int | None) -> Patch:
         """A patch around a lesion of that class, every case of it equally often, or anywhere at all."""

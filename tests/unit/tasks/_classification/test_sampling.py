@@ -20,7 +20,7 @@ from medaug.tasks._classification.sampling import (
     SyntheticLesions,
     cut_lesion,
 )
-from medaug.tasks._segmentation.dealing import Dealing, Shares
+from medaug.tasks._training.dealing import Dealing, Shares
 from tests.unit.tasks.cases import CLASSES, make_case
 
 CASES = tuple(make_case(n, shape=(30, 28, 8)) for n in range(4))

@@ -1,4 +1,4 @@
-"""The schedule and one step of training."""
+"""One step of training."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from medaug.tasks._segmentation.learner import (
     Average,
     SegmentationLearner,
     Terms,
-    build_optimiser,
-    learning_rate,
 )
 from medaug.tasks._segmentation.sampling import Batch
+from medaug.tasks._training.optimiser import build_optimiser
 
 CPU, PLAIN = torch.device("cpu"), Terms()
 
@@ -52,21 +51,6 @@ def steps(learner, first, last):
 
 def flat(network):
     return torch.cat([parameter.detach().ravel() for parameter in network.parameters()])
-
-
-@pytest.mark.parametrize("schedule", ["poly", "cosine"])
-def test_the_rate_rises_then_falls_to_almost_nothing(schedule):
-    rates = [learning_rate(step, 200, 0.01, schedule) for step in range(200)]
-    top = rates.index(max(rates))
-    assert max(rates) == pytest.approx(0.01)
-    assert top <= 6
-    assert rates[:top] == sorted(rates[:top])
-    assert rates[top:] == sorted(rates[top:], reverse=True)
-    assert 0 < rates[-1] < 2e-4
-
-
-def test_a_single_step_has_a_rate():
-    assert learning_rate(0, 1, 0.01, "poly") == pytest.approx(0.01)
 
 
 def test_the_average_follows_the_weights_and_is_what_is_kept():

@@ -12,9 +12,9 @@ from medaug.tasks._segmentation.network import (
     build_network,
     even_strides,
     initialise,
-    parameter_count,
     plan_strides,
 )
+from medaug.tasks._training.optimiser import parameter_count
 
 SMALL = {
     "unet": ((4, 8, 16), 2),

@@ -16,8 +16,8 @@ from medaug.core.seeding import SeedTree
 from medaug.core.volume import LabelMap
 from medaug.engine.launch import Team
 from medaug.tasks._segmentation import sampling
-from medaug.tasks._segmentation.dealing import Dealing, Shares
 from medaug.tasks._segmentation.sampling import BatchMaker, PatchPool, SyntheticPatches, View, prepare_case
+from medaug.tasks._training.dealing import Dealing, Shares
 from tests.unit.tasks.cases import CLASSES, make_case
 
 CASE = make_case(0)

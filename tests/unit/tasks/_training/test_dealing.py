@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medaug.tasks._segmentation.dealing import Dealing, Shares
+from medaug.tasks._training.dealing import Dealing, Shares
 
 SHARE = st.floats(0, 1)
 
