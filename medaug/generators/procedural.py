@@ -31,7 +31,7 @@ from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
 from medaug.core.storage import sha256_text
 from medaug.core.volume import Mask, Unit
-from medaug.generators._procedural.draw import draw_lesion, elastic_ellipsoid, texture_field
+from medaug.generators._procedural.draw import draw_lesion, texture_field
 from medaug.generators._procedural.figures import GRAIN, LEVEL, Measured, measure
 from medaug.generators._procedural.laws import ClassLaw, Laws, Sample, fit_laws
 from medaug.generators._procedural.region import Region
@@ -45,6 +45,7 @@ from medaug.generators.base import (
     read_card,
     untrained,
 )
+from medaug.lesions.ellipsoid import elastic_ellipsoid
 
 LAWS = "laws.json"
 _HINT = "fit it again with `medaug fit`"

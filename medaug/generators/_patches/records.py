@@ -22,8 +22,8 @@ from medaug.generators._patches.layers import normal
 from medaug.generators._patches.pictures import shown_range
 from medaug.generators._patches.scene import Scene
 from medaug.generators._patches.window import signed_distance
-from medaug.generators._procedural.draw import elastic_ellipsoid
 from medaug.generators.base import LesionLibrary
+from medaug.lesions.ellipsoid import elastic_ellipsoid
 
 _RADII: Final = (2.0, 0.3)  # of outlines that are nobody's: voxels at least, share of the patch at most
 _ELASTICITY = 0.2
