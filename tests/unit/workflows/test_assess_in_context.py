@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -94,10 +94,11 @@ class Search:
     def calibration(self, _part: str) -> object:
         return object()
 
-    def nearest(self, case: Imprint) -> tuple[Any, ...]:
-        self.shown.append(case)
-        score = 1.2 if case.case_id in self.found else 0.4
-        return (SimpleNamespace(part="lesion", score=score, source_patient_id=case.patient_id),)
+    def nearest_to_all(self, cases: Iterable[Imprint]) -> Iterator[tuple[Imprint, tuple[Any, ...]]]:
+        for case in cases:
+            self.shown.append(case)
+            score = 1.2 if case.case_id in self.found else 0.4
+            yield case, (SimpleNamespace(part="lesion", score=score, source_patient_id=case.patient_id),)
 
 
 def test_training_lesions_are_shown_through_edit_masks(real, tmp_path):
