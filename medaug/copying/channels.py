@@ -70,7 +70,7 @@ class Layout:
     def grid(self) -> Grid:
         """Windows that are compared."""
         if self.dims == 2:
-            return self._scaled(Grid(16.0, 5, 10, 14, 7, 9, 32), 64)
+            return self._scaled(Grid(16.0, 5, 10, 14, 7, 9, 48), 64)
         return self._scaled(Grid(9.0, 3, 5, 8, 5, 9, 48), 32)
 
     def _scaled(self, grid: Grid, side: int) -> Grid:

@@ -66,7 +66,7 @@ class Effort:
     steps: tuple[int, int]
 
 
-_EFFORT = {2: Effort(15, 40, 2, 30, 8, (4, 2)), 3: Effort(6, 14, 1, 10, 6, (3, 1))}
+_EFFORT = {2: Effort(15, 40, 2, 40, 12, (4, 2)), 3: Effort(6, 14, 1, 10, 6, (3, 1))}
 
 
 @final

@@ -23,7 +23,7 @@ from medaug.engine.lanes import one_by_one
 FINE = Band(0.7, 2.0, 5.0)
 _RADIUS, _APART = 7.0, 2
 _MOST, _MOST_ASKED = 80, 48
-_WIDTH, _SHRINK, _GAUSS_SHARE = 32, 0.1, 0.6
+_WIDTH, _SHRINK, _GAUSS_SHARE = 48, 0.1, 0.6
 _LEARN_FROM = 500
 _CHANCE_DEVIATIONS = 2.5
 _PAIRS, _NEAR = 24, 0.3
