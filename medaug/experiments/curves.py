@@ -78,8 +78,8 @@ class Curve:
         after = np.count_nonzero(rising < targets[:, None], axis=1)
         inside = np.clip(after, 1, len(self.sizes) - 1)[:, None]
         low, high = (np.take_along_axis(rising, inside - back, axis=1)[:, 0] for back in (1, 0))
-        # outside the curve the part is not used, and may be anything
-        part = np.clip((targets - low) / np.where(high > low, high - low, 1.0), 0, 1)
+        rise = np.maximum(high - low, 0)
+        part = np.clip(targets - low, 0, rise) / np.where(rise > 0, rise, 1.0)
         logs = np.log(self.sizes)
         before, step = logs[inside[:, 0] - 1], np.diff(logs)[inside[:, 0] - 1]
         between = np.exp(before + part * step)
