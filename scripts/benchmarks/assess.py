@@ -88,9 +88,16 @@ def dataset_cases(folder: Path) -> Iterator[tuple[Imprint, bool]]:
 
 
 def cut(
-    sources: list[tuple[str, np.ndarray, bool]], count: int, dims: int, rng: np.random.Generator
+    sources: list[tuple[str, np.ndarray, bool]],
+    count: int,
+    dims: int,
+    rng: np.random.Generator,
+    least_shown: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(count, *S) patches at random places, and the source of each; never two of the same place by design."""
+    """(count, *S) patches at random places, and the source of each; never two of the same place by design.
+
+    At least this share of a patch must differ from what most of it shows, as air around a brain does.
+    """
     side = SIDES[dims]
     shape = (side, side, 1 if dims == 2 else side)
     wide = [n for n, one in enumerate(sources) if all(np.greater_equal(one[1].shape, shape))]
@@ -105,7 +112,8 @@ def cut(
         image = sources[number][1]
         start = [int(rng.integers(n - m + 1)) for n, m in zip(image.shape, shape, strict=True)]
         patch = image[tuple(slice(s, s + m) for s, m in zip(start, shape, strict=True))]
-        if patch.std() > FEWEST_VARIED:
+        shown = np.mean(np.abs(patch - np.median(patch)) > FEWEST_VARIED)
+        if patch.std() > FEWEST_VARIED and shown >= least_shown:
             patches[len(numbers)] = patch
             numbers.append(number)
     return patches, np.array(numbers)
@@ -116,8 +124,8 @@ def prepare(folder: Path, asked: Namespace, dims: int) -> None:
     sources, rng = volumes(asked, dims), np.random.default_rng(asked.seed)
     training = [one for one in sources if not one[2]]
     others = [one for one in sources if one[2]] or sources
-    known, owners = cut(training, asked.training, dims, rng)
-    new, theirs = cut(others, asked.synthetic, dims, rng)
+    known, owners = cut(training, asked.training, dims, rng, asked.shown)
+    new, theirs = cut(others, asked.synthetic, dims, rng, asked.shown)
     for kind, images, names in (
         ("training", known, [training[n][0] for n in owners]),
         ("synthetic", new, [others[n][0] for n in theirs]),
@@ -225,7 +233,7 @@ def recall(folder: Path, asked: Namespace) -> dict[str, object]:
     training, held_out = (list(imprints(folder, kind)) for kind in ("training", "synthetic"))
     names = sorted({case.patient_id for case in held_out})
     rng = np.random.default_rng(asked.seed + 1)
-    judges = set(rng.permutation(names)[: len(names) // 2].tolist())
+    judges = set(rng.permutation(names)[: asked.judges or len(names) // 2].tolist())
     begun = time.process_time()
     known = [case for case in held_out if case.patient_id in judges]
     search = CopySearch(training, known, 0, NoProgress())
@@ -242,8 +250,16 @@ def recall(folder: Path, asked: Namespace) -> dict[str, object]:
         "false_positives": f"{len(flagged)} of {len(fresh)} held-out patches, "
         f"{len(set(flagged))} of {len(names) - len(judges)} patients; "
         f"the threshold rests on {len(known)} patches of {len(judges)} others",
-        "changes": planted(search, training, fresh or held_out, asked),
+        "changes": planted(search, copied_from(training, asked.of), fresh or held_out, asked),
     }
+
+
+def copied_from(training: list[Imprint], patients: list[str]) -> list[Imprint]:
+    """The patches of some patients; of all where none is named."""
+    of_them = [case for case in training if not patients or case.patient_id in patients]
+    if not of_them:
+        sys.exit(f"no training patch is of {', '.join(patients)}; name training patients of fold {FOLD}")
+    return of_them
 
 
 def planted(
@@ -329,6 +345,20 @@ def main() -> int:
     options.add_argument("--synthetic", type=at_least_one, default=1_000, help="patches (default 1000)")
     options.add_argument("--pairs", type=at_least_one, default=500, help="timed with ssim (default 500)")
     options.add_argument("--copies", type=at_least_one, default=20, help="of each change (default 20)")
+    options.add_argument(
+        "--judges",
+        type=at_least_one,
+        help="held-out patients that recall's threshold rests on (default half)",
+    )
+    options.add_argument(
+        "--of", nargs="+", default=[], help="training patients that recall copies (default all)"
+    )
+    options.add_argument(
+        "--shown",
+        type=float,
+        default=0.0,
+        help="least share of a patch that is not like most of it (default 0)",
+    )
     options.add_argument("--dims", type=int, choices=(2, 3), default=2, help="of recall")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--dataset", type=Path, help="dataset folder with folds, in place of phantoms")
