@@ -30,7 +30,7 @@ END: Final = "<!-- end of generated -->"
 DOCUMENTS: Final = (
     ("manifest.json", "medaug.core.case:Manifest", "`medaug ingest`, `medaug synthesize`"),
     ("findings.json", "medaug.core.case:FindingsFile", "`medaug ingest`"),
-    ("inspection.json", "medaug.core.results:Inspection", "`medaug inspect`"),
+    ("inspection.json", "medaug.core.findings:Inspection", "`medaug inspect`"),
     ("splits.json", "medaug.core.splits:Splits", "`medaug split`"),
     ("plan.jsonl, one line", "medaug.core.plan:PlannedLesion", "`medaug synthesize`"),
     (
@@ -59,7 +59,7 @@ DOCUMENTS: Final = (
     ("quality.json", "medaug.core.assessment:QualityReport", "`medaug assess`"),
     ("audit.json", "medaug.core.assessment:AuditReport", "`medaug assess`"),
     ("rejected.json", "medaug.core.assessment:RejectionsFile", "`medaug filter`"),
-    ("the release certificate", "medaug.core.results:ReleaseCertificate", "`medaug release`"),
+    ("the release certificate", "medaug.core.certificate:ReleaseCertificate", "`medaug release`"),
     ("defaced.json", "medaug.privacy.defaced:DefacedFile", "`medaug deface`"),
     (
         "deidentification.json",
@@ -68,7 +68,7 @@ DOCUMENTS: Final = (
     ),
     (
         "the report of a de-identification, one line",
-        "medaug.core.results:ReportLine",
+        "medaug.core.certificate:ReportLine",
         "`medaug deidentify --report`",
     ),
     ("run.json", "medaug.core.runs:RunRecord", "every step"),

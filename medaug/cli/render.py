@@ -25,9 +25,9 @@ from rich.progress import (
 from rich.text import Text
 
 from medaug.core.errors import MedaugError
-from medaug.core.results import Summary
 from medaug.core.runs import NoProgress
 from medaug.core.runs import Progress as ProgressProtocol
+from medaug.core.summary import Summary
 
 O = TypeVar("O")  # noqa: E741  (the options of a workflow)
 

@@ -7,7 +7,7 @@ from typing import Literal, final
 from pydantic import Field
 
 from medaug.core.config import Aliased, Document, Frozen
-from medaug.core.results import Finding
+from medaug.core.findings import Finding
 
 LESIONS = "lesions.json"
 

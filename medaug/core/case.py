@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 
 from medaug.core.config import Document, Frozen
 from medaug.core.errors import DataError
+from medaug.core.findings import Finding
 from medaug.core.intensity import CaseScale
-from medaug.core.results import Finding
 from medaug.core.storage import sha256_text
 from medaug.core.volume import LabelMap, Unit, Volume
 

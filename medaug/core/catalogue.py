@@ -12,8 +12,7 @@ from typing import Final, final
 from pydantic import Field
 
 from medaug.core.config import Frozen, read_yaml
-from medaug.core.findings import Code
-from medaug.core.results import Severity
+from medaug.core.findings import Code, Severity
 
 CATALOGUE_FILE: Final = Path(__file__).with_name("findings.yaml")
 

@@ -1,11 +1,15 @@
-"""The codes of findings; what each means and what to do about it stands in :mod:`medaug.core.catalogue`."""
+"""Findings and their codes; what each means and what to do about it stands in :mod:`medaug.core.catalogue`."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import final
+from typing import Literal, final
 
-from medaug.core.results import Finding, Severity
+from pydantic import Field
+
+from medaug.core.config import Document, Frozen
+
+Severity = Literal["fixed", "flagged", "refused"]
 
 
 @final
@@ -142,6 +146,28 @@ class Code(StrEnum):
     HOST_CHANGED = "host-changed"
     HOST_UNREADABLE = "host-unreadable"
     NO_PLACE = "no-place"
+
+
+@final
+class Finding(Frozen):
+    """Something odd about a case or a source; free of identifiers."""
+
+    code: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    severity: Severity
+    case_id: str | None = Field(description="null where it concerns a source that became no case")
+    message: str
+
+
+@final
+class Inspection(Document):
+    """``inspection.json``: what `medaug inspect` found in a dataset; refused means not fit for use until mended."""
+
+    dataset_sha256: str = Field(description="content hash of the dataset that was looked at")
+    cases: int
+    examined: int = Field(description="cases whose files could be read and are those of the manifest")
+    folds: int = Field(description="folds that the classes were counted for")
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = Field(default=(), description="what could not be told, in sentences")
 
 
 def finding(code: Code, severity: Severity, message: str, case_id: str | None = None) -> Finding:

@@ -1,4 +1,4 @@
-"""Finished results that cross from one package to another, each a JSON document."""
+"""Evidence that crosses from one package to another: scores, comparisons, predictions, experiments."""
 
 from __future__ import annotations
 
@@ -6,45 +6,12 @@ from typing import Literal, final
 
 from pydantic import Field
 
-from medaug.core.assessment import PartVerdict, Verdict
 from medaug.core.config import Aliased, Document, Frozen
+from medaug.core.findings import Finding, Severity
 
 
 def _is_none(value: object) -> bool:
     return value is None
-
-
-class Summary(Frozen):
-    """What a workflow hands to the CLI: printed as JSON with ``--json``, else as :meth:`lines`."""
-
-    def lines(self) -> tuple[str, ...]:
-        """The summary in short lines for a person."""
-        raise NotImplementedError
-
-
-Severity = Literal["fixed", "flagged", "refused"]
-
-
-@final
-class Finding(Frozen):
-    """Something odd about a case or a source; free of identifiers."""
-
-    code: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
-    severity: Severity
-    case_id: str | None = Field(description="null where it concerns a source that became no case")
-    message: str
-
-
-@final
-class Inspection(Document):
-    """``inspection.json``: what `medaug inspect` found in a dataset; refused means not fit for use until mended."""
-
-    dataset_sha256: str = Field(description="content hash of the dataset that was looked at")
-    cases: int
-    examined: int = Field(description="cases whose files could be read and are those of the manifest")
-    folds: int = Field(description="folds that the classes were counted for")
-    findings: tuple[Finding, ...]
-    notes: tuple[str, ...] = Field(default=(), description="what could not be told, in sentences")
 
 
 @final
@@ -343,76 +310,3 @@ class ExperimentContext(Document):
     )
     held_out_patients: int = Field(default=0, description="patients that stand on a held-out side")
     only_trained_patients: int = Field(default=0, description="patients that stand on no held-out side")
-
-
-FileOutcome = Literal["written", "quarantined", "refused"]
-Tier = Literal["synthetic-only", "hosted", "internal"]
-Content = Literal["synthetic", "real"]
-Faces = Literal[
-    "not looked for", "none seen", "none, says a person", "removed before, says a record", "removed"
-]
-
-
-@final
-class ReportLine(Frozen):
-    """One line of ``--report``: what became of one file; its paths may identify, so it is never released."""
-
-    input: str = Field(description="path relative to the source")
-    output: str | None = Field(description="path relative to the output")
-    outcome: FileOutcome
-    reasons: tuple[str, ...]
-
-
-@final
-class ReleasedFile(Frozen):
-    """A file of a release."""
-
-    path: str
-    sha256: str
-
-
-@final
-class ReleaseCertificate(Document):
-    """The statement that a release signs (in-toto predicate)."""
-
-    tier: Tier
-    content: Content = Field(
-        default="synthetic",
-        description="real: scans of patients, nothing was synthesised",
-    )
-    layout: str = Field(
-        default="nnunet",
-        description="form of the files: nnunet, nifti, msd, bids or dicom; after commas what else it was asked",
-    )
-    created: str
-    medaug_version: str
-    files: tuple[ReleasedFile, ...]
-    n_cases: int
-    n_rejected: int = Field(default=0, description="cases that a rule or a person left out before")
-    generators: tuple[str, ...] = Field(description="generators and translators, each with its hash")
-    lineage: tuple[str, ...] = Field(
-        description="pseudonyms of host and donor patients; empty where another tool made the set"
-    )
-    source_hmac: tuple[str, ...] = Field(description="keyed hashes of the source cases")
-    audit_sha256: str | None = Field(description="null for real content: there is nothing to audit")
-    verdict: PartVerdict | None = Field(description="null for real content")
-    membership: Verdict | None = Field(
-        default=None, description="can it be told who was trained on? null: not measured"
-    )
-    detection_limit: float | None = Field(
-        description="largest share of copies that could have gone unseen, 95%; null for real content"
-    )
-    accepted_inconclusive: bool
-    faces: Faces = Field(
-        default="not looked for", description="in the scans of hosts or patients; looked for in tier hosted"
-    )
-    identifiers_searched: bool = Field(
-        default=False, description="whether a list of known identifiers was searched for in every text"
-    )
-    dp_epsilon: float | None = Field(
-        description="of the generator's weights, unit patient; null: not trained with differential privacy, or not shown"
-    )
-    dp_delta: float | None = Field(default=None, description="goes with dp_epsilon")
-    licence: str
-    terms: str
-    statement: str = "Research use, not a medical device."

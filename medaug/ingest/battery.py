@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import final
 
 from medaug.core.case import Case, CaseRecord, Manifest, Origin
-from medaug.core.results import Finding
+from medaug.core.findings import Finding
 from medaug.core.volume import Volume
 from medaug.ingest import checks
 from medaug.ingest._battery import cohort, geometry, intensity, labels

@@ -9,9 +9,8 @@ import numpy as np
 
 from medaug.core.case import CaseRecord, Origin
 from medaug.core.errors import DataError, DependencyError, GeometryError, LabelError, UnreadableError
-from medaug.core.findings import Code, finding
+from medaug.core.findings import Code, Finding, Severity, finding
 from medaug.core.geometry import Grid
-from medaug.core.results import Finding, Severity
 from medaug.core.volume import Volume
 from medaug.core.wording import counted
 

@@ -13,9 +13,8 @@ import numpy as np
 
 from medaug.core.case import Case, Origin
 from medaug.core.errors import DataError, DependencyError, GeometryError, UnreadableError
-from medaug.core.findings import Code
+from medaug.core.findings import Code, Finding
 from medaug.core.geometry import Grid
-from medaug.core.results import Finding
 from medaug.core.storage import sha256_if_readable
 from medaug.core.volume import Image, Mask, Unit, Volume
 from medaug.core.wording import counted

@@ -11,8 +11,7 @@ from typing import final
 
 from medaug.core.case import ID_PATTERN
 from medaug.core.errors import ConfigError, DataError, StorageError, UnreadableError
-from medaug.core.findings import Code, finding
-from medaug.core.results import Finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.core.wording import counted
 from medaug.ingest.bids import is_bids, read_bids
 from medaug.ingest.described import dicom_below, is_described, read_described, with_manifest

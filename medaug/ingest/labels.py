@@ -9,8 +9,7 @@ from typing import final
 import numpy as np
 
 from medaug.core.errors import DataError, GeometryError, LabelError, UnreadableError
-from medaug.core.findings import Code
-from medaug.core.results import Finding
+from medaug.core.findings import Code, Finding
 from medaug.core.volume import LabelMap, Labels
 from medaug.ingest import checks
 from medaug.ingest.classes import present_ids, to_class_ids

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from typing import final
 
 from medaug.core.errors import DataError, UnreadableError
-from medaug.core.findings import Code
-from medaug.core.results import Finding
+from medaug.core.findings import Code, Finding
 
 
 @final

@@ -9,7 +9,7 @@ from typing import TypeVar, final
 
 from medaug.core.case import CaseRecord
 from medaug.core.config import Frozen
-from medaug.core.results import Finding
+from medaug.core.findings import Finding
 from medaug.core.volume import Unit
 from medaug.ingest import checks
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from medaug.core.case import Case
-from medaug.core.results import Finding
+from medaug.core.findings import Finding
 from medaug.core.storage import atomic_path, write_text_atomic
 from medaug.core.volume import Volume
 from medaug.core.wording import counted

@@ -11,8 +11,8 @@ from pydantic import Field
 from medaug.core.assessment import Rejection
 from medaug.core.case import Attributes, Origin
 from medaug.core.config import Document, Frozen
+from medaug.core.findings import Severity
 from medaug.core.plan import Recipe, Translation
-from medaug.core.results import Severity
 from medaug.core.volume import Unit
 from medaug.io.dicom import Stack
 from medaug.io.drawings import Drawing

@@ -16,9 +16,8 @@ from pydicom.dataset import FileDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from medaug.core.errors import GeometryError, LabelError, UnreadableError
-from medaug.core.findings import Code, finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.core.geometry import Affine, Box, Grid
-from medaug.core.results import Finding
 from medaug.core.volume import Labels, Mask
 from medaug.core.wording import counted
 from medaug.io._dicom.whole import is_whole

@@ -28,9 +28,9 @@ from medaug.core.case import (
 )
 from medaug.core.config import Frozen
 from medaug.core.errors import DataError, GeometryError, LabelError, UnreadableError
+from medaug.core.findings import Finding
 from medaug.core.geometry import NEIGHBOURS_26, Grid
 from medaug.core.plan import Recipe, write_lines
-from medaug.core.results import Finding
 from medaug.core.splits import Fold
 from medaug.core.storage import write_text_atomic
 from medaug.core.volume import Image, LabelMap, Mask, Volume

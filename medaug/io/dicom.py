@@ -15,9 +15,8 @@ from typing import final
 import numpy as np
 
 from medaug.core.errors import DataError, UnreadableError
-from medaug.core.findings import Code, finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.core.geometry import Affine, Grid, Reorientation, lps_to_ras, to_ras
-from medaug.core.results import Finding
 from medaug.core.volume import Volume
 from medaug.io._dicom.border import quiet_pydicom
 from medaug.io._dicom.capture import open_captures

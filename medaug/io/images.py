@@ -11,9 +11,8 @@ from typing import Final, final
 import numpy as np
 
 from medaug.core.errors import DataError, GeometryError, LabelError, UnreadableError
-from medaug.core.findings import Code
+from medaug.core.findings import Code, Finding
 from medaug.core.geometry import Box, Grid, Reorientation, to_ras
-from medaug.core.results import Finding
 from medaug.core.volume import Labels, Mask
 from medaug.io import metaimage, nifti, nrrd, pictures
 from medaug.io.annotations import Annotation, Segment

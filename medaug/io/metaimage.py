@@ -10,9 +10,8 @@ from typing import Final, final
 import numpy as np
 
 from medaug.core.errors import GeometryError, UnreadableError
-from medaug.core.findings import Code, finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.core.geometry import Affine, lps_to_ras
-from medaug.core.results import Finding
 from medaug.io.stored import StoredImage, inside_folder
 from medaug.io.stream import AGAIN, Stream, numbers_in_text, open_stream, require_sane_size, take_whole
 

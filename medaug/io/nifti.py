@@ -23,10 +23,9 @@ from nibabel.volumeutils import apply_read_scaling
 from nibabel.wrapstruct import WrapStructError
 
 from medaug.core.errors import DataError, GeometryError, LabelError, UnreadableError
-from medaug.core.findings import Code, finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.core.geometry import Affine, Grid, Reorientation, to_ras
 from medaug.core.intensity import luminance
-from medaug.core.results import Finding
 from medaug.core.storage import write_bytes_atomic
 from medaug.core.volume import Image, Labels, Mask
 from medaug.core.wording import counted

@@ -17,10 +17,9 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from medaug.core.errors import GeometryError, LabelError, UnreadableError
-from medaug.core.findings import Code, finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.core.geometry import planar_grid
 from medaug.core.intensity import luminance
-from medaug.core.results import Finding
 from medaug.io.stored import StoredImage
 from medaug.io.stream import AGAIN, open_stream, require_sane_size
 

@@ -11,9 +11,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from medaug.core.errors import DataError, DependencyError, GeometryError, LabelError, UnreadableError
-from medaug.core.findings import Code, finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.core.geometry import lps_to_ras
-from medaug.core.results import Finding
 from medaug.core.volume import Labels, Mask
 from medaug.core.wording import counted
 from medaug.io._dicom.placing import OFF_GRID, Place, place_on

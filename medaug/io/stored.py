@@ -9,9 +9,8 @@ from typing import Literal, final
 import numpy as np
 
 from medaug.core.errors import GeometryError, LabelError, UnreadableError
-from medaug.core.findings import Code
+from medaug.core.findings import Code, Finding
 from medaug.core.geometry import Affine
-from medaug.core.results import Finding
 
 Frames = Literal["channels", "cases"] | int | None
 # cosine of the angle between two axes; the rounding of headers written as text stays below a tenth of it

@@ -12,9 +12,8 @@ from jaxtyping import Bool
 from pydicom.dataset import Dataset
 
 from medaug.core.errors import DataError, GeometryError, UnreadableError
-from medaug.core.findings import Code, finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.core.geometry import Affine, lps_to_ras, ras_to_lps
-from medaug.core.results import Finding
 from medaug.core.volume import Mask
 from medaug.core.wording import counted
 from medaug.io._dicom.contours import STRUCTURE_SET, Contour, Region, contours_of, images_of, regions

@@ -8,9 +8,9 @@ from typing import final
 
 from medaug.core.assessment import ClassQuality, Figure, QualityReport
 from medaug.core.case import Manifest
+from medaug.core.certificate import Content, Faces, ReleaseCertificate
 from medaug.core.config import Frozen
 from medaug.core.plan import Recipe, Translation
-from medaug.core.results import Content, Faces, ReleaseCertificate
 
 DATASHEET = "DATASHEET.md"
 _SHOWN = 50

@@ -11,10 +11,10 @@ from typing import Final, final
 
 from medaug.core.assessment import AuditReport, QualityReport, Rejection
 from medaug.core.case import SOURCES_PRIVATE, CaseRecord, FindingsFile, Manifest, Origin, StoredFile
+from medaug.core.certificate import Tier
 from medaug.core.errors import DataError
 from medaug.core.findings import Code
 from medaug.core.plan import Recipe, Translation
-from medaug.core.results import Tier
 from medaug.core.storage import sha256_file
 from medaug.core.wording import counted
 from medaug.privacy._deidentify.text import Scrubber

@@ -1,7 +1,7 @@
 """The signed certificate of a release: an in-toto statement in a DSSE envelope.
 
 in-toto Statement v1 (github.com/in-toto/attestation) names every file with its SHA-256; the predicate is the
-:class:`~medaug.core.results.ReleaseCertificate`. DSSE v1 (github.com/secure-systems-lab/dsse) signs type and
+:class:`~medaug.core.certificate.ReleaseCertificate`. DSSE v1 (github.com/secure-systems-lab/dsse) signs type and
 payload together. One statement has exactly one form on disk, so that any changed byte shows.
 """
 
@@ -15,9 +15,9 @@ from typing import Literal, final
 
 from pydantic import Field, ValidationError
 
+from medaug.core.certificate import ReleaseCertificate, ReleasedFile
 from medaug.core.config import Frozen
 from medaug.core.errors import GateRefusedError, StorageError
-from medaug.core.results import ReleaseCertificate, ReleasedFile
 from medaug.core.storage import sha256_file, storage_error, write_bytes_atomic
 from medaug.privacy.keys import PublicKey, SigningKey
 

@@ -18,9 +18,8 @@ from typing import final
 from medaug.core.case import CaseRecord, Manifest, Origin
 from medaug.core.config import Document
 from medaug.core.errors import DataError, UnreadableError
-from medaug.core.findings import Code, finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.core.plan import PlannedLesion, Recipe
-from medaug.core.results import Finding
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
 from medaug.io.dataset import CaseFacts, edit_mask_path, load_case, write_case

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import final
 
 from medaug.core.errors import DataError
-from medaug.core.findings import Code, finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.core.plan import PlannedLesion
-from medaug.core.results import Finding
 from medaug.lesions.bank import Bank
 
 _BEYOND = 0.2  # a donor is drawn up to a fifth smaller or larger anyhow

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from medaug.core.case import CaseRecord
 from medaug.core.errors import GeometryError
-from medaug.core.findings import Code, finding
-from medaug.core.results import Finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.generators.base import check_classes, check_host, read_card
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final, final
 
 from medaug.core.assessment import AUDIT, QUALITY, AuditReport, ClassQuality, Figure, QualityReport
-from medaug.core.results import Summary
 from medaug.core.runs import Progress, finished, open_run
 from medaug.core.storage import require_free_space
+from medaug.core.summary import Summary
 from medaug.core.wording import counted
 from medaug.report.assessment import ASSESSMENT_PAGE
 from medaug.report.judged import number, verdicts

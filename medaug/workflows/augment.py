@@ -22,11 +22,12 @@ from medaug.core.case import (
 )
 from medaug.core.config import Document, Frozen, read_yaml
 from medaug.core.errors import ConfigError, DataError
+from medaug.core.findings import Finding
 from medaug.core.plan import AugmentedCopy, write_lines
-from medaug.core.results import Finding, Summary
 from medaug.core.runs import Progress, RunDir, finished, open_run
 from medaug.core.seeding import SeedTree
 from medaug.core.storage import clear_leftovers, require_free_space
+from medaug.core.summary import Summary
 from medaug.core.wording import counted
 from medaug.engine.warp import Resampling
 from medaug.ingest.checks import check_readable

@@ -14,10 +14,10 @@ from pydantic import Field
 from medaug.core.case import CaseRecord, read_manifest
 from medaug.core.config import Frozen
 from medaug.core.lesion import BankIndex, LesionEntry
-from medaug.core.results import Summary
 from medaug.core.runs import Progress, finished, open_run
 from medaug.core.splits import read_splits
 from medaug.core.storage import require_free_space
+from medaug.core.summary import Summary
 from medaug.core.wording import counted
 from medaug.lesions.bank import Bank, bank_records, build_bank
 from medaug.lesions.sheet import write_sheet

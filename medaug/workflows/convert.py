@@ -28,11 +28,12 @@ from medaug.core.case import (
 )
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError, GeometryError, UnreadableError
+from medaug.core.findings import Finding
 from medaug.core.plan import Recipe, Translation, write_lines
-from medaug.core.results import Finding, Summary
 from medaug.core.runs import Progress, finished, open_run
 from medaug.core.splits import Splits, read_splits
 from medaug.core.storage import require_free_space, sha256_file, sha256_text
+from medaug.core.summary import Summary
 from medaug.core.synthetic import SyntheticSet, read_origins, read_synthetic
 from medaug.core.wording import counted
 from medaug.io.dataset import edit_mask_path

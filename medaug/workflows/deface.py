@@ -21,9 +21,9 @@ from medaug.core.case import (
 from medaug.core.config import Document, Frozen
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.plan import write_lines
-from medaug.core.results import Summary
 from medaug.core.runs import Progress, RunDir, finished, open_run
 from medaug.core.storage import atomic_path, require_free_space, sha256_file
+from medaug.core.summary import Summary
 from medaug.core.synthetic import read_origins
 from medaug.core.wording import counted
 from medaug.io.dataset import finish_dataset, load_case, rewrite_images

@@ -12,10 +12,10 @@ from typing import Final, TypeVar, final
 
 from pydantic import Field
 
+from medaug.core.certificate import ReportLine
 from medaug.core.config import Document, Frozen
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.plan import write_lines
-from medaug.core.results import ReportLine, Summary
 from medaug.core.runs import Progress
 from medaug.core.storage import (
     clear_leftovers,
@@ -23,6 +23,7 @@ from medaug.core.storage import (
     storage_error,
     write_bytes_atomic,
 )
+from medaug.core.summary import Summary
 from medaug.core.wording import counted
 from medaug.core.workers import Crew, crew
 from medaug.privacy.deidentify import (

@@ -11,9 +11,9 @@ from pydantic import Field, SecretStr
 
 from medaug.core.case import Origin
 from medaug.core.config import Document, Frozen
-from medaug.core.results import Summary
 from medaug.core.runs import Progress, finished, open_run
 from medaug.core.storage import require_free_space, write_text_atomic
+from medaug.core.summary import Summary
 from medaug.phantom.cohort import LICENCE, PhantomSpec, make_cohort
 from medaug.workflows.assess import AssessOptions, assess
 from medaug.workflows.bank import BankOptions, bank

@@ -21,11 +21,12 @@ from medaug.core.case import (
 )
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError, LabelError, SplitLeakageError, UnreadableError
-from medaug.core.results import ArmScore, DiceRow, EvaluationResult, PredictionIndex, Summary
+from medaug.core.results import ArmScore, DiceRow, EvaluationResult, PredictionIndex
 from medaug.core.runs import Progress
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import read_splits
 from medaug.core.storage import clear_leftovers, require_free_space
+from medaug.core.summary import Summary
 from medaug.core.volume import Confidence, LabelMap, Labels, Prediction
 from medaug.core.wording import counted
 from medaug.experiments.scores import summarise

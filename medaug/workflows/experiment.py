@@ -13,10 +13,11 @@ from medaug.core.case import FINDINGS, Manifest, read_findings, read_manifest
 from medaug.core.claims import CLAIMS, Claims
 from medaug.core.config import Frozen, load_yaml
 from medaug.core.errors import DataError
-from medaug.core.results import Comparison, ExperimentResult, FindingCount, Summary
+from medaug.core.results import Comparison, ExperimentResult, FindingCount
 from medaug.core.runs import Progress, RunDir, begin_run, finished
 from medaug.core.splits import Fold, read_splits
 from medaug.core.storage import require_free_space, sha256_text
+from medaug.core.summary import Summary
 from medaug.experiments.context import CONTEXT, describe
 from medaug.experiments.design import ExperimentConfig, SplitDataset, cells, scored_records
 from medaug.experiments.estimate import Estimate

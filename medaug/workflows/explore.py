@@ -15,9 +15,9 @@ from torch import Tensor
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError
 from medaug.core.lesion import LesionEntry
-from medaug.core.results import Summary
 from medaug.core.runs import Progress
 from medaug.core.seeding import SeedTree
+from medaug.core.summary import Summary
 from medaug.generators.base import load_generator
 from medaug.generators.vae import ATTRIBUTES, VAE, Attribute, Scene, Walk, write_sheet
 from medaug.lesions.bank import Bank

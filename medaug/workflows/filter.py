@@ -19,9 +19,9 @@ from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError, UnreadableError
 from medaug.core.keep import read_list
 from medaug.core.plan import PLAN, PlannedLesion, read_lines, write_lines
-from medaug.core.results import Summary
 from medaug.core.runs import RUN_FILE, Progress, RunDir, RunRecord, finished, open_run
 from medaug.core.storage import atomic_path, require_free_space, sha256_file, sha256_text
+from medaug.core.summary import Summary
 from medaug.core.synthetic import SyntheticSet, open_synthetic
 from medaug.core.wording import counted
 from medaug.io.dataset import edit_mask_path, finish_dataset, load_case, load_edit_mask

@@ -15,11 +15,11 @@ from medaug.core.case import read_manifest
 from medaug.core.config import Frozen, read_yaml
 from medaug.core.errors import ConfigError
 from medaug.core.plugins import kinds
-from medaug.core.results import Summary
 from medaug.core.runs import RUN_FILE, Progress, RunDir, RunRecord, finished, open_run
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, read_splits
 from medaug.core.storage import require_free_space
+from medaug.core.summary import Summary
 from medaug.engine.board import open_board, require_board
 from medaug.engine.launch import joined, own_folder, pick_device, shared, team
 from medaug.generators.base import (

@@ -26,11 +26,11 @@ from medaug.core.case import (
 )
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError, DependencyError
-from medaug.core.findings import Code
+from medaug.core.findings import Code, Finding
 from medaug.core.plan import Recipe, Translation, write_lines
-from medaug.core.results import Finding, Summary
 from medaug.core.runs import Progress, RunDir, finished, open_run, require_run_folder
 from medaug.core.storage import require_free_space, sha256_if_readable, sha256_text, write_text_atomic
+from medaug.core.summary import Summary
 from medaug.core.wording import counted
 from medaug.ingest.checks import note_made_up_classes
 from medaug.ingest.classes import class_table, with_class_names

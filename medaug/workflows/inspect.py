@@ -14,9 +14,10 @@ from pydantic import Field
 from medaug.core.case import CaseRecord, Manifest, read_findings, read_manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import DataError
-from medaug.core.results import Finding, Inspection, Severity, Summary
+from medaug.core.findings import Finding, Inspection, Severity
 from medaug.core.runs import Progress
 from medaug.core.storage import clear_leftovers, require_free_space, storage_error
+from medaug.core.summary import Summary
 from medaug.core.volume import Volume
 from medaug.core.wording import counted
 from medaug.ingest.battery import Examined, examine, examine_set

@@ -8,9 +8,9 @@ from typing import final
 from pydantic import Field, SecretStr
 
 from medaug.core.config import Frozen
-from medaug.core.results import Summary
 from medaug.core.runs import Progress
 from medaug.core.storage import require_free_space
+from medaug.core.summary import Summary
 from medaug.privacy.keys import PRIVATE_KEY, PUBLIC_KEY, write_key_pair
 
 _NEEDED_BYTES = 1 << 16

@@ -12,9 +12,9 @@ from medaug.core.candidates import LESIONS, LesionList
 from medaug.core.case import MANIFEST, Case, CaseRecord, Manifest, read_manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError, GeometryError, LabelError
-from medaug.core.results import Summary
 from medaug.core.runs import Progress, finished, open_run
 from medaug.core.storage import require_free_space, sha256_file, sha256_text
+from medaug.core.summary import Summary
 from medaug.core.volume import LabelMap
 from medaug.core.wording import counted
 from medaug.io.dataset import load_case

@@ -12,10 +12,12 @@ from pydantic import Field
 from medaug.core.case import CONFIDENCE_END, MANIFEST, PREDICTIONS, Manifest, read_manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError
+from medaug.core.findings import Finding
 from medaug.core.geometry import Grid
-from medaug.core.results import Finding, PredictedCase, PredictionIndex, Summary
+from medaug.core.results import PredictedCase, PredictionIndex
 from medaug.core.runs import Progress, finished, open_run
 from medaug.core.storage import require_free_space, sha256_file, sha256_text
+from medaug.core.summary import Summary
 from medaug.core.volume import Labels
 from medaug.core.wording import counted
 from medaug.io.dataset import load_case

@@ -17,9 +17,9 @@ from pydantic import Field
 
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError
-from medaug.core.results import Summary
 from medaug.core.runs import Progress
 from medaug.core.storage import require_free_space, storage_error, write_bytes_atomic
+from medaug.core.summary import Summary
 from medaug.core.wording import counted
 from medaug.io.journal import Entry, Journal, open_journal
 from medaug.io.pacs import Archive, Instance, check_instance

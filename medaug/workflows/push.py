@@ -16,9 +16,9 @@ from pydantic import Field
 
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError, GateRefusedError
-from medaug.core.results import Summary
 from medaug.core.runs import Progress
 from medaug.core.storage import sha256_text, storage_error
+from medaug.core.summary import Summary
 from medaug.core.wording import counted
 from medaug.io.headers import looks_like_dicom
 from medaug.io.journal import Entry, Journal, open_journal

@@ -11,10 +11,11 @@ from typing import final
 from pydantic import Field
 
 from medaug.core.case import Manifest, read_manifest
+from medaug.core.certificate import ReleaseCertificate, Tier
 from medaug.core.errors import ConfigError, DataError, GateRefusedError
-from medaug.core.results import ReleaseCertificate, Summary, Tier
 from medaug.core.runs import Progress
 from medaug.core.storage import require_free_space, settle, storage_error
+from medaug.core.summary import Summary
 from medaug.layouts.base import Export, Layout, parse_layout
 from medaug.privacy.gate import Objection, check_folder
 from medaug.privacy.keys import SigningKey

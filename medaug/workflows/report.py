@@ -14,9 +14,10 @@ from medaug.core.assessment import AuditReport, QualityReport
 from medaug.core.config import D, Frozen
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.gallery import GALLERY, Tile, read_tiles
-from medaug.core.results import ExperimentContext, ExperimentResult, Summary
+from medaug.core.results import ExperimentContext, ExperimentResult
 from medaug.core.runs import RUN_FILE, Progress, RunRecord
 from medaug.core.storage import clear_leftovers, require_free_space, write_text_atomic
+from medaug.core.summary import Summary
 from medaug.experiments.context import CONTEXT
 from medaug.experiments.run import CELLS, RESULTS, SCOPES, merge
 from medaug.report.assessment import ASSESSMENT_PAGE

@@ -24,10 +24,10 @@ from medaug.core.case import MANIFEST, Case, Manifest, read_manifest
 from medaug.core.config import read_json
 from medaug.core.errors import ConfigError, DataError, GeometryError, LabelError
 from medaug.core.geometry import Grid
-from medaug.core.results import Summary
 from medaug.core.runs import Progress
 from medaug.core.seeding import SeedTree
 from medaug.core.storage import clear_leftovers, require_free_space
+from medaug.core.summary import Summary
 from medaug.core.volume import LabelMap, Prediction
 from medaug.core.wording import counted
 from medaug.io.candidates import read_candidates

@@ -10,10 +10,10 @@ from pydantic import Field
 from medaug.core.case import SPLITS, Manifest, read_manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError
-from medaug.core.results import Summary
 from medaug.core.runs import Progress
 from medaug.core.splits import Fold, Splits
 from medaug.core.storage import clear_leftovers, require_free_space
+from medaug.core.summary import Summary
 from medaug.core.wording import counted
 from medaug.ingest.split import make_splits
 

@@ -14,14 +14,14 @@ from pydantic import Field
 from medaug.core.case import RECIPES, CaseRecord, Manifest, read_findings, read_manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError
-from medaug.core.findings import Code, finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.core.lesion import Blending
 from medaug.core.plan import PLAN, PlannedLesion, Recipe, read_lines, write_lines
-from medaug.core.results import Finding, Summary
 from medaug.core.runs import Progress, RunDir, finished, open_run
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, read_splits
 from medaug.core.storage import require_free_space, sha256_text
+from medaug.core.summary import Summary
 from medaug.core.wording import counted
 from medaug.generators.base import load_generator
 from medaug.io.dataset import finish_dataset

@@ -15,11 +15,11 @@ from medaug.core.config import Frozen, load_yaml
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.intensity import IntensityScheme
 from medaug.core.plan import Recipe
-from medaug.core.results import Summary
 from medaug.core.runs import Progress, finished, open_run
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, guard_training, read_splits
 from medaug.core.storage import require_free_space
+from medaug.core.summary import Summary
 from medaug.core.synthetic import SyntheticSet, read_synthetic
 from medaug.engine.launch import Team, joined, own_folder, shared
 from medaug.engine.stored_source import StoredSource

@@ -24,13 +24,13 @@ from medaug.core.case import (
 )
 from medaug.core.config import Document, Frozen
 from medaug.core.errors import CheckpointError, ConfigError, DataError
-from medaug.core.findings import Code, finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.core.plan import Translation, read_lines, write_lines
-from medaug.core.results import Finding, Summary
 from medaug.core.runs import Progress, RunDir, finished, open_run
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, guard_training, read_splits
 from medaug.core.storage import require_free_space
+from medaug.core.summary import Summary
 from medaug.core.wording import counted
 from medaug.ingest.checks import check_readable
 from medaug.io.dataset import CaseFacts, StoredCases, finish_dataset, write_case

@@ -8,10 +8,11 @@ from typing import final
 from pydantic import Field
 
 from medaug.core.assessment import PartVerdict, Verdict
+from medaug.core.certificate import Content, Faces, Tier
 from medaug.core.config import Frozen
 from medaug.core.errors import DataError
-from medaug.core.results import Content, Faces, Summary, Tier
 from medaug.core.runs import Progress
+from medaug.core.summary import Summary
 from medaug.privacy.keys import load_public_key
 from medaug.privacy.provenance import verify_release
 

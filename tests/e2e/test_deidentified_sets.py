@@ -11,7 +11,7 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 
-from medaug.core.results import ReportLine
+from medaug.core.certificate import ReportLine
 from medaug.core.runs import NoProgress
 from medaug.workflows.deidentify import DeidentifyOptions, deidentify
 

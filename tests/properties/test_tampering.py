@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from medaug.core.certificate import ReleaseCertificate
 from medaug.core.errors import GateRefusedError
-from medaug.core.results import ReleaseCertificate
 from medaug.core.runs import NoProgress
 from medaug.privacy.keys import (
     PRIVATE_KEY,

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from medaug.core.case import CaseRecord
-from medaug.core.findings import Code, finding
-from medaug.core.results import Finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.core.wording import counted
 from medaug.ingest._battery.likeness import UPRIGHT, Flip, Pair
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from medaug.core.findings import Code, finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.core.geometry import Grid
-from medaug.core.results import Finding
 
 _ANISOTROPY = 10.0
 _VOXEL_MM = (0.05, 15.0)

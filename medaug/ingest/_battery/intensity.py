@@ -12,8 +12,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 
-from medaug.core.findings import Code, finding
-from medaug.core.results import Finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.core.volume import Unit, Volume
 
 _SAMPLE = 1 << 20

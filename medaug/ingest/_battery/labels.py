@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 from scipy import ndimage
 
-from medaug.core.findings import Code, finding
-from medaug.core.results import Finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.core.volume import LabelMap, Unit, Volume
 from medaug.core.wording import counted
 

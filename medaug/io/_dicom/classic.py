@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Final, TypeVar, final
 
 from medaug.core.errors import UnreadableError
-from medaug.core.findings import Code
-from medaug.core.results import Finding
+from medaug.core.findings import Code, Finding
 from medaug.core.wording import counted
 from medaug.io._dicom.elements import Elements
 from medaug.io._dicom.frame import Frame, PixelFormat, Plane, Rescale, Trait, Vector

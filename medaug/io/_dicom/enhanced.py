@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Final, final
 
 from medaug.core.errors import UnreadableError
-from medaug.core.findings import Code
-from medaug.core.results import Finding
+from medaug.core.findings import Code, Finding
 from medaug.io._dicom import suv
 from medaug.io._dicom.classic import Belonging, frame_of, plane_of, thickness_of, traits_of
 from medaug.io._dicom.elements import Elements

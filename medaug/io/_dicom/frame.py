@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import final
 
-from medaug.core.results import Finding
+from medaug.core.findings import Finding
 
 Vector = tuple[float, float, float]
 

@@ -19,8 +19,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from medaug.core.errors import GeometryError
-from medaug.core.findings import Code, finding
-from medaug.core.results import Finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.io._dicom.elements import Elements
 from medaug.io._dicom.frame import Frame, Trait
 

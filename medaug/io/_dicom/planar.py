@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from medaug.core.findings import Code, finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.core.geometry import planar_grid, ras_to_lps
-from medaug.core.results import Finding
 from medaug.io._dicom.claims import check_frames
 from medaug.io._dicom.elements import Elements
 from medaug.io._dicom.frame import Frame, Plane

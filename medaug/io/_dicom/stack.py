@@ -14,9 +14,8 @@ from typing import final
 import numpy as np
 
 from medaug.core.errors import DataError, GeometryError, UnreadableError
-from medaug.core.findings import Code, finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.core.geometry import Affine
-from medaug.core.results import Finding
 from medaug.core.volume import Unit
 from medaug.core.wording import counted
 from medaug.io._dicom.claims import check_frames

@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, final
 
-from medaug.core.findings import Code, finding
-from medaug.core.results import Finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.io._dicom.elements import Elements
 from medaug.io._dicom.frame import Rescale
 

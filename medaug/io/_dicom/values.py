@@ -6,8 +6,7 @@ import math
 from typing import Final
 
 from medaug.core.errors import UnreadableError
-from medaug.core.findings import Code, finding
-from medaug.core.results import Finding
+from medaug.core.findings import Code, Finding, finding
 from medaug.core.volume import Unit
 from medaug.io._dicom.frame import Frame, Rescale
 

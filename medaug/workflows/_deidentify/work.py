@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, final
 
+from medaug.core.certificate import FileOutcome
 from medaug.core.errors import IdentifierError, StorageError, UnreadableError
-from medaug.core.results import FileOutcome
 from medaug.core.storage import storage_error, write_bytes_atomic
 from medaug.io.headers import quiet_pydicom
 from medaug.privacy.deidentify import (

@@ -9,8 +9,8 @@ from typing import Literal, TypeVar, final
 
 from medaug.core.case import CaseRecord, Manifest, Origin
 from medaug.core.errors import ConfigError, DataError
+from medaug.core.findings import Finding
 from medaug.core.intensity import IntensityScheme
-from medaug.core.results import Finding
 from medaug.core.runs import RUN_FILE, Progress, RunRecord
 from medaug.core.splits import Fold, read_splits
 from medaug.core.storage import sha256_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from medaug import __version__
-from medaug.core.results import Faces, ReleaseCertificate
+from medaug.core.certificate import Faces, ReleaseCertificate
 from medaug.privacy.provenance import keyed_hashes
 from medaug.workflows._release.material import DEFAULT_TERMS, Material, ReleaseOptions
 

@@ -11,10 +11,10 @@ from pydantic import Field, SecretStr
 from medaug.core.assessment import AUDIT, QUALITY, AuditReport, QualityReport, read_rejections
 from medaug.core.budget import PrivacyBudget
 from medaug.core.case import FINDINGS, FindingsFile, Manifest, Origin, read_manifest
+from medaug.core.certificate import Tier
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError
 from medaug.core.plan import Recipe, Translation
-from medaug.core.results import Tier
 from medaug.core.storage import sha256_file
 from medaug.core.synthetic import read_origins
 from medaug.generators.base import load_generator, read_card

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from medaug.core.case import CaseRecord, Manifest, StoredFile
+from medaug.core.certificate import ReportLine
 from medaug.core.plan import write_lines
-from medaug.core.results import ReportLine
 from medaug.io.dataset import DATASET_JSON
 from medaug.layouts.dicom import series_folder
 from medaug.privacy.gate import Objection

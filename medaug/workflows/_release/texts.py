@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from medaug.core.case import FINDINGS, MANIFEST, RECIPES, TRANSLATIONS, AttributeName, Manifest
+from medaug.core.certificate import ReleaseCertificate
 from medaug.core.plan import Recipe, write_lines
-from medaug.core.results import ReleaseCertificate
 from medaug.core.storage import write_text_atomic
 from medaug.privacy.datasheet import DATASHEET, SheetFacts, write_datasheet
 from medaug.privacy.keys import SigningKey

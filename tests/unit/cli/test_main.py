@@ -14,7 +14,7 @@ from typer.models import CommandInfo
 
 from medaug.cli import main as cli
 from medaug.core.errors import ConfigError, GateRefusedError
-from medaug.core.results import Summary
+from medaug.core.summary import Summary
 
 COMMANDS = [
     command.name or command.callback.__name__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medaug.core.case import CaseRecord
-from medaug.core.results import Finding
+from medaug.core.findings import Finding
 from medaug.core.volume import Unit
 from medaug.ingest.settle import ReadCase, Settled, settle
 from tests.unit.ingest.material import record

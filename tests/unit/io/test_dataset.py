@@ -11,8 +11,8 @@ import pytest
 
 from medaug.core.case import Case, Manifest, Origin, read_manifest
 from medaug.core.errors import DataError, GeometryError, LabelError, UnreadableError
+from medaug.core.findings import Finding
 from medaug.core.geometry import Grid
-from medaug.core.results import Finding
 from medaug.core.volume import LabelMap, Unit, Volume
 from medaug.io.dataset import CaseFacts, count_lesions, finish_dataset, load_case, load_edit_mask, write_case
 

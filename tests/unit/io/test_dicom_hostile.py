@@ -13,8 +13,7 @@ from pydicom.uid import UID, generate_uid
 
 from medaug.core.catalogue import read_catalogue
 from medaug.core.errors import DataError
-from medaug.core.findings import Code
-from medaug.core.results import Finding
+from medaug.core.findings import Code, Finding
 from medaug.io.dicom import SeriesVolume, open_series, read_stack
 from medaug.io.headers import quiet_pydicom, scan
 from tests.unit.io.series import CT, MR, NORMAL, ROW, STEP_MM, Edit, reread, stored_values, write_series

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from medaug.core.assessment import PartVerdict, QualityReport, Rejection
+from medaug.core.certificate import ReleaseCertificate, Tier
 from medaug.core.plan import Recipe, Translation, read_lines
-from medaug.core.results import ReleaseCertificate, Tier
 from medaug.privacy.datasheet import SheetFacts, write_datasheet
 from tests.unit.privacy.synthetic_set import QUALITY, make_set
 

@@ -19,10 +19,10 @@ from medaug.core.assessment import (
     read_rejections,
 )
 from medaug.core.case import Case, FindingsFile, Origin, StoredFile
+from medaug.core.certificate import Tier
 from medaug.core.errors import DataError
 from medaug.core.geometry import Grid
 from medaug.core.plan import Recipe, Translation, read_lines, write_lines
-from medaug.core.results import Tier
 from medaug.core.storage import sha256_file
 from medaug.core.synthetic import read_origins
 from medaug.core.volume import Unit, Volume

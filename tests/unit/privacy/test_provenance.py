@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from medaug.core.assessment import PartVerdict
+from medaug.core.certificate import ReleaseCertificate, ReleasedFile
 from medaug.core.errors import GateRefusedError
-from medaug.core.results import ReleaseCertificate, ReleasedFile
 from medaug.privacy.keys import SigningKey
 from medaug.privacy.provenance import CERTIFICATE, keyed_hashes, list_files, sign, verify_release
 

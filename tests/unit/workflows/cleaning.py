@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from medaug.core.results import ReportLine
+from medaug.core.certificate import ReportLine
 from medaug.core.runs import NoProgress
 from medaug.workflows.deidentify import DeidentifyOptions, DeidentifySummary, deidentify
 

@@ -16,6 +16,7 @@ from pydicom.dataset import FileDataset
 from pydicom.fileset import FileSet
 
 from medaug.cli import main as cli
+from medaug.core.certificate import ReportLine
 from medaug.core.errors import (
     ConfigError,
     DataError,
@@ -24,7 +25,6 @@ from medaug.core.errors import (
     StorageError,
     UnreadableError,
 )
-from medaug.core.results import ReportLine
 from medaug.privacy._deidentify.directory import directory_entry, write_directory
 from medaug.privacy._deidentify.secret import Pseudonyms, Secret
 from medaug.privacy._deidentify.stream import read_stream, write_elements, write_meta

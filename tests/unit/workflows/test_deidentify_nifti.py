@@ -13,8 +13,8 @@ import pytest
 from nibabel.nifti1 import Nifti1Extension
 
 from medaug.cli import main as cli
+from medaug.core.certificate import ReportLine
 from medaug.core.errors import DataError
-from medaug.core.results import ReportLine
 from medaug.workflows.deidentify import DeidentifyOptions
 from tests.unit.privacy.canaries import base
 from tests.unit.workflows.cleaning import options_for, report_lines, run, tree

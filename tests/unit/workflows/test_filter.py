@@ -16,8 +16,8 @@ from medaug.core.assessment import QUALITY, QualityReport, Rejection, SampleScor
 from medaug.core.case import FINDINGS, MANIFEST, RECIPES, TRANSLATIONS, FindingsFile, Origin, read_manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError, StorageError, UnreadableError
+from medaug.core.findings import Finding
 from medaug.core.plan import PLAN, PlannedLesion, Recipe, Translation, read_lines, write_lines
-from medaug.core.results import Finding
 from medaug.core.runs import RUN_FILE, NoProgress, RunRecord, open_run
 from medaug.io.dataset import load_case, load_edit_mask
 from medaug.layouts.base import Export

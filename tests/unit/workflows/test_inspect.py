@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from medaug.core.errors import DataError
-from medaug.core.results import Inspection
+from medaug.core.findings import Inspection
 from medaug.core.runs import NoProgress
 from medaug.ingest.sheet import ROWS
 from medaug.workflows.ingest import IngestOptions, ingest

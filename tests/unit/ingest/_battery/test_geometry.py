@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medaug.core.findings import Finding
 from medaug.core.geometry import Grid
-from medaug.core.results import Finding
 from medaug.ingest._battery import geometry
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from medaug.core.findings import Finding
 from medaug.core.geometry import Grid
-from medaug.core.results import Finding
 from medaug.core.volume import Unit, Volume
 from medaug.ingest._battery import intensity
 
