@@ -26,6 +26,7 @@ DESCRIBED_TILES = 50  # at once; blocks are made of whole ones
 _LEARN_FROM = 500
 _SHRINK = 0.02
 _LEAST_SEEN = 0.5
+_EMPTY = 1e-4  # of the mean energy of a tile's windows
 _CHANCE_DEVIATIONS = 1.5
 
 
@@ -163,10 +164,12 @@ class Channel:
         return mean, (inverse.T @ kept).float()
 
     def describe(self, coefficients: Tensor) -> Tensor:
-        """(N, W, C, B) coefficients to (N, W, D) unit vectors."""
+        """(N, W, C, B) coefficients to (N, W, D) unit vectors; 0 for a window of air, which resembles every other."""
         projected: Tensor = (self._raw(coefficients) - self._mean) @ self._matrix
         unit: Tensor = projected / projected.norm(dim=-1, keepdim=True).clamp_min(1e-6)
-        return unit
+        energy = (coefficients**2).sum(dim=(2, 3))
+        empty = energy <= _EMPTY * energy.mean(dim=1, keepdim=True)
+        return unit.masked_fill(empty[..., None], 0.0)
 
     def _described(self, tiles: Tensor) -> Tensor:
         """(blocks, W, D, tiles of a block) of all training tiles."""

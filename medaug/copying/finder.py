@@ -14,6 +14,7 @@ from torch import Tensor
 from medaug.copying.balls import turns_of
 from medaug.copying.channels import ZOOMS, Channel, Layout, Windows, top
 from medaug.copying.marks import Marks
+from medaug.copying.miniatures import Miniatures
 from medaug.copying.registration import (
     BANDS,
     BOXES,
@@ -35,9 +36,9 @@ from medaug.copying.registration import (
 )
 from medaug.engine.lanes import side_by_side
 
-_PAIRS_TRIED = 12
+_PAIRS_TRIED = 16
 _A_PATIENT = 3
-_LEARN_FROM, _LEAST_DEVIATION = 30, 0.3
+_LEARN_FROM, _LEAST_DEVIATION = 100, 0.3
 _RUNNER_UP = 3
 _MEASURES = len(BANDS) + 1
 _AT_HALF = (STRUCTURE, SHAPE)  # texture is too fine for tiles of half the size
@@ -51,22 +52,28 @@ class Effort:
 
     Attributes:
         turned: Candidates by windows, by all of them and by few, each.
+        favoured: The first of these.
         marked: Candidates by points.
+        whole: Candidates by miniatures.
         moves: Tried of each, on tiles of half the size.
+        favoured_moves: Tried of the favoured: the source is mostly among them, and few of its windows tell the turn.
         compared: Of these, on whole tiles.
         refined: Of these, made exact.
         steps: That make them so, on tiles of half the size and on whole ones.
     """
 
     turned: int
+    favoured: int
     marked: int
+    whole: int
     moves: int
+    favoured_moves: int
     compared: int
     refined: int
     steps: tuple[int, int]
 
 
-_EFFORT = {2: Effort(15, 40, 2, 40, 12, (4, 2)), 3: Effort(6, 14, 1, 10, 6, (3, 1))}
+_EFFORT = {2: Effort(15, 4, 40, 8, 2, 8, 40, 12, (4, 2)), 3: Effort(6, 2, 14, 4, 1, 4, 10, 6, (3, 1))}
 
 
 @final
@@ -150,6 +157,7 @@ class TileFinder:
         self._share = layout.side / 64 if layout.dims == 2 else layout.side / 48
         self._turned = Channel(layout, tiles.images, rng)
         self._marks = Marks(layout, tiles.images, self._share, rng)
+        self._miniatures = Miniatures(tiles.images, self._share)
         self._turns = turns_of(layout.dims)
         self._turn_rows = self._turned.balls.turn_rows(self._turns)
         self._sizes = _box_measures(layout.side, layout.dims, range(_MEASURES))
@@ -272,27 +280,47 @@ class TileFinder:
 
     def _hypotheses(self, query: _Shown, left_out: Tensor | None) -> tuple[Tensor, Moves]:
         """(H,) tile numbers and a move to try for each."""
-        effort, dims = self._effort, self._layout.dims
+        kinds = [
+            found(query, left_out) for found in (self._turned_ones, self._shifted_ones, self._unmoved_ones)
+        ]
+        numbers, matrices, shifts = zip(*[(n, moves.matrix, moves.shift) for n, moves in kinds], strict=True)
+        return torch.cat(numbers), Moves(torch.cat(matrices), torch.cat(shifts))
+
+    def _turned_ones(self, query: _Shown, left_out: Tensor | None) -> tuple[Tensor, Moves]:
+        """What windows speak for."""
         windows = self._turned.described_query(query.image)
         votes = self._turned.votes(windows, query.seen)
-        candidates = torch.as_tensor(top((votes.wide, votes.few), (effort.turned, effort.turned), left_out))
-        which, matrices, near = self._turned_moves(windows, candidates)
+        favoured, many = (
+            top((votes.wide, votes.few), (count, count), left_out)
+            for count in (self._effort.favoured, self._effort.turned)
+        )
+        candidates = torch.as_tensor(list(dict.fromkeys([*favoured, *many])))
+        which, matrices, near = self._turned_moves(windows, candidates, len(favoured))
         small = query.halved()
         flat = flattened(halved(self.tiles.images[candidates].float()), None, small.share)
         moves = find_shift(small.flat(STRUCTURE), flat[which], matrices, near / 2).doubled()
-        marked = self._marks.votes(query.image, query.seen)
-        upright = torch.as_tensor(top((marked.votes,), (effort.marked,), left_out))
-        shifts = self._marks.shifts(marked, upright, effort.moves).flatten(0, 1)
-        return (
-            torch.cat([candidates[which], upright.repeat_interleave(effort.moves)]),
-            Moves(
-                torch.cat([moves.matrix, torch.eye(dims).expand(len(shifts), -1, -1)]),
-                torch.cat([moves.shift, shifts]),
-            ),
-        )
+        return candidates[which], moves
 
-    def _turned_moves(self, query: Windows, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Places in ``candidates``, and the turns and zooms that the best pairs of windows of each speak for."""
+    def _shifted_ones(self, query: _Shown, left_out: Tensor | None) -> tuple[Tensor, Moves]:
+        """What points speak for."""
+        marked = self._marks.votes(query.image, query.seen)
+        numbers = torch.as_tensor(top((marked.votes,), (self._effort.marked,), left_out))
+        shifts = self._marks.shifts(marked, numbers, self._effort.moves).flatten(0, 1)
+        return numbers.repeat_interleave(self._effort.moves), _upright(shifts)
+
+    def _unmoved_ones(self, query: _Shown, left_out: Tensor | None) -> tuple[Tensor, Moves]:
+        """What miniatures speak for."""
+        votes = self._miniatures.votes(query.image, query.seen)
+        numbers = torch.as_tensor(top((votes,), (self._effort.whole,), left_out))
+        return numbers, _upright(torch.zeros(len(numbers), self._layout.dims))
+
+    def _turned_moves(
+        self, query: Windows, candidates: Tensor, favoured: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Places in ``candidates``, and the turns and zooms that the best pairs of windows of each speak for.
+
+        Of the first candidates, the favoured, more are tried.
+        """
         channel, effort = self._turned, self._effort
         grid = self._layout.grid
         there = channel.balls.coefficients(self.tiles.images[candidates].float(), grid.inset, grid.stride)
@@ -311,15 +339,24 @@ class TileFinder:
         agreements, turns = (products @ self._turn_rows.T).abs().max(dim=1)
         # invariants choose the pairs, the coefficients themselves, which no longer overlook phases, the best of them
         fit = (agreements / norms.clamp_min(1e-6)).reshape(len(candidates), -1)
-        chosen = fit.topk(effort.moves, dim=1).indices
-        turn = turns.reshape(fit.shape).gather(1, chosen).flatten()
-        zoom = torch.as_tensor(ZOOMS)[first.gather(1, chosen).flatten() % len(ZOOMS)]
+        chosen = fit.topk(effort.favoured_moves, dim=1).indices
+        counts = torch.full((len(candidates), 1), effort.moves)
+        counts[:favoured] = effort.favoured_moves
+        tried = torch.arange(effort.favoured_moves) < counts
+        turn = turns.reshape(fit.shape).gather(1, chosen)[tried]
+        first, second = first.gather(1, chosen)[tried], second.gather(1, chosen)[tried]
+        zoom = torch.as_tensor(ZOOMS)[first % len(ZOOMS)]
         matrix = torch.as_tensor(self._turns, dtype=torch.float32)[turn] / zoom[:, None, None]
         # what lies at p in the query lies at A p + b in the source, and A u = b is what the search for shifts finds
-        at_query = channel.places(grid.query_stride)[first.gather(1, chosen).flatten() // len(ZOOMS)]
-        at_source = channel.places(grid.stride)[second.gather(1, chosen).flatten()]
+        at_query = channel.places(grid.query_stride)[first // len(ZOOMS)]
+        at_source = channel.places(grid.stride)[second]
         near = torch.linalg.solve(matrix, at_source[..., None])[..., 0] - at_query
-        return torch.arange(len(candidates)).repeat_interleave(effort.moves), matrix, near
+        return tried.nonzero()[:, 0], matrix, near
+
+
+def _upright(shifts: Tensor) -> Moves:
+    """Shifts, (H, d), and nothing else."""
+    return Moves(torch.eye(shifts.shape[1]).expand(len(shifts), -1, -1), shifts)
 
 
 def _box_measures(side: int, dims: int, measures: Iterable[int]) -> Tensor:

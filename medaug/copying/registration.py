@@ -40,6 +40,7 @@ BANDS = (STRUCTURE, TEXTURE, SHAPE)
 _FLAT_SHARE = 0.3
 BOXES = (1.0, 0.7, 0.5, 0.35)
 _FEWEST_FREE, _COVERED = 6.0, 0.6
+_FAINT = 0.1  # of a tile's usual energy
 _CELLS = {2: 16, 3: 8}
 _NEAR_SHARE = 0.12
 
@@ -254,11 +255,15 @@ def agreement(query: Tensor, weight: Tensor, read: Tensor, share: float, band: B
     second = (read**2).sum(dim=1) * weight
     cell = max(1, side // _CELLS[dims])
     cells = _along(torch.cat([product, first, second, known, weight[None]]), _means(side, cell, cell))
+    _, *energies, counted = (one.flatten(1).mean(dim=1) for one in cells[:-1].chunk(4))
+    faint = [(_FAINT * one / counted.clamp_min(1e-6)).reshape(-1, *[1] * dims) for one in energies]
     columns = []
     for part in BOXES:
         box = max(1, round(cells.shape[-1] * part))
         means = _along(cells, _means(cells.shape[-1], box, 1))
         inner, here, there, shown = means[:-1].chunk(4)
+        # traces of what lies beside a box of air agree with anything
+        here, there = (torch.maximum(one, low * shown) for one, low in zip((here, there), faint, strict=True))
         r = (inner / torch.sqrt(here * there).clamp_min(1e-6)).clamp(-_LARGEST, _LARGEST)
         free = shown * ((box * cell) ** dims / each) - 3.0
         strength = torch.atanh(r) * torch.sqrt(free.clamp_min(0.0))

@@ -12,6 +12,7 @@ import torch
 from medaug.copying.imprint import Imprint
 from medaug.copying.planting import CHANGES, Change, plant
 from medaug.copying.registration import (
+    BOXES,
     SHAPE,
     STRUCTURE,
     Moves,
@@ -154,6 +155,19 @@ def test_a_source_that_shows_too_little_of_a_box_says_nothing_there() -> None:
     assert float(found[sizes == 0].abs().max()) == 0.0
     assert float(found[sizes == 2].max()) > 10.0
     assert float(agreement(query, torch.where(read[0, 0] != 0, 1.0, 0.0), read, 0.75)[0, 0]) > 10.0
+
+
+def test_traces_of_what_lies_beside_a_box_of_air_agree_with_nothing() -> None:
+    side = 64
+    first, second = (torch.as_tensor(texture(n, (side, side, 1))[..., 0]) for n in (1, 2))
+    traces = 1e-3 * torch.as_tensor(texture(3, (side, side, 1))[..., 0])
+    first[..., 26:], second[..., 26:] = traces[..., 26:], traces[..., 26:]
+    found = agreement(first, torch.ones(side, side), second[None], 1.0)
+    alike = agreement(first, torch.ones(side, side), first[None], 1.0)
+    small = box_sizes(2, side) == BOXES.index(0.35)
+    last = found[0, small].reshape(11, 11)[:, -1]
+    assert float(last.abs().max()) < 1.0
+    assert float(alike[0, small].reshape(11, 11)[:, 0].min()) > 10.0
 
 
 def test_noise_hides_a_plain_tile_less_where_contrast_stays_as_it_is() -> None:
