@@ -73,7 +73,16 @@ class Effort:
     steps: tuple[int, int]
 
 
-_EFFORT = {2: Effort(15, 4, 40, 8, 2, 8, 40, 12, (4, 2)), 3: Effort(6, 2, 14, 4, 1, 4, 10, 6, (3, 1))}
+_EFFORT = {
+    2: Effort(
+        turned=15, favoured=4, marked=40, whole=8, moves=2, favoured_moves=8,
+        compared=40, refined=12, steps=(4, 2),
+    ),
+    3: Effort(
+        turned=6, favoured=2, marked=14, whole=4, moves=1, favoured_moves=4,
+        compared=10, refined=6, steps=(3, 1),
+    ),
+}  # fmt: skip
 
 
 @final
