@@ -52,22 +52,24 @@ class Effort:
 
     Attributes:
         turned: Candidates by windows, by all of them and by few, each.
-        favoured: The first of these.
+        turns: Tried of each, on tiles of half the size.
+        favoured: The first of these candidates.
+        favoured_turns: Tried of them instead: the source is mostly among them, and few of its windows tell the turn.
         marked: Candidates by points.
+        shifts: Tried of each, on tiles of half the size.
         whole: Candidates by miniatures.
-        moves: Tried of each, on tiles of half the size.
-        favoured_moves: Tried of the favoured: the source is mostly among them, and few of its windows tell the turn.
-        compared: Of these, on whole tiles.
+        compared: Of all moves, on whole tiles.
         refined: Of these, made exact.
         steps: That make them so, on tiles of half the size and on whole ones.
     """
 
     turned: int
+    turns: int
     favoured: int
+    favoured_turns: int
     marked: int
+    shifts: int
     whole: int
-    moves: int
-    favoured_moves: int
     compared: int
     refined: int
     steps: tuple[int, int]
@@ -75,11 +77,11 @@ class Effort:
 
 _EFFORT = {
     2: Effort(
-        turned=15, favoured=4, marked=40, whole=8, moves=2, favoured_moves=8,
+        turned=15, turns=2, favoured=4, favoured_turns=8, marked=40, shifts=2, whole=4,
         compared=40, refined=12, steps=(4, 2),
     ),
     3: Effort(
-        turned=6, favoured=2, marked=14, whole=4, moves=1, favoured_moves=4,
+        turned=6, turns=1, favoured=2, favoured_turns=4, marked=14, shifts=1, whole=2,
         compared=10, refined=6, steps=(3, 1),
     ),
 }  # fmt: skip
@@ -314,8 +316,8 @@ class TileFinder:
         """What points speak for."""
         marked = self._marks.votes(query.image, query.seen)
         numbers = torch.as_tensor(top((marked.votes,), (self._effort.marked,), left_out))
-        shifts = self._marks.shifts(marked, numbers, self._effort.moves).flatten(0, 1)
-        return numbers.repeat_interleave(self._effort.moves), _upright(shifts)
+        shifts = self._marks.shifts(marked, numbers, self._effort.shifts).flatten(0, 1)
+        return numbers.repeat_interleave(self._effort.shifts), _upright(shifts)
 
     def _unmoved_ones(self, query: _Shown, left_out: Tensor | None) -> tuple[Tensor, Moves]:
         """What miniatures speak for."""
@@ -348,10 +350,10 @@ class TileFinder:
         agreements, turns = (products @ self._turn_rows.T).abs().max(dim=1)
         # invariants choose the pairs, the coefficients themselves, which no longer overlook phases, the best of them
         fit = (agreements / norms.clamp_min(1e-6)).reshape(len(candidates), -1)
-        chosen = fit.topk(effort.favoured_moves, dim=1).indices
-        counts = torch.full((len(candidates), 1), effort.moves)
-        counts[:favoured] = effort.favoured_moves
-        tried = torch.arange(effort.favoured_moves) < counts
+        chosen = fit.topk(effort.favoured_turns, dim=1).indices
+        counts = torch.full((len(candidates), 1), effort.turns)
+        counts[:favoured] = effort.favoured_turns
+        tried = torch.arange(effort.favoured_turns) < counts
         turn = turns.reshape(fit.shape).gather(1, chosen)[tried]
         first, second = first.gather(1, chosen)[tried], second.gather(1, chosen)[tried]
         zoom = torch.as_tensor(ZOOMS)[first % len(ZOOMS)]
