@@ -26,6 +26,7 @@ DESCRIBED_TILES = 50  # at once; blocks are made of whole ones
 _LEARN_FROM = 500
 _SHRINK = 0.02
 _LEAST_SEEN = 0.5
+_LEVELS = 127.0
 _EMPTY = 1e-4  # of the mean energy of a tile's windows
 _CHANCE_DEVIATIONS = 1.5
 
@@ -172,7 +173,7 @@ class Channel:
         return unit.masked_fill(empty[..., None], 0.0)
 
     def _described(self, tiles: Tensor) -> Tensor:
-        """(blocks, W, D, tiles of a block) of all training tiles."""
+        """(blocks, W, D, tiles of a block) int8 of all training tiles."""
 
         def described(some: Tensor) -> Tensor:
             found = self.balls.coefficients(some.float(), self._grid.inset, self._grid.stride)
@@ -210,8 +211,7 @@ class Channel:
 
     def described(self, numbers: Tensor) -> Tensor:
         """(T, W, D) windows of some training tiles."""
-        block = self._windows.shape[-1]
-        return self._windows[torch.div(numbers, block, rounding_mode="floor"), :, :, numbers % block]
+        return from_blocks(self._windows, numbers)
 
     def votes(self, query: Windows, seen: Tensor) -> Votes:
         """How strongly one query tile, of which ``seen`` counts, resembles each training tile.
@@ -229,36 +229,51 @@ class Channel:
 
 
 def in_blocks(described: Iterable[Tensor], count: int) -> Tensor:
-    """Windows of ``count`` tiles, laid out for products: (blocks, W, D, tiles of a block), the last filled up with zeros.
+    """Windows of ``count`` tiles, laid out for products: (blocks, W, D, tiles of a block) int8, the last filled up with zeros.
 
     Args:
-        described: (n, W, D) of the next :data:`DESCRIBED_TILES` tiles each; read once, so that nothing is held twice.
+        described: (n, W, D) unit vectors of the next :data:`DESCRIBED_TILES` tiles each; read once, so that nothing is held twice.
         count: Of tiles.
     """
     block = min(BLOCK_TILES, count)
     laid, at = torch.zeros(0), 0
     for windows in described:
         if not at:
-            laid = torch.zeros(math.ceil(count / block), *windows.shape[1:], block)
+            laid = torch.zeros(math.ceil(count / block), *windows.shape[1:], block, dtype=torch.int8)
         number, first = divmod(at, block)
-        laid[number, :, :, first : first + len(windows)] = windows.permute(1, 2, 0)
+        laid[number, :, :, first : first + len(windows)] = _in_levels(windows).permute(1, 2, 0)
         at += len(windows)
     return laid
 
 
+def from_blocks(laid: Tensor, numbers: Tensor) -> Tensor:
+    """(T, W, D) windows of some tiles of :func:`in_blocks`."""
+    block = laid.shape[-1]
+    found: Tensor = laid[torch.div(numbers, block, rounding_mode="floor"), :, :, numbers % block]
+    return found / _LEVELS
+
+
+def _in_levels(vectors: Tensor) -> Tensor:
+    """Unit vectors as int8, whose products take a third of the time and are off by 0.003."""
+    return (vectors * _LEVELS).round().to(torch.int8)
+
+
 def best_windows(queries: Tensor, windows: Tensor) -> Tensor:
-    """(Q, Z, D) query windows at Z zooms against (B, W, D, n) training windows: (Q, B * n) largest products."""
+    """(Q, Z, D) query windows at Z zooms against (B, W, D, n) int8 training windows: (Q, B * n) largest products."""
     count, zooms, _ = queries.shape
-    flat = queries.reshape(count * zooms, -1)
+    flat = _in_levels(queries.reshape(count * zooms, -1))
     found = []
     for block in windows:
-        best = flat @ block[0]
-        product = torch.empty_like(best)
+        best = _product(flat, block[0])
         for window in block[1:]:
-            torch.mm(flat, window, out=product)
-            torch.maximum(best, product, out=best)
+            torch.maximum(best, _product(flat, window), out=best)
         found.append(best.reshape(count, zooms, -1).amax(dim=1))
-    return torch.cat(found, dim=1)
+    return torch.cat(found, dim=1) / _LEVELS**2
+
+
+def _product(first: Tensor, second: Tensor) -> Tensor:
+    """(Q, D) times (D, n), both int8, as int32: torch's only product of the kind, which its quantised models rest on too."""
+    return torch._int_mm(first, second)  # noqa: SLF001
 
 
 def _jittered(tile: np.ndarray, rng: np.random.Generator, reach: float) -> np.ndarray:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medaug.copying.channels import DESCRIBED_TILES, Layout, best_windows, in_blocks
+from medaug.copying.channels import DESCRIBED_TILES, Layout, best_windows, from_blocks, in_blocks
 from medaug.copying.registration import Band, flattened
 from medaug.engine.lanes import one_by_one
 
@@ -129,7 +129,7 @@ class Marks:
         return found * (marked.strength > 0)[..., None]
 
     def _described(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, K, d) places and (blocks, K, D, tiles of a block) of all training tiles' points."""
+        """(N, K, d) places and (blocks, K, D, tiles of a block) int8 of all training tiles' points."""
 
         def described(some: Tensor) -> tuple[Tensor, Tensor]:
             marked = self._marked(some, None)
@@ -166,8 +166,7 @@ class Marks:
         """(T, count, d) the shifts that most pairs of points speak for."""
         if not len(found.places):
             return torch.zeros(len(candidates), count, self._layout.dims)
-        block = self._vectors.shape[-1]
-        there = self._vectors[torch.div(candidates, block, rounding_mode="floor"), :, :, candidates % block]
+        there = from_blocks(self._vectors, candidates)
         deviations = (found.vectors @ there.transpose(1, 2) - found.mean[:, None]) / found.spread[:, None]
         weights, pairs = (
             (torch.relu(deviations - _CHANCE_DEVIATIONS) ** 2)
