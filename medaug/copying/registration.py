@@ -146,10 +146,13 @@ def halved(images: Tensor) -> Tensor:
 
 def covered(moves: Moves, side: int, rim: float) -> Tensor:
     """(H, *S) 1 where a moved tile is read at least so many voxels from its edge."""
-    dims = moves.shift.shape[1]
-    away = moves.matrix @ _places(dims, side) + moves.shift[..., None]
-    inside = (away.abs() <= (side - 1) / 2 - rim).all(dim=1)
-    return inside.float().reshape(-1, *[side] * dims)
+    inside = (_read_at(moves, side).abs() <= (side - 1) / 2 - rim).all(dim=1)
+    return inside.float().reshape(-1, *[side] * moves.shift.shape[1])
+
+
+def _read_at(moves: Moves, side: int) -> Tensor:
+    """(H, d, P) where a source is read for each voxel of a query, from its middle."""
+    return moves.matrix @ _places(moves.shift.shape[1], side) + moves.shift[..., None]
 
 
 @cache
@@ -161,13 +164,9 @@ def _places(dims: int, side: int) -> Tensor:
 
 def read_moved(images: Tensor, moves: Moves) -> Tensor:
     """(H, C, *S) images read at the moved places, linearly; 0 beyond their edges."""
-    dims, side = images.ndim - 2, images.shape[-1]
+    side = images.shape[-1]
     # grid_sample counts axes backwards and in half sides
-    order = list(range(dims - 1, -1, -1))
-    matrix = moves.matrix[:, order][:, :, order]
-    shift = moves.shift[:, order] * (2.0 / side)
-    theta = torch.cat([matrix, shift[..., None]], dim=2)
-    grid = functional.affine_grid(theta, [len(images), 1, *images.shape[2:]], align_corners=False)
+    grid = (_read_at(moves, side) * (2.0 / side)).flip(1).unflatten(2, images.shape[2:]).movedim(1, -1)
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
