@@ -1,9 +1,9 @@
 """What every generator file offers, and how a configuration, a kind or a run folder becomes a generator.
 
 A generator file ``medaug/generators/<kind>.py`` holds a ``Config`` whose ``kind`` literal is the file's name and
-whose ``build()`` gives a :class:`~medaug.core.lesion.Generator`. One that is trained also has ``Config.fit(bank,
-run, progress, seed)`` (see :class:`TrainableConfig`) and a module function ``load(run_path)``; its ``build()``
-refuses, since it has no class table yet.
+whose ``build()`` gives a :class:`~medaug.core.lesion.Generator` (:class:`ReadyConfig`). One that has to be trained
+knows no classes before: in place of ``build`` it has two module functions, ``fit(config, bank, run, progress, seed)``,
+which resumes what lies in the run folder, and ``load(run_path)``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
     "LesionLibrary",
     "NetworkConfig",
     "PrivateConfig",
-    "TrainableConfig",
+    "ReadyConfig",
     "TrainedGenerator",
     "check_classes",
     "check_host",
@@ -52,6 +52,7 @@ __all__ = [
     "parse_generator",
     "read_card",
     "read_generator_config",
+    "train_generator",
     "with_privacy",
 ]
 
@@ -86,10 +87,6 @@ class GeneratorConfig(Protocol):
         """Name of the generator's file."""
         ...
 
-    def build(self) -> Generator:
-        """The generator, ready for use; ConfigError where the kind has to be trained first."""
-        ...
-
     def model_dump_json(self) -> str:
         """The configuration as JSON, all defaults written out."""
         ...
@@ -100,11 +97,11 @@ class GeneratorConfig(Protocol):
 
 
 @runtime_checkable
-class TrainableConfig(Protocol):
-    """The configuration of a generator that learns from a bank."""
+class ReadyConfig(Protocol):
+    """The configuration of a generator that needs no training."""
 
-    def fit(self, bank: LesionLibrary, run: RunDir, progress: Progress, seed: SeedTree) -> Generator:
-        """Train inside an open run folder (resuming what lies there) and leave what ``load`` reads."""
+    def build(self) -> Generator:
+        """The generator, ready for use."""
         ...
 
 
@@ -215,11 +212,6 @@ def new_card(
     )
 
 
-def untrained(kind: str) -> ConfigError:
-    """What ``build`` raises where the kind has no class table before it is trained."""
-    return ConfigError(f"{kind} has to be trained first", hint="run `medaug fit` and name its folder")
-
-
 def generator_sha256(config: GeneratorConfig, weights_sha256: str = "") -> str:
     """Hash of a generator: its configuration and, where it has any, its weights."""
     return sha256_text(f"{config.model_dump_json()}\n{weights_sha256}")
@@ -257,6 +249,18 @@ def read_generator_config(path: Path) -> GeneratorConfig:
         ConfigError: If the file is missing, is not YAML, or does not describe a generator.
     """
     return parse_generator(read_yaml(path), where=str(path))
+
+
+def train_generator(
+    config: GeneratorConfig, bank: LesionLibrary, run: RunDir, progress: Progress, seed: SeedTree
+) -> Generator:
+    """Train inside an open run folder (resuming what lies there) and leave what :func:`load_generator` reads.
+
+    Raises:
+        DataError: If the bank does not hold what the kind learns from.
+        TrainingError: If training cannot go on.
+    """
+    return cast(Generator, load_plugin("generators", config.kind).fit(config, bank, run, progress, seed))
 
 
 def load_generator(name_or_run: str, fold: Fold | None = None, device: str = "auto") -> Generator:
@@ -304,4 +308,7 @@ def read_card(run_path: Path) -> GeneratorCard:
 def _of_kind(kind: str) -> Generator:
     if "/" in kind:
         raise ConfigError(f"no folder {kind}", where="--generator", expected="a run folder of `medaug fit`")
-    return parse_generator({"kind": kind}, where="--generator").build()
+    config = parse_generator({"kind": kind}, where="--generator")
+    if not isinstance(config, ReadyConfig):
+        raise ConfigError(f"{kind} has to be trained first", hint="run `medaug fit` and name its folder")
+    return config.build()

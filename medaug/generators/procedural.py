@@ -26,7 +26,7 @@ from pydantic import Field, ValidationError
 
 from medaug.core.config import Frozen
 from medaug.core.errors import CheckpointError, ConfigError, DataError
-from medaug.core.lesion import Generator, Lesion, LesionRequest
+from medaug.core.lesion import Lesion, LesionRequest
 from medaug.core.runs import Progress, RunDir
 from medaug.core.seeding import SeedTree
 from medaug.core.storage import sha256_text
@@ -43,7 +43,6 @@ from medaug.generators.base import (
     TrainedGenerator,
     new_card,
     read_card,
-    untrained,
 )
 from medaug.lesions.ellipsoid import elastic_ellipsoid
 
@@ -65,18 +64,6 @@ class Config(Frozen):
     variety: float = Field(
         default=1.0, ge=0, le=2, description="spread of the figures; 1 as in the bank, 0 the typical lesion"
     )
-
-    def build(self) -> Generator:
-        """Refuse: the figures of the classes come from a bank.
-
-        Raises:
-            ConfigError: Always.
-        """
-        raise untrained(self.kind)
-
-    def fit(self, bank: LesionLibrary, run: RunDir, progress: Progress, seed: SeedTree) -> Generator:
-        """Measure a bank; see :func:`fit`."""
-        return fit(self, bank, run, progress, seed)
 
 
 @final

@@ -13,11 +13,12 @@ from medaug.generators.base import (
     GeneratorConfig,
     Learnt,
     NetworkConfig,
-    TrainableConfig,
+    ReadyConfig,
     is_private,
     load_generator,
     parse_generator,
     read_card,
+    train_generator,
 )
 from medaug.lesions.bank import Bank
 
@@ -42,9 +43,9 @@ def fit_generator(
         TrainingError: If training cannot go on.
     """
     bank.fold_check(fold)
-    if not isinstance(config, TrainableConfig):
+    if isinstance(config, ReadyConfig):
         return config.build()
-    config.fit(bank, run, progress, seed)
+    train_generator(config, bank, run, progress, seed)
     _complete_card(run, bank)
     return load_generator(
         str(run.path), device=config.device if isinstance(config, NetworkConfig) else "auto"

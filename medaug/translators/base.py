@@ -1,7 +1,7 @@
 """What every translator file offers, and how a configuration or a run folder becomes a translator.
 
-A translator file ``medaug/translators/<kind>.py`` holds a ``Config`` whose ``kind`` literal is the file's name, with
-``fit(cases, run, progress, seed)``, and a module function ``load(run_path)``. A translator turns a whole case into a
+A translator file ``medaug/translators/<kind>.py`` holds a ``Config`` whose ``kind`` literal is the file's name, and the
+functions ``fit(config, cases, run, progress, seed)`` and ``load(run_path)``. A translator turns a whole case into a
 whole case. Most change a patient's scan, which stays that patient's (origin ``augmented``). A :class:`Inventor` can
 also make a case that is nobody's (origin ``synthetic``), from label maps alone.
 """
@@ -128,10 +128,6 @@ class TranslatorConfig(Protocol):
         """Name of the translator's file."""
         ...
 
-    def fit(self, cases: TrainingCases, run: RunDir, progress: Progress, seed: SeedTree) -> Translator:
-        """Train inside an open run folder (resuming what lies there) and leave what ``load`` reads."""
-        ...
-
     def model_dump_json(self) -> str:
         """The configuration as JSON, all defaults written out."""
         ...
@@ -157,6 +153,18 @@ def read_translator_config(path: Path) -> TranslatorConfig:
         ConfigError: If the file is missing, is not YAML, or does not describe a translator.
     """
     return parse_translator(read_yaml(path))
+
+
+def train_translator(
+    config: TranslatorConfig, cases: TrainingCases, run: RunDir, progress: Progress, seed: SeedTree
+) -> Translator:
+    """Train inside an open run folder (resuming what lies there) and leave what :func:`load_translator` reads.
+
+    Raises:
+        DataError: If the cases do not hold what the kind learns from.
+        TrainingError: If training cannot go on.
+    """
+    return cast(Translator, load_plugin("translators", config.kind).fit(config, cases, run, progress, seed))
 
 
 def load_translator(run_path: Path, fold: Fold | None = None) -> Translator:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, final
+from typing import Literal, final
 
 from medaug.core.case import AUGMENTATIONS, Case, CaseRecord, CaseSource, Manifest
 from medaug.core.config import Frozen
@@ -22,7 +22,7 @@ from medaug.experiments.cell import Material, Trained
 from medaug.experiments.design import Arm, ExperimentConfig, Settings, TrainingSubset
 from medaug.generators.base import (
     GeneratorConfig,
-    TrainableConfig,
+    ReadyConfig,
     load_generator,
     on_device,
     parse_generator,
@@ -151,15 +151,15 @@ class Bench:
     def _generator(
         self, config: GeneratorConfig, bank: Bank, subset: TrainingSubset, path: Path, progress: Progress
     ) -> Generator:
-        if not isinstance(config, TrainableConfig):
+        if isinstance(config, ReadyConfig):
             return config.build()
-        asked = _FitSettings(generator=settings_of(cast(GeneratorConfig, config)))
+        asked = _FitSettings(generator=settings_of(config))
         inputs = {"bank": bank.sha256, "subset": subset.sha256}
         if finished(path, _FIT_STEP, asked, inputs):
             return load_generator(str(path), subset.fold, self._where.device)
         with open_run(path, _FIT_STEP, asked, inputs) as run:
             seed = SeedTree(0).child("fit", path.parent.name)
-            placed = on_device(cast(GeneratorConfig, config), self._where.device)
+            placed = on_device(config, self._where.device)
             return fit_generator(placed, bank, subset.fold, run, progress, seed)
 
     def train(self, arm: Arm, material: Material, run: RunDir, progress: Progress, seed: SeedTree) -> Trained:
@@ -213,17 +213,17 @@ class Bench:
         bank = self._bank_of(subset, cases, NoProgress())
         config, seed, fit = on_device(generator_of(arm), self._where.device), SeedTree(0), Work()
         steps = config.model_dump(mode="json").get("steps")
-        if isinstance(config, TrainableConfig) and isinstance(steps, int) and steps > STEPS:
+        if not isinstance(config, ReadyConfig) and isinstance(steps, int) and steps > STEPS:
             with trial_run() as run:
                 laps = Laps(STEPS)
                 with suppress(EnoughError):
-                    fit_generator(cast(GeneratorConfig, config), bank, subset.fold, run, laps, seed)
+                    fit_generator(config, bank, subset.fold, run, laps, seed)
                 fit = laps.whole(steps)
             config = parse_generator({**config.model_dump(mode="json"), "steps": 3})
         with trial_run() as run:
             begun = Mark.now()
             generator = fit_generator(config, bank, subset.fold, run, NoProgress(), seed)
-            if isinstance(config, TrainableConfig):
+            if not isinstance(config, ReadyConfig):
                 fit = (fit if fit.seconds else begun.since) + left_in(run)
             source = self._ready(arm, bank, generator, cases).source(arm)
             begun = Mark.now()

@@ -26,7 +26,7 @@ from medaug.generators.base import (
     GeneratorConfig,
     Learnt,
     NetworkConfig,
-    TrainableConfig,
+    ReadyConfig,
     load_generator,
     not_private,
     on_device,
@@ -167,7 +167,7 @@ def _asked(options: FitOptions) -> GeneratorConfig:
     config = read_generator_config(options.config)
     if options.dp is not None:
         config = with_privacy(config, options.dp)
-    if not isinstance(config, TrainableConfig):
+    if isinstance(config, ReadyConfig):
         raise ConfigError(
             f"{config.kind} needs no training",
             where=str(options.config),
@@ -205,7 +205,8 @@ def _fit_translator(options: FitOptions, progress: Progress) -> Callable[[], Fit
     inputs = {"dataset": manifest.content_sha256, "training_scope": fold.scope_sha256}
     with _training(options, settings, inputs) as run:
         if run is not None:
-            config.fit(cases, run, progress, SeedTree(options.seed).child("fit"))
+            seed = SeedTree(options.seed).child("fit")
+            translators.train_translator(config, cases, run, progress, seed)
     return partial(_summarise_translator, options, fold)
 
 

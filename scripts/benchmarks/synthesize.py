@@ -107,7 +107,7 @@ def hosts_and_bank(plan: Plan) -> tuple[list[Case], Bank]:
 def prepare(folder: Path, asked: Namespace, kinds: tuple[str, ...]) -> Plan:
     """Fix the settings, and train the generators that are measured."""
     from medaug.core.runs import NoProgress, open_run
-    from medaug.generators.base import TrainableConfig, parse_generator
+    from medaug.generators.base import ReadyConfig, parse_generator, train_generator
 
     side = asked.size or (256 if asked.dims == 2 else 128)
     shape = (side, side, 1 if asked.dims == 2 else side)
@@ -130,9 +130,9 @@ def prepare(folder: Path, asked: Namespace, kinds: tuple[str, ...]) -> Plan:
         if kind == "diffusion":
             own["sampling_steps"] = plan.sampling_steps
         config = parse_generator({"kind": kind, **own})
-        if isinstance(config, TrainableConfig):
+        if not isinstance(config, ReadyConfig):
             with open_run(folder / kind, "fit", plan, {}) as run:
-                config.fit(bank, run, NoProgress(), SEED.child(kind))
+                train_generator(config, bank, run, NoProgress(), SEED.child(kind))
     return plan
 
 

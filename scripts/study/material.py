@@ -17,7 +17,7 @@ from medaug.core.lesion import Generator, LesionCrop
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold, read_splits
 from medaug.core.volume import Image, Mask
-from medaug.generators.base import load_generator, parse_generator
+from medaug.generators.base import load_generator
 from medaug.generators.cgan import CGAN
 from medaug.io.dataset import load_case
 from medaug.lesions.bank import Bank, bank_of_cases
@@ -227,7 +227,7 @@ def in_host(place: Prepared) -> tuple[Box, tuple[slice, ...]]:
 
 def plain() -> Generator:
     """Any generator, where only places are wanted."""
-    return parse_generator({"kind": "copy_paste"}).build()
+    return load_generator("copy_paste")
 
 
 def open_generators(named: Sequence[str], fold: Fold) -> dict[str, Generator]:

@@ -135,7 +135,7 @@ def percentile_95(values: list[int]) -> int:
     return ranked[max(0, -(-95 * len(ranked) // 100) - 1)]
 
 
-# Imports at module level
+# Imports
 
 
 def _is_type_checking(node: ast.If) -> bool:
@@ -145,19 +145,19 @@ def _is_type_checking(node: ast.If) -> bool:
 
 
 def _import_statements(body: list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
-    """Imports that run when the module is imported: not those inside functions or under TYPE_CHECKING."""
+    """Imports that run, at once or once a function is called: not those under TYPE_CHECKING."""
     for node in body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield node
         elif isinstance(node, ast.If) and _is_type_checking(node):
             yield from _import_statements(node.orelse)
-        elif not isinstance(node, (*(AnyFunction.__args__), ast.Expr)):
+        else:
             inner = [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
             yield from _import_statements(inner)
 
 
 def import_graph() -> dict[str, set[str]]:
-    """Which library module imports which, at import time."""
+    """Which library module imports which."""
     known = {module.name for module in modules()}
     graph: dict[str, set[str]] = {name: set() for name in known}
     for module in modules():

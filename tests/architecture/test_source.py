@@ -62,6 +62,8 @@ def test_cycles_are_found_and_type_checking_is_not_one(
         "c": "try:\n    from medaug import a\nexcept ImportError:\n    a = None",
         "d": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from medaug.e import y",
         "e": "from medaug.d import z\ndef f():\n    import medaug.a",
+        "f": "import medaug.g",
+        "g": "def f():\n    import medaug.f",
     }
     (tmp_path / "medaug").mkdir()
     for name, text in files.items():
@@ -70,6 +72,6 @@ def test_cycles_are_found_and_type_checking_is_not_one(
     monkeypatch.setattr(source, "LIBRARY", tmp_path / "medaug")
     source.modules.cache_clear()
     try:
-        assert source.cycles() == [["medaug.a", "medaug.b", "medaug.c"]]
+        assert source.cycles() == [["medaug.a", "medaug.b", "medaug.c"], ["medaug.f", "medaug.g"]]
     finally:
         source.modules.cache_clear()

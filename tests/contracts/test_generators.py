@@ -15,7 +15,7 @@ from medaug.core.plugins import kinds, load_plugin
 from medaug.core.runs import NoProgress, open_run
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
-from medaug.generators.base import CARD, WEIGHTS, TrainableConfig, load_generator, parse_generator, read_card
+from medaug.generators.base import CARD, WEIGHTS, ReadyConfig, load_generator, parse_generator, read_card
 from medaug.synthesis.fit import fit_generator
 from tests import made_lesions
 
@@ -42,7 +42,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def generator(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Generator:
     config = parse_generator({"kind": kind, **TINY.get(kind, {})})
-    if not isinstance(config, TrainableConfig):
+    if isinstance(config, ReadyConfig):
         return config.build()
     path: Path = tmp_path_factory.mktemp(kind) / "run"
     with open_run(path, "fit", load_plugin("generators", kind).Config(), {}) as run:
@@ -54,7 +54,7 @@ def generator(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Generator:
 @pytest.fixture(scope="module")
 def run_folder(kind: str, generator: Generator, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the run folder of a trained kind."""
-    if not isinstance(parse_generator({"kind": kind}), TrainableConfig):
+    if isinstance(parse_generator({"kind": kind}), ReadyConfig):
         pytest.skip(f"{kind} is not trained")
     (trained,) = tmp_path_factory.getbasetemp().glob(f"{kind}[0-9]*/run")
     folder: Path = tmp_path_factory.mktemp("copy") / "run"
@@ -115,12 +115,11 @@ def test_unknown_keys_are_refused(kind: str) -> None:
 
 
 def test_defaults_build_or_say_that_they_must_be_trained(kind: str) -> None:
-    config = parse_generator({"kind": kind})
-    if isinstance(config, TrainableConfig):
-        with pytest.raises(ConfigError, match="trained"):
-            config.build()
+    if isinstance(parse_generator({"kind": kind}), ReadyConfig):
+        assert load_generator(kind).kind == kind
     else:
-        assert config.build().kind == kind
+        with pytest.raises(ConfigError, match=f"{kind} has to be trained first"):
+            load_generator(kind)
 
 
 @pytest.mark.parametrize("shape", [(40, 40, 1), (40, 40, 6), (12, 60, 6)])

@@ -20,7 +20,15 @@ from medaug.generators._cgan.dp_model import PrivateCganModel
 from medaug.generators._patches.dp_learner import PrivateLearner
 from medaug.generators._patches.records import gather_records
 from medaug.generators._vae.dp_model import PrivateVaeModel
-from medaug.generators.base import CARD, WEIGHTS, generator_sha256, load_generator, read_card, with_privacy
+from medaug.generators.base import (
+    CARD,
+    WEIGHTS,
+    generator_sha256,
+    load_generator,
+    read_card,
+    train_generator,
+    with_privacy,
+)
 from medaug.lesions.bank import Bank
 from tests import made_lesions
 from tests.trained import NoSettings, Said
@@ -111,7 +119,7 @@ def test_without_the_private_gradient_nothing_depends_on_the_patients(kind, tmp_
             run = tmp_path / f"{name}{order[0]}"
             with open_run(run, "fit", NoSettings(), {}) as folder:
                 config = tiny(kind)
-                config.fit(made_lesions.bank(*order), folder, NoProgress(), SeedTree(0))
+                train_generator(config, made_lesions.bank(*order), folder, NoProgress(), SeedTree(0))
             found.append(flattened(load_checkpoint(run / WEIGHTS)))
         states.append(found)
     (hidden, also_hidden), (seen, also_seen) = states
@@ -145,7 +153,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     said = Said()
     with open_run(path, "fit", NoSettings(), {}) as folder:
         config = tiny(request.param, dp={"epsilon": 8})
-        config.fit(made_lesions.bank(), folder, said, SeedTree(0))
+        train_generator(config, made_lesions.bank(), folder, said, SeedTree(0))
     assert any("epsilon 8" in line for line in said.lines)
     return path
 
@@ -189,9 +197,8 @@ def test_lesions_are_drawn_inside_their_outlines(run):
 def test_a_stopped_training_goes_on_counting(tmp_path):
     def train(path, said):
         with open_run(path, "fit", NoSettings(), {}) as folder:
-            tiny("cgan", dp={"epsilon": 8, "randomness": "seeded"}).fit(
-                made_lesions.bank(), folder, said, SeedTree(0)
-            )
+            config = tiny("cgan", dp={"epsilon": 8, "randomness": "seeded"})
+            train_generator(config, made_lesions.bank(), folder, said, SeedTree(0))
 
     train(tmp_path / "whole", NoProgress())
     with pytest.MonkeyPatch.context() as patch:
@@ -209,7 +216,9 @@ def test_a_stopped_training_goes_on_counting(tmp_path):
 def test_the_cgan_hides_levels_where_they_mean_nothing(tmp_path):
     """Units differ from scan to scan: what is learnt and drawn is the difference to the tissue around."""
     with open_run(tmp_path / "run", "fit", NoSettings(), {}) as folder:
-        tiny("cgan").fit(made_lesions.bank(unit=Unit.ARBITRARY), folder, NoProgress(), SeedTree(0))
+        train_generator(
+            tiny("cgan"), made_lesions.bank(unit=Unit.ARBITRARY), folder, NoProgress(), SeedTree(0)
+        )
     generator = load_generator(str(tmp_path / "run"), device="cpu")
     request = made_lesions.request()
     brighter = made_lesions.request()
@@ -280,5 +289,5 @@ def test_kinds_that_keep_no_promise_are_told():
 
 def test_cards_without_a_promise_keep_their_seals(tmp_path):
     with open_run(tmp_path / "run", "fit", NoSettings(), {}) as folder:
-        tiny("cgan").fit(made_lesions.bank(4, 4), folder, NoProgress(), SeedTree(0))
+        train_generator(tiny("cgan"), made_lesions.bank(4, 4), folder, NoProgress(), SeedTree(0))
     assert '"privacy"' not in (tmp_path / "run" / CARD).read_text()

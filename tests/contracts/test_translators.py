@@ -17,7 +17,15 @@ from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
 from medaug.core.volume import Unit
 from medaug.io.dataset import CaseFacts, write_case
-from medaug.translators.base import CARD, WEIGHTS, Inventor, Translator, load_translator, parse_translator
+from medaug.translators.base import (
+    CARD,
+    WEIGHTS,
+    Inventor,
+    Translator,
+    load_translator,
+    parse_translator,
+    train_translator,
+)
 from tests.small_cases import CLASSES, chest
 
 # the smallest training of each kind that learns
@@ -72,7 +80,7 @@ def folder(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cases = MadeCases.of(base / "set", [chest(0), chest(1, ("ground_glass",)), chest(2, CLASSES), chest(3)])
     config = parse_translator({"kind": kind, **TINY.get(kind, {})})
     with open_run(base / "run", "fit", load_plugin("translators", kind).Config(), {}) as run:
-        config.fit(cases, run, NoProgress(), SeedTree(0))
+        train_translator(config, cases, run, NoProgress(), SeedTree(0))
     return base / "run"
 
 

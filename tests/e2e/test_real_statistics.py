@@ -11,7 +11,7 @@ from medaug.core.lesion import LesionRequest
 from medaug.core.runs import NoProgress, open_run
 from medaug.core.seeding import SeedTree
 from medaug.core.volume import Unit
-from medaug.generators.procedural import Config
+from medaug.generators.procedural import Config, fit
 from medaug.lesions.bank import Bank, bank_of_cases
 from tests.e2e.test_real_hosts import LUNG, cases_of
 from tests.made_lesions import request
@@ -38,7 +38,7 @@ def asked(class_name: str) -> LesionRequest:
 def test_classes_are_as_dense_as_real_ones_and_in_their_order(bank, tmp_path):
     config = Config()
     with open_run(tmp_path / "run", "fit", config, {}) as run:
-        generator = config.fit(bank, run, NoProgress(), SeedTree(0))
+        generator = fit(config, bank, run, NoProgress(), SeedTree(0))
     drawn, real = {}, {}
     for name in LUNG:
         lesions = generator.generate([asked(name)] * 24, [np.random.default_rng(n) for n in range(24)])

@@ -7,15 +7,11 @@ from typing import Literal, Self, final
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from medaug.core.config import Frozen
-from medaug.core.lesion import Generator
-from medaug.core.runs import Progress, RunDir
-from medaug.core.seeding import SeedTree
 from medaug.generators._cgan.losses import Objective
 from medaug.generators._cgan.networks import NetSpec
 from medaug.generators._patches.layers import Dims
 from medaug.generators._patches.variant import Privacy, PrivateVariant, asks_privacy
 from medaug.generators._patches.window import check_size
-from medaug.generators.base import LesionLibrary, untrained
 
 
 @final
@@ -140,20 +136,6 @@ class Config(Frozen):
         if self.backbone == "dcgan" and self.base % 4:
             raise ValueError("base must be a multiple of 4 with dcgan")
         return self
-
-    def build(self) -> Generator:
-        """Refuse: a cgan has no class table before it is trained.
-
-        Raises:
-            ConfigError: Always.
-        """
-        raise untrained(self.kind)
-
-    def fit(self, bank: LesionLibrary, run: RunDir, progress: Progress, seed: SeedTree) -> Generator:
-        """Train on the lesions of a bank; see :func:`medaug.generators.cgan.fit`."""
-        from medaug.generators.cgan import fit
-
-        return fit(self, bank, run, progress, seed)
 
     def net_spec(self, channels: int, classes: int) -> NetSpec:
         """What the networks are built from, for images of so many channels and a table of so many classes."""

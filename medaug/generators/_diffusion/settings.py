@@ -7,13 +7,9 @@ from typing import Literal, Self, final
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from medaug.core.config import Frozen
-from medaug.core.lesion import Generator
-from medaug.core.runs import Progress, RunDir
-from medaug.core.seeding import SeedTree
 from medaug.generators._diffusion.networks import DiffusionSpec
 from medaug.generators._patches.layers import Dims
 from medaug.generators._patches.window import check_size
-from medaug.generators.base import LesionLibrary, untrained
 
 
 @final
@@ -44,20 +40,6 @@ class Config(Frozen):
         if self.base % 4:
             raise ValueError("base must be a multiple of 4")
         return self
-
-    def build(self) -> Generator:
-        """Refuse: a diffusion generator has no class table before it is trained.
-
-        Raises:
-            ConfigError: Always.
-        """
-        raise untrained(self.kind)
-
-    def fit(self, bank: LesionLibrary, run: RunDir, progress: Progress, seed: SeedTree) -> Generator:
-        """Train on the lesions of a bank; see :func:`medaug.generators.diffusion.fit`."""
-        from medaug.generators.diffusion import fit
-
-        return fit(self, bank, run, progress, seed)
 
     def net_spec(self, channels: int, classes: int) -> DiffusionSpec:
         """What the network is built from, for images of so many channels and a table of so many classes."""

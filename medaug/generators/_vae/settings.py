@@ -7,14 +7,10 @@ from typing import Literal, Self, final
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from medaug.core.config import Frozen
-from medaug.core.lesion import Generator
-from medaug.core.runs import Progress, RunDir
-from medaug.core.seeding import SeedTree
 from medaug.generators._patches.layers import Dims
 from medaug.generators._patches.variant import Privacy, PrivateVariant, asks_privacy
 from medaug.generators._patches.window import check_size
 from medaug.generators._vae.networks import VaeSpec
-from medaug.generators.base import LesionLibrary, untrained
 
 _PRIVATE = PrivateVariant(
     needed={"free_bits": (0.0, "what a dimension may hold is averaged over the patients of a step")},
@@ -79,20 +75,6 @@ class Config(Frozen):
         """The price of KL divergence at a step: 0 at first, ``beta`` from the end of the warm-up on."""
         rising = self.warm_up * self.steps
         return self.beta if step >= rising else self.beta * step / rising
-
-    def build(self) -> Generator:
-        """Refuse: a vae has no class table before it is trained.
-
-        Raises:
-            ConfigError: Always.
-        """
-        raise untrained(self.kind)
-
-    def fit(self, bank: LesionLibrary, run: RunDir, progress: Progress, seed: SeedTree) -> Generator:
-        """Train on the lesions of a bank; see :func:`medaug.generators.vae.fit`."""
-        from medaug.generators.vae import fit
-
-        return fit(self, bank, run, progress, seed)
 
     def net_spec(self, channels: int, classes: int) -> VaeSpec:
         """What the network is built from, for images of so many channels and a table of so many classes."""

@@ -9,10 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from medaug.core.case import CaseRecord
 from medaug.core.config import Frozen
-from medaug.core.runs import Progress, RunDir
-from medaug.core.seeding import SeedTree
 from medaug.translators._style.look import Look
-from medaug.translators.base import TrainingCases, Translator
 
 
 @final
@@ -77,9 +74,3 @@ class Config(Frozen):
         if (self.source.channel is None) != (self.target.channel is None):
             raise ValueError("source and target must both name a channel, or neither")
         return self
-
-    def fit(self, cases: TrainingCases, run: RunDir, progress: Progress, seed: SeedTree) -> Translator:
-        """Train on the cases of a fold; see :func:`medaug.translators.style.fit`."""
-        from medaug.translators.style import fit
-
-        return fit(self, cases, run, progress, seed)

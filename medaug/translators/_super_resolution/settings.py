@@ -7,10 +7,7 @@ from typing import Literal, final
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from medaug.core.config import Frozen
-from medaug.core.runs import Progress, RunDir
-from medaug.core.seeding import SeedTree
 from medaug.translators._super_resolution.slices import Profile
-from medaug.translators.base import TrainingCases, Translator
 
 
 @final
@@ -45,9 +42,3 @@ class Config(Frozen):
     steps: PositiveInt = 1000
     learning_rate: PositiveFloat = 1e-3
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
-
-    def fit(self, cases: TrainingCases, run: RunDir, progress: Progress, seed: SeedTree) -> Translator:
-        """Train on the cases of a fold; see :func:`medaug.translators.super_resolution.fit`."""
-        from medaug.translators.super_resolution import fit
-
-        return fit(self, cases, run, progress, seed)

@@ -7,10 +7,7 @@ from typing import Literal, Self, final
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from medaug.core.config import Frozen
-from medaug.core.runs import Progress, RunDir
-from medaug.core.seeding import SeedTree
 from medaug.translators._whole_image.networks import NetSpec
-from medaug.translators.base import TrainingCases, Translator
 
 
 @final
@@ -80,12 +77,6 @@ class Config(Frozen):
         if self.size[2:] and not 4 <= self.size[-1] <= 256:
             raise ValueError("size must be 4 to 256 along the slices")
         return self
-
-    def fit(self, cases: TrainingCases, run: RunDir, progress: Progress, seed: SeedTree) -> Translator:
-        """Train on whole cases; see :func:`medaug.translators.whole_image.fit`."""
-        from medaug.translators.whole_image import fit
-
-        return fit(self, cases, run, progress, seed)
 
     def net_spec(self, channels: int, planes: int) -> NetSpec:
         """What the networks are built from, for images of so many channels and maps of so many labels."""

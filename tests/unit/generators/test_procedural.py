@@ -14,7 +14,7 @@ from medaug.core.runs import NoProgress, open_run
 from medaug.core.seeding import SeedTree
 from medaug.core.volume import Unit
 from medaug.generators.base import CARD, load_generator
-from medaug.generators.procedural import LAWS, Config, load
+from medaug.generators.procedural import LAWS, Config, fit, load
 from medaug.lesions.bank import Bank
 from tests import made_lesions
 
@@ -22,7 +22,7 @@ from tests import made_lesions
 def fitted(path: Path, bank: Bank, config: Config | None = None) -> Generator:
     config = config or Config()
     with open_run(path, "fit", config, {}) as run:
-        return config.fit(bank, run, NoProgress(), SeedTree(0))
+        return fit(config, bank, run, NoProgress(), SeedTree(0))
 
 
 @pytest.fixture(scope="module")
