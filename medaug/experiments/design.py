@@ -12,6 +12,7 @@ from medaug.core.case import CaseRecord, Manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError
 from medaug.core.lesion import Blending
+from medaug.core.results import ArmCost, DiceRow
 from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
 from medaug.core.storage import sha256_text
@@ -188,12 +189,21 @@ class Cell:
     @property
     def scope(self) -> str:
         """Folder name of its training subset, e.g. ``n8_fold0``."""
-        return f"n{'all' if self.n_annotated is None else self.n_annotated}_fold{self.fold.index}"
+        return _scope(self.n_annotated, self.fold.index)
 
     @property
     def name(self) -> str:
         """Folder name of the cell."""
         return f"{self.arm.name}_{self.scope}_seed{self.seed}"
+
+
+def name_of(told: DiceRow | ArmCost) -> str:
+    """The :attr:`Cell.name` of the training that a row or a cost tells of."""
+    return f"{told.arm}_{_scope(told.n_annotated, told.fold)}_seed{told.seed}"
+
+
+def _scope(n_annotated: int | None, fold: int) -> str:
+    return f"n{'all' if n_annotated is None else n_annotated}_fold{fold}"
 
 
 @final

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from medaug.core.claims import CLAIMS, Claims
 from medaug.core.errors import DataError
-from medaug.core.results import ExperimentContext, ExperimentResult
+from medaug.core.results import DiceRow, ExperimentContext, ExperimentResult
 from medaug.core.runs import RUN_FILE, Progress, RunRecord
 from medaug.core.storage import require_free_space
 from medaug.engine.crew import run_crew, threads_for
 from medaug.experiments.bench import Workbench
 from medaug.experiments.cell import ROWS, CellResult
 from medaug.experiments.context import CONTEXT
-from medaug.experiments.design import Cell, ExperimentConfig
+from medaug.experiments.design import Cell, ExperimentConfig, name_of
 from medaug.experiments.estimate import Clock, Estimate, estimate, training_work
 from medaug.experiments.fairness import check_fairness
 from medaug.experiments.outcome import Plan, experiment_result
@@ -181,10 +181,11 @@ def _result(plan: Plan, done: Mapping[str, CellResult]) -> ExperimentResult:
 def merge(runs: Sequence[Path]) -> ExperimentResult:
     """One result of the finished cells of several run folders, such as shards of one experiment.
 
-    A folder may be reduced to ``run.json``, ``context.json``, and ``run.json`` and ``rows.json`` of its cells.
+    A folder may be reduced to ``run.json``, ``context.json``, and ``run.json`` and ``rows.json`` of its cells; or, in
+    their place, ``results.json``.
 
     Raises:
-        DataError: If a folder is no experiment, they are not of one, or two hold other rows of one cell.
+        DataError: If a folder is no experiment, they are not of one, two hold other rows of one cell, or no cell is done.
         TrainingError: If arms were not treated equally.
     """
     records = [_experiment_in(run) for run in runs]
@@ -206,6 +207,11 @@ def merge(runs: Sequence[Path]) -> ExperimentResult:
                 raise DataError(
                     f"{run.name} holds other rows of {name} than another folder", hint="drop one of them"
                 )
+    if not found:
+        where = ", ".join(run.name for run in runs)
+        raise DataError(
+            f"no training is done in {where}", hint="run `medaug experiment`; unpack results.json.gz"
+        )
     return _result(plan, found)
 
 
@@ -224,11 +230,32 @@ def _finished_cells(run: Path, plan: Plan) -> dict[str, CellResult]:
     Raises:
         DataError: If it holds a cell that was not planned, or one of another state of the dataset.
     """
+    if not (run / CELLS).is_dir() and (run / RESULTS).is_file():
+        return _published_cells(run, plan)
     found = {}
     for path in sorted((run / CELLS).glob(f"*/{ROWS}")):
         name, record = path.parent.name, RunRecord.read(path.parent / RUN_FILE)
         if name not in plan.context.cells or record.inputs.get("dataset") != plan.dataset_sha256:
-            raise DataError(f"{run.name} holds a cell {name} of another experiment", hint="delete that cell")
+            raise _foreign(run, name, "delete that cell")
         if record.status == "done":
             found[name] = CellResult.read(path)
     return found
+
+
+def _published_cells(run: Path, plan: Plan) -> dict[str, CellResult]:
+    """The same of a folder that kept ``results.json`` alone."""
+    result = ExperimentResult.read(run / RESULTS)
+    rows: dict[str, list[DiceRow]] = {}
+    for row in result.rows:
+        rows.setdefault(name_of(row), []).append(row)
+    found = {
+        name_of(cost): CellResult(rows=tuple(rows.get(name_of(cost), ())), cost=cost) for cost in result.costs
+    }
+    for name in found:
+        if name not in plan.context.cells or result.dataset_sha256 != plan.dataset_sha256:
+            raise _foreign(run, name, f"take the {RESULTS} that belongs to its {RUN_FILE}")
+    return found
+
+
+def _foreign(run: Path, name: str, hint: str) -> DataError:
+    return DataError(f"{run.name} holds a cell {name} of another experiment", hint=hint)

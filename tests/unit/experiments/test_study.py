@@ -12,6 +12,7 @@ import pytest
 
 from medaug.core.claims import CLAIMS, Claims
 from medaug.core.errors import ConfigError, DataError
+from medaug.core.results import ExperimentResult
 from medaug.core.runs import RUN_FILE
 from medaug.experiments.cell import ROWS, CellResult
 from medaug.experiments.context import CONTEXT
@@ -72,6 +73,34 @@ def test_shards_merge_into_what_one_run_gives_also_without_pictures(
     assert merge(tuple(reversed(shards))) == whole
     assert merge([reduced(run, tmp_path / f"rows_{run.name}") for run in shards]) == whole
     assert merge([tmp_path / "whole"]) == whole
+
+
+def published(run: Path, to: Path) -> Path:
+    """A folder as docs/results keeps it: ``results.json`` in place of the cells."""
+    to.mkdir()
+    for name in (RUN_FILE, CONTEXT, RESULTS):
+        shutil.copy(run / name, to)
+    return to
+
+
+def test_shards_of_which_the_results_were_kept_merge_as_well(
+    shards: tuple[Path, Path], tmp_path: Path
+) -> None:
+    whole = go(tmp_path / "whole", FakeBench(), study(CONFIG))
+    kept = [published(run, tmp_path / f"kept_{run.name}") for run in shards]
+    assert merge(kept) == whole
+    assert merge([kept[0], shards[1]]) == whole
+    other = ExperimentResult.read(kept[1] / RESULTS).model_copy(update={"dataset_sha256": "other"})
+    other.write(kept[1] / RESULTS)
+    with pytest.raises(DataError, match="of another experiment; take the"):
+        merge(kept)
+
+
+def test_folders_without_a_finished_cell_do_not_merge(shards: tuple[Path, Path], tmp_path: Path) -> None:
+    kept = published(shards[0], tmp_path / "kept")
+    (kept / RESULTS).unlink()
+    with pytest.raises(DataError, match="no training is done in kept"):
+        merge([kept])
 
 
 def test_missing_cells_make_the_merged_result_incomplete(shards: tuple[Path, Path]) -> None:
