@@ -9,13 +9,12 @@ from medaug.core.results import ClassCount, ExperimentContext
 from medaug.experiments.design import Cell, ExperimentConfig, scored_records
 
 CONTEXT = "context.json"
-_CHECKS = (
-    "Every training case belongs to a training patient of its outer fold.",
-    "Bank and generators were fitted inside each training subset, on its patients alone.",
-    "Hosts and donors of synthetic lesions belong to the training subset.",
-    "An augmentation that is learnt was learnt on an inner fold of each training subset.",
-    "Only real, labelled cases of held-out patients were scored; no synthetic case was.",
-)
+LEARNT = "An augmentation that is learnt was learnt on an inner fold of each training subset."
+_TRAINED = "Every training case belongs to a training patient of its outer fold."
+_FITTED = "Bank and generators were fitted inside each training subset, on its cases alone."
+_TAUGHT = "Teachers of generators were trained inside each training subset, on its cases alone."
+_DRAWN = "Hosts and donors of synthetic lesions belong to the training subset."
+_SCORED = "Only real, labelled cases of held-out patients were scored; no synthetic case was."
 
 
 def describe(config: ExperimentConfig, manifest: Manifest, planned: Sequence[Cell]) -> ExperimentContext:
@@ -31,7 +30,7 @@ def describe(config: ExperimentConfig, manifest: Manifest, planned: Sequence[Cel
         n_patients=len(manifest.patient_ids),
         classes=tuple(_count(name, manifest.cases, scored) for name in manifest.classes),
         findings=(),
-        checks=_CHECKS,
+        checks=_checks(config),
         licences=tuple(sorted({record.licence for record in manifest.cases if record.licence})),
         terms=tuple(sorted({record.terms for record in manifest.cases if record.terms})),
         dataset=manifest.name,
@@ -39,6 +38,13 @@ def describe(config: ExperimentConfig, manifest: Manifest, planned: Sequence[Cel
         held_out_patients=len(held_out),
         only_trained_patients=len(trained - held_out),
     )
+
+
+def _checks(config: ExperimentConfig) -> tuple[str, ...]:
+    """What the guards of a run enforce, as far as its arms call for it."""
+    of_generators = (_FITTED, _DRAWN) if any(arm.generator for arm in config.arms) else ()
+    of_teachers = (_TAUGHT,) if any(arm.teacher for arm in config.arms) else ()
+    return (_TRAINED, *of_generators, *of_teachers, _SCORED)
 
 
 def _count(name: str, records: Sequence[CaseRecord], scored: Sequence[CaseRecord]) -> ClassCount:

@@ -34,6 +34,12 @@ class Arm(Frozen):
     generator: Settings | None = Field(
         default=None, description="settings of a generators plugin; null = real only"
     )
+    teacher: Settings | None = Field(
+        default=None,
+        exclude_if=lambda teacher: teacher is None,  # run folders of before it keep their identity
+        description="settings of a segmentation that is trained on the same patches first, in every training subset anew; "
+        "the generator (cgan) learns to be recognised by it",
+    )
     synthetic_share: float = Field(
         default=0.0,
         ge=0,
@@ -84,7 +90,7 @@ class Arm(Frozen):
             name for name in fields if name not in {"name", "transforms", "generator", "synthetic_share"}
         ]
         settings = self.model_dump()
-        changed = [name for name in of_synthesis if settings[name] != fields[name].default]
+        changed = [name for name in of_synthesis if settings.get(name) not in (None, fields[name].default)]
         if self.generator is None and changed:
             raise ValueError(f"{', '.join(changed)} needs a generator")
         if self.contrast is not None and not 0 < self.contrast[0] <= self.contrast[1]:
@@ -327,7 +333,7 @@ def training_subset(
     Without one, whole patients are cut, those without any lesion first.
 
     Raises:
-        DataError: If there are fewer patients than asked for, or no labelled case is left.
+        DataError: If there are fewer patients than asked for, or a class has no labelled case left.
     """
     allowed = frozenset(fold.train)
     labelled = [r for r in manifest.of_patients(allowed) if r.is_labelled_scan]
@@ -342,6 +348,14 @@ def training_subset(
         raise DataError(
             f"no labelled lesion among the training patients of fold {fold.index}",
             hint="make other folds with `medaug split`, or label more cases",
+        )
+    missing = [name for name in manifest.classes if not any(name in r.classes for r in labelled)]
+    if missing:
+        limit = "" if n_annotated is None else f" with {n_annotated} annotated patients"
+        raise DataError(
+            f"no training case of fold {fold.index}{limit} holds {', '.join(missing)}",
+            where="n_annotated" if limit else "folds",
+            hint="annotate more patients, name a limit_class, or ingest without that class",
         )
     patients = tuple(sorted({r.patient_id for r in labelled}))
     counted = {r.patient_id for r in labelled if limit_class is None or limit_class in r.classes}

@@ -57,6 +57,7 @@ class FitReport(Document):
 
     steps: int = Field(ge=0, description="optimiser steps")
     patch_size: tuple[int, ...]
+    batch_size: int = Field(default=1, ge=1, description="patches of a step")
     lesion_patch_share: float = Field(description="measured share of training patches that held a lesion")
     synthetic_patch_share: float = Field(
         description="measured share of training patches from synthetic cases"

@@ -198,6 +198,7 @@ def _leave(
     report = FitReport(
         steps=plan.steps,
         patch_size=plan.patch_size,
+        batch_size=plan.batch_size,
         lesion_patch_share=learner.lesion_patch_share,
         synthetic_patch_share=learner.synthetic_patch_share,
         class_patch_shares={name: learner.class_patch_share(n) for n, name in enumerate(plan.classes)},

@@ -327,6 +327,7 @@ def _leave(
     report = FitReport(
         steps=plan.steps,
         patch_size=plan.patch_size,
+        batch_size=plan.batch_size,
         lesion_patch_share=round(learner.lesion_patch_share, 4),
         synthetic_patch_share=round(learner.synthetic_patch_share, 4),
         class_patch_shares={

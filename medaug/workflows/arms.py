@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
-from medaug.core.config import Frozen
+from medaug.core.config import Frozen, explain
 from medaug.core.errors import ConfigError
 from medaug.experiments.design import Arm, ExperimentConfig, Settings
 from medaug.generators.base import GeneratorConfig, parse_generator
@@ -20,18 +21,26 @@ def resolved(config: ExperimentConfig) -> ExperimentConfig:
     """The configuration with every plugin's defaults written out, so that a run folder says all it did.
 
     Raises:
-        ConfigError: If the settings of a plugin are wrong.
+        ConfigError: If the settings of a plugin are wrong, or two arms differ in words alone.
     """
-    arms = []
-    for arm in config.arms:
-        task_of(config.task, arm)
-        transforms = settings_of(parse_transforms(arm.transforms))
-        generator = None if arm.generator is None else settings_of(generator_of(arm))
-        arms.append(arm.model_copy(update={"transforms": transforms, "generator": generator}))
     task = settings_of(task_of(config.task, config.arms[0]))
     for key in SHARES:
         task.pop(key, None)
-    return config.model_copy(update={"task": task, "arms": tuple(arms)})
+    arms = [_resolved(arm, config.task).model_dump() for arm in config.arms]
+    try:
+        return ExperimentConfig.model_validate(config.model_dump() | {"task": task, "arms": arms})
+    except ValidationError as error:
+        raise ConfigError(explain(error), hint="defaults are written out before arms are compared") from error
+
+
+def _resolved(arm: Arm, task: Settings) -> Arm:
+    task_of(task, arm)
+    written: dict[str, object] = {"transforms": settings_of(parse_transforms(arm.transforms))}
+    if arm.generator is not None:
+        written["generator"] = settings_of(generator_of(arm))
+    if arm.teacher is not None:
+        written["teacher"] = settings_of(teacher_of(arm))
+    return arm.model_copy(update=written)
 
 
 def settings_of(config: TaskConfig | TransformConfig | GeneratorConfig) -> dict[str, JsonValue]:
@@ -59,8 +68,39 @@ def generator_of(arm: Arm) -> GeneratorConfig:
     """The generator of an arm that has one.
 
     Raises:
-        ConfigError: If it has none, or its settings are wrong.
+        ConfigError: If it has none, its settings are wrong, or it names a teacher that was trained elsewhere.
     """
     if arm.generator is None:
         raise ConfigError("has no generator", where=f"arm {arm.name}")
+    if arm.generator.get("teacher") is not None:
+        raise ConfigError(
+            "a teacher from elsewhere may have seen more than a training subset",
+            where=f"arm {arm.name}: generator.teacher",
+            hint="give the arm a teacher, settings of a segmentation: it is trained in every subset anew",
+        )
     return parse_generator(arm.generator, where=f"arm {arm.name}")
+
+
+def teacher_of(arm: Arm) -> TaskConfig:
+    """The task that the teacher of an arm's generator is trained for.
+
+    Raises:
+        ConfigError: If its settings are wrong, or the generator listens to none.
+    """
+    where = f"arm {arm.name}: teacher"
+    if arm.teacher is None or arm.teacher.get("kind") != "segmentation":
+        raise ConfigError("is no segmentation", where=where, expected="kind: segmentation and its settings")
+    taught_by(generator_of(arm), Path("teacher"), where)
+    return parse_task(arm.teacher)
+
+
+def taught_by(config: GeneratorConfig, teacher: Path, where: str = "teacher") -> GeneratorConfig:
+    """The configuration of a generator that learns from the teacher in a run folder.
+
+    Raises:
+        ConfigError: If the kind listens to none.
+    """
+    settings = config.model_dump(mode="json")
+    if "teacher" not in settings:
+        raise ConfigError(f"{config.kind} listens to no teacher", where=where, expected="kind: cgan")
+    return parse_generator(settings | {"teacher": str(teacher)}, where=where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,11 +39,12 @@ from medaug.synthesis.source import StreamingSource, StreamOptions
 from medaug.tasks.base import TrainingData, parse_task
 from medaug.transforms import Journal
 from medaug.transforms.base import parse_transforms
-from medaug.workflows.arms import SHARES, generator_of, settings_of, task_of
+from medaug.workflows.arms import SHARES, generator_of, settings_of, task_of, taught_by, teacher_of
 from medaug.workflows.policy import Basis, choose, starting, trained, trainings
 from medaug.workflows.trial import STEPS, EnoughError, Laps, Mark, left_in, trial_run
 
 _FIT_STEP = "fit"
+_TEACHING_STEP = "train"  # as `medaug train` does: a generator looks for it
 _TRIES = 12
 _DRAWS = 6  # that are timed
 
@@ -125,10 +127,14 @@ class Bench:
     ) -> _Prepared:
         """Fit bank and generator on the subset; those of another subset are let go."""
         bank = self._bank_of(subset, cases, progress)
-        config = generator_of(arm)
-        name = f"generator_{config.kind}_{sha256_text(config.model_dump_json())[:8]}"
-        finish = _finish(arm)
+        config, finish = generator_of(arm), _finish(arm)
+        told = config.model_dump_json() + ("" if arm.teacher is None else json.dumps(arm.teacher))
+        name = f"generator_{config.kind}_{sha256_text(told)[:8]}"
         if name not in self._generators:
+            if arm.teacher is not None:
+                teacher = folder / f"teacher_of_{name}"
+                self._teach(arm, subset, cases, teacher, progress)
+                config = taught_by(config, teacher)
             self._generators[name] = self._generator(config, bank, subset, folder / name, progress)
         if (name, finish) not in self._prepared:
             self._prepared[name, finish] = self._ready(arm, bank, self._generators[name], cases)
@@ -153,7 +159,7 @@ class Bench:
     ) -> Generator:
         if isinstance(config, ReadyConfig):
             return config.build()
-        asked = _FitSettings(generator=settings_of(config))
+        asked = _FitSettings(generator=_placeless(settings_of(config)))
         inputs = {"bank": bank.sha256, "subset": subset.sha256}
         if finished(path, _FIT_STEP, asked, inputs):
             return load_generator(str(path), subset.fold, self._where.device)
@@ -161,6 +167,22 @@ class Bench:
             seed = SeedTree(0).child("fit", path.parent.name)
             placed = on_device(config, self._where.device)
             return fit_generator(placed, bank, subset.fold, run, progress, seed)
+
+    def _teach(
+        self, arm: Arm, subset: TrainingSubset, cases: Sequence[Case], path: Path, progress: Progress
+    ) -> None:
+        """Train the teacher of an arm's generator on the subset, with classical augmentation whatever the arm's."""
+        task, transforms = teacher_of(arm), parse_transforms({"kind": "classical"})
+        asked = _TeacherSettings(task=settings_of(task), transforms=settings_of(transforms))
+        inputs = {"fold": subset.fold.scope_sha256, "subset": subset.sha256}
+        if finished(path, _TEACHING_STEP, asked, inputs):
+            return
+        with open_run(path, _TEACHING_STEP, asked, inputs) as run:
+            progress.say(f"training the teacher of {arm.name}'s generator on the training subset")
+            seed = SeedTree(0).child("teach", path.parent.name)
+            augment = transforms.build(self._manifest.unit, self._manifest.modality)
+            data = self._training_data(cases, None)
+            task.build(self._where.device).fit(data, augment, run, progress, seed)
 
     def train(self, arm: Arm, material: Material, run: RunDir, progress: Progress, seed: SeedTree) -> Trained:
         """Train the task with the arm's transforms, shares and source; a policy is learnt before."""
@@ -176,22 +198,25 @@ class Bench:
 
     def rates(self, subset: TrainingSubset, cases: Sequence[Case], score: Callable[[Predict], None]) -> Rates:
         """See :class:`medaug.experiments.bench.Workbench`; training is tried with the first arm's augmentation."""
-        plain, scoring = self._try_training(cases, score)
+        plain, patches, scoring = self._try_training(cases, score)
         training: dict[str, Work] = {}
         fitting: dict[str, Work] = {}
         tried: dict[str, tuple[Work, Work]] = {}
         for arm in self._config.arms:
             training[arm.name] = plain.times(trainings(parse_transforms(arm.transforms)))
             if arm.generator is not None:
-                key = f"{arm.generator} {_finish(arm)}"
+                key = f"{arm.generator} {arm.teacher} {_finish(arm)}"
                 if key not in tried:
                     tried[key] = self._try_generator(arm, subset, cases)
                 fitting[arm.name], draw = tried[key]
-                training[arm.name] += draw.times(_draws(settings_of(task_of(self._config.task, arm))))
+                task = settings_of(task_of(self._config.task, arm))
+                training[arm.name] += draw.times(patches * _drawn_share(task))
         return Rates(training, fitting, scoring)
 
-    def _try_training(self, cases: Sequence[Case], score: Callable[[Predict], None]) -> tuple[Work, Work]:
-        """A training on real cases, and the scoring of one case."""
+    def _try_training(
+        self, cases: Sequence[Case], score: Callable[[Predict], None]
+    ) -> tuple[Work, int, Work]:
+        """A training on real cases, the patches that it takes, and the scoring of one case."""
         settings = {**self._config.task, **dict.fromkeys(SHARES, 0.0)}
         steps = settings.get("steps")
         if isinstance(steps, int):
@@ -201,18 +226,41 @@ class Bench:
             laps = Laps()
             data = self._training_data(cases, None)
             report = parse_task(settings).build(device).fit(data, augment, run, laps, SeedTree(0))
-            work = laps.whole(steps if isinstance(steps, int) else report.steps) + left_in(run)
+            whole = steps if isinstance(steps, int) else report.steps
+            work = laps.whole(whole) + left_in(run)
             predict = trained(report, run, device).predict
             score(predict)  # what is slow the first time only
             begun = Mark.now()
             score(predict)
-            return work, begun.since
+            return work, whole * report.batch_size, begun.since
 
     def _try_generator(self, arm: Arm, subset: TrainingSubset, cases: Sequence[Case]) -> tuple[Work, Work]:
-        """A fit of the arm's generator, and one draw; a trained one draws after three steps as it will in the end."""
+        """A fit of the arm's generator, with its teacher, and one draw."""
         bank = self._bank_of(subset, cases, NoProgress())
-        config, seed, fit = on_device(generator_of(arm), self._where.device), SeedTree(0), Work()
-        steps = config.model_dump(mode="json").get("steps")
+        config, taught = on_device(generator_of(arm), self._where.device), Work()
+        with trial_run() as run:
+            if arm.teacher is not None:
+                taught = self._try_teaching(arm, subset, cases, run.path / "teacher") + left_in(run)
+                config = taught_by(config, run.path / "teacher")
+            generator, fit = self._try_fit(config, bank, subset)
+        source = self._ready(arm, bank, generator, cases).source(arm)
+        begun, seed = Mark.now(), SeedTree(0)
+        names = tuple(self._drawn[n % len(self._drawn)] for n in range(_DRAWS))
+        source.draw(names, tuple(seed.child(n).rng() for n in range(_DRAWS)))
+        return taught + fit, begun.since.times(1 / _DRAWS)
+
+    def _try_teaching(self, arm: Arm, subset: TrainingSubset, cases: Sequence[Case], path: Path) -> Work:
+        """A training of the teacher; one of a few steps is left."""
+        settings, laps = settings_of(teacher_of(arm)), Laps()
+        steps = settings.get("steps")
+        whole = steps if isinstance(steps, int) else 1
+        short = arm.model_copy(update={"teacher": settings | {"steps": min(STEPS, whole)}})
+        self._teach(short, subset, cases, path, laps)
+        return laps.whole(whole)
+
+    def _try_fit(self, config: GeneratorConfig, bank: Bank, subset: TrainingSubset) -> tuple[Generator, Work]:
+        """A generator that draws as the trained one will in the end, after three steps, and what the whole fit takes."""
+        steps, seed, fit = config.model_dump(mode="json").get("steps"), SeedTree(0), Work()
         if not isinstance(config, ReadyConfig) and isinstance(steps, int) and steps > STEPS:
             with trial_run() as run:
                 laps = Laps(STEPS)
@@ -225,11 +273,7 @@ class Bench:
             generator = fit_generator(config, bank, subset.fold, run, NoProgress(), seed)
             if not isinstance(config, ReadyConfig):
                 fit = (fit if fit.seconds else begun.since) + left_in(run)
-            source = self._ready(arm, bank, generator, cases).source(arm)
-            begun = Mark.now()
-            names = tuple(self._drawn[n % len(self._drawn)] for n in range(_DRAWS))
-            source.draw(names, tuple(seed.child(n).rng() for n in range(_DRAWS)))
-            return fit, begun.since.times(1 / _DRAWS)
+            return generator, fit
 
     def _augment(self, arm: Arm) -> BatchAugment:
         unit, modality = self._manifest.unit, self._manifest.modality
@@ -247,6 +291,20 @@ class _FitSettings(Frozen):
     generator: Settings
 
 
+@final
+class _TeacherSettings(Frozen):
+    """What makes the training of a teacher the same training."""
+
+    task: Settings
+    transforms: Settings
+
+
+def _placeless(generator: Settings) -> Settings:
+    """The settings of a generator with the name of its teacher's folder, which says how it was trained, not its place."""
+    teacher = generator.get("teacher")
+    return generator | {"teacher": Path(teacher).name} if isinstance(teacher, str) else generator
+
+
 def _dims_of(task: Settings) -> Literal[2, 3]:
     """Whether lesions are drawn into single slices or whole volumes, as slices with neighbours and patches in 3D need."""
     return 2 if task.get("dims", 3) == 2 and not task.get("context") else 3
@@ -256,13 +314,8 @@ def _finish(arm: Arm) -> Finish:
     return Finish(arm.blending, arm.match_noise, arm.shapes)
 
 
-def _draws(task: Settings) -> float:
-    """Synthetic patches of a whole training."""
+def _drawn_share(task: Settings) -> float:
+    """Share of a training's patches that are drawn."""
     known = {name: float(value) for name, value in task.items() if isinstance(value, int | float)}
-    patches, lesion = (
-        known.get("steps", 1.0) * known.get("batch_size", 1.0),
-        known.get("lesion_patch_share", 1.0),
-    )
-    return patches * (
-        lesion * known.get("synthetic_share", 0.0) + (1 - lesion) * known.get("null_share", 0.0)
-    )
+    lesion = known.get("lesion_patch_share", 1.0)
+    return lesion * known.get("synthetic_share", 0.0) + (1 - lesion) * known.get("null_share", 0.0)

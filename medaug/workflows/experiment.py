@@ -18,14 +18,14 @@ from medaug.core.runs import Progress, RunDir, begin_run, finished
 from medaug.core.splits import Fold, read_splits
 from medaug.core.storage import require_free_space, sha256_text
 from medaug.core.summary import Summary
-from medaug.experiments.context import CONTEXT, describe
+from medaug.experiments.context import CONTEXT, LEARNT, describe
 from medaug.experiments.design import ExperimentConfig, SplitDataset, cells, scored_records
 from medaug.experiments.estimate import Estimate
 from medaug.experiments.run import RESULTS, STEP, forecast, run_experiment
 from medaug.experiments.study import Shard, Study, plan_study
 from medaug.experiments.subset import SharedRun
 from medaug.report.verdict import verdict
-from medaug.transforms.base import parse_transforms
+from medaug.transforms.base import LearntConfig, parse_transforms
 from medaug.workflows.arms import resolved
 from medaug.workflows.bench import Bench, Where
 from medaug.workflows.policy import check_packages
@@ -133,7 +133,9 @@ def _study(options: ExperimentOptions, config: ExperimentConfig, dataset: SplitD
     planned = cells(config, dataset)
     _require_lesions(dataset.manifest, {cell.fold.index: cell.fold for cell in planned}.values())
     context = describe(config, dataset.manifest, planned)
-    told = {"command": _command(options), "findings": _findings(options.dataset)}
+    learnt = any(isinstance(parse_transforms(arm.transforms), LearntConfig) for arm in config.arms)
+    checks = context.checks + (LEARNT,) * learnt
+    told = {"command": _command(options), "findings": _findings(options.dataset), "checks": checks}
     shard = None if options.shard is None else Shard.parse(options.shard)
     return plan_study(config, dataset, context.model_copy(update=told), shard)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from medaug.core.geometry import Grid
 from medaug.core.results import ExperimentContext, ExperimentResult
 from medaug.core.runs import NoProgress, begin_run
 from medaug.core.seeding import SeedTree
-from medaug.core.splits import Fold, Splits
+from medaug.core.splits import Fold, Splits, read_splits
 from medaug.core.volume import LabelMap, Unit, Volume
 from medaug.experiments.context import CONTEXT
-from medaug.experiments.design import ExperimentConfig
+from medaug.experiments.design import ExperimentConfig, training_subset
 from medaug.experiments.policy import POLICY, PolicyReport
 from medaug.experiments.run import RESULTS, STEP
+from medaug.generators.base import read_card
+from medaug.generators.copy_paste import Config as Paste
 from medaug.io.dataset import CaseFacts, finish_dataset, write_case
 from medaug.lesions.bank import Bank
 from medaug.transforms import read_drawn
@@ -31,30 +34,30 @@ from medaug.workflows.experiment import ExperimentForecast, ExperimentOptions, E
 
 GRID = Grid((32, 32, 3), np.diag([1.0, 1.0, 2.0, 1.0]))
 CLASSES = ("solid", "ground_glass")
+TASK: dict[str, object] = {
+    "kind": "segmentation",
+    "dims": 2,
+    "patch_size": [16, 16],
+    "batch_size": 4,
+    "steps": 3,
+    "base_channels": 2,
+    "levels": 2,
+}
+REAL: dict[str, object] = {"name": "real", "transforms": {"kind": "none"}}
+PASTED: dict[str, object] = {
+    "name": "copy_paste",
+    "transforms": {"kind": "none"},
+    "generator": {"kind": "copy_paste"},
+    "synthetic_share": 0.5,
+}
 CONFIG = {
     "name": "tiny",
-    "task": {
-        "kind": "segmentation",
-        "dims": 2,
-        "patch_size": [16, 16],
-        "batch_size": 4,
-        "steps": 3,
-        "base_channels": 2,
-        "levels": 2,
-    },
+    "task": TASK,
     "baseline": "real",
     "limit_class": "ground_glass",
     "n_annotated": [2],
     "folds": [0],
-    "arms": [
-        {"name": "real", "transforms": {"kind": "none"}},
-        {
-            "name": "copy_paste",
-            "transforms": {"kind": "none"},
-            "generator": {"kind": "copy_paste"},
-            "synthetic_share": 0.5,
-        },
-    ],
+    "arms": [REAL, PASTED],
 }
 
 
@@ -200,10 +203,77 @@ def test_a_dry_run_lists_the_trainings_and_what_they_take_and_writes_nothing(tmp
     assert not (tmp_path / "run").exists()
 
 
-def test_a_subset_that_lacks_a_class_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="class"):
-        experiment(options(tmp_path, limit_class=None, n_annotated=[1]), NoProgress())
-    assert not (tmp_path / "run/cells").exists()
+@pytest.mark.parametrize("counts", [[1], [5, 1]])
+def test_a_subset_that_lacks_a_class_is_refused_before_anything_is_trained(
+    tmp_path: Path, counts: list[int]
+) -> None:
+    with pytest.raises(DataError, match="fold 0 with 1 annotated patients holds"):
+        experiment(options(tmp_path, limit_class=None, n_annotated=counts), NoProgress())
+    assert not (tmp_path / "run").exists()
+
+
+def test_arms_that_differ_in_words_alone_are_refused(tmp_path: Path) -> None:
+    wordy = PASTED | {"name": "wordy", "generator": Paste().model_dump(mode="json")}
+    assert wordy["generator"] != PASTED["generator"]
+    with pytest.raises(ConfigError, match="arms copy_paste and wordy are identical but for the name"):
+        experiment(options(tmp_path, arms=[REAL, PASTED, wordy]), NoProgress())
+
+
+CGAN = {"kind": "cgan", "size": [16, 16], "base": 4, "critic_base": 4, "batch_size": 2, "steps": 2}
+
+
+def taught(**changes: object) -> dict[str, object]:
+    """An arm whose generator has a teacher."""
+    arm = {"name": "cgan", "generator": CGAN, "synthetic_share": 0.5, "teacher": TASK}
+    return arm | changes
+
+
+def test_a_teacher_is_trained_on_the_cases_of_each_training_subset(tmp_path: Path) -> None:
+    asked = options(tmp_path, arms=[REAL, taught()], n_annotated=[1], folds=[0, 1])
+    experiment(asked, NoProgress())
+    manifest = read_manifest(tmp_path / "dataset")
+    splits = read_splits(tmp_path / "dataset", manifest)
+    for index, fold in enumerate(splits.outer_folds):
+        scope = tmp_path / f"run/scopes/n1_fold{index}"
+        subset = training_subset(manifest, fold, "ground_glass", 1)
+        assert len(subset.records) < len(manifest.of_patients(frozenset(fold.train)))
+        (school,) = scope.glob("teacher_of_generator_cgan_*")
+        plan = json.loads((school / "plan.json").read_text())
+        assert plan["fingerprint"]["cases"] == len(subset.records)
+        assert json.loads((school / "run.json").read_text())["inputs"]["subset"] == subset.sha256
+        (run,) = scope.glob("generator_cgan_*")
+        assert read_card(run).config["teacher"] == school.name
+        assert str(tmp_path) not in (run / "run.json").read_text()
+    context = ExperimentContext.read(tmp_path / "run" / CONTEXT)
+    assert any(line.startswith("Teachers of generators were trained inside") for line in context.checks)
+
+
+def test_guards_that_no_arm_calls_for_are_not_told(tmp_path: Path) -> None:
+    arms = [{"name": kind, "transforms": {"kind": kind}} for kind in ("none", "mixup")]
+    experiment(options(tmp_path, arms=arms, baseline="none"), NoProgress())
+    told = " ".join(ExperimentContext.read(tmp_path / "run" / CONTEXT).checks)
+    assert "training patient of its outer fold" in told
+    assert not any(word in told for word in ("generators", "Teachers", "donors", "augmentation"))
+
+
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [
+        (
+            taught(teacher=None, generator=CGAN | {"teacher": "runs/teacher"}),
+            "seen more than a training subset",
+        ),
+        (taught(generator={"kind": "copy_paste"}), "copy_paste listens to no teacher; expected kind: cgan"),
+        (taught(teacher={"kind": "classification"}), "arm cgan: teacher: is no segmentation"),
+        (taught(teacher=TASK | {"stepps": 3}), "stepps"),
+    ],
+)
+def test_teachers_that_cannot_be_trained_in_the_subset_are_refused(
+    tmp_path: Path, arm: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        experiment(options(tmp_path, arms=[REAL, arm]), NoProgress())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_dataset_that_changed_between_two_calls_is_refused(tmp_path: Path) -> None:
@@ -228,8 +298,8 @@ def test_lesions_that_a_judge_of_the_training_subset_turns_down_are_drawn_again(
             return [0.0] * len(cases)
 
     monkeypatch.setattr("medaug.workflows.bench.ClassJudge", Stern)
-    kept = CONFIG["arms"][1] | {"name": "kept", "keep_score": 0.5}  # type: ignore[index]
-    experiment(options(tmp_path, arms=[CONFIG["arms"][0], kept]), NoProgress())  # type: ignore[index]
+    kept = PASTED | {"name": "kept", "keep_score": 0.5}
+    experiment(options(tmp_path, arms=[REAL, kept]), NoProgress())
     drawn = seen[::4]
     assert seen == [count for count in drawn for _ in range(4)]  # three further tries, all turned down
     assert sum(drawn) >= 3
