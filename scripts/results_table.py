@@ -56,7 +56,8 @@ def _means(result: ExperimentResult, scores: Sequence[ArmScore]) -> str:
 def _mean(score: ArmScore | None) -> str:
     if score is None:
         return "-"
-    return f"{score.mean_dice:.3f} ({score.ci_low:.2f} to {score.ci_high:.2f}), n {score.n_patients}"
+    held = "" if score.coverage is None else f"; {score.coverage:.0%}"
+    return f"{score.mean_dice:.3f} ({score.ci_low:.2f} to {score.ci_high:.2f}{held}), n {score.n_patients}"
 
 
 def _figures(scores: Sequence[ArmScore]) -> str:

@@ -127,6 +127,7 @@ class ArmScore(Aliased):
     mean_dice: float
     ci_low: float
     ci_high: float
+    coverage: float | None = Field(default=None, description="of the interval, as in a comparison")
     n_patients: int
     false_positive_voxels: int = Field(description="sum over the cases whose reference is empty")
     n_empty: int = Field(description="cases whose reference is empty: left out of the mean")
@@ -156,6 +157,7 @@ class CurvePoint(Aliased):
     mean: float
     ci_low: float
     ci_high: float
+    coverage: float | None = Field(default=None, description="of the interval, as in a comparison")
 
 
 @final

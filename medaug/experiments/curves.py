@@ -49,6 +49,7 @@ def curves(scores: Sequence[ArmScore], patients: Mapping[int | None, float]) -> 
             mean=score.mean_dice,
             ci_low=score.ci_low,
             ci_high=score.ci_high,
+            coverage=score.coverage,
         )
         for score in scores
         if score.n_annotated in patients

@@ -8,7 +8,7 @@ import numpy as np
 
 from medaug.core.results import ArmScore, DiceRow
 from medaug.core.seeding import SeedTree
-from medaug.experiments.means import mean_interval
+from medaug.experiments.means import achieved_coverage, mean_interval
 from medaug.experiments.statistics import in_order, patient_scores
 from medaug.metrics.scoring import lesion_f1, lesion_precision, lesion_recall, panoptic_quality, pooled
 
@@ -40,6 +40,7 @@ def _summarise_one(rows: Sequence[DiceRow], seed: SeedTree) -> list[ArmScore]:
             mean_dice=float(patients.values.mean()),
             ci_low=interval.low,
             ci_high=interval.high,
+            coverage=achieved_coverage(patients.values, seed),
             n_patients=len(patients.patient_ids),
             false_positive_voxels=sum(row.false_positive_voxels or 0 for row in empty),
             n_empty=len(empty),

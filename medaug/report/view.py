@@ -189,12 +189,17 @@ def _score_row(
     best = {name: max(s.mean_dice for s in scores if s.class_name == name) for name in classes}
     by_class = {s.class_name: s for s in scores if s.arm == arm}
     cells = tuple(
-        ScoreCell(f"{s.mean_dice:.3f}", f"{s.ci_low:.2f}{DASH}{s.ci_high:.2f}", s.mean_dice >= best[name])
+        ScoreCell(f"{s.mean_dice:.3f}", _score_interval(s), s.mean_dice >= best[name])
         if (s := by_class.get(name)) is not None
         else None
         for name in classes
     )
     return ScoreRow(arm, arm == result.baseline, cells)
+
+
+def _score_interval(score: ArmScore) -> str:
+    held = "" if score.coverage is None else f" ({share_text(score.coverage)})"
+    return f"{score.ci_low:.2f}{DASH}{score.ci_high:.2f}{held}"
 
 
 def _forests(result: ExperimentResult, panels: Panels, n_annotated: int | None) -> tuple[Forest, ...]:

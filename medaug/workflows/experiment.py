@@ -167,8 +167,11 @@ def _summary(options: ExperimentOptions, result: ExperimentResult, *, skipped: b
 
 
 def _command(options: ExperimentOptions) -> str:
-    shard = f" --shard {options.shard}" if options.shard else ""
-    return f"medaug experiment {options.dataset.name} --config {options.config.name} --out {options.out.name}{shard}"
+    """As it was given, but for the folders that paths lie in, which may tell of people."""
+    said = f"medaug experiment {options.dataset.name} --config {options.config.name} --out {options.out.name}"
+    said += f" --shard {options.shard}" if options.shard else ""
+    said += f" --workers {options.workers}" if options.workers > 1 else ""
+    return said + (f" --device {options.device}" if options.device != "auto" else "")
 
 
 def _require_lesions(manifest: Manifest, folds: Iterable[Fold]) -> None:

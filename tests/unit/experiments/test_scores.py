@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from medaug.core.results import DiceRow, LesionCounts, SizeCount
 from medaug.core.seeding import SeedTree
+from medaug.experiments.means import achieved_coverage
 from medaug.experiments.scores import summarise
 
 SEED = SeedTree(3)
@@ -40,6 +42,16 @@ def test_empty_references_are_left_out_of_the_mean_and_counted() -> None:
     (score,) = summarise(rows, ("x", "absent"), SEED)
     assert (score.mean_dice, score.n_patients, score.n_empty, score.false_positive_voxels) == (0.75, 2, 1, 4)
     assert (score.surface_dice, score.hd95_mm, score.lesion_f1, score.sizes) == (None, None, None, ())
+
+
+def test_beside_an_interval_stands_how_often_one_like_it_holds_the_mean() -> None:
+    few = [0.0] * 17 + [0.6, 0.7, 0.9]
+    (score,) = summarise([row(f"p{n}", dice) for n, dice in enumerate(few)], ("x",), SEED)
+    assert score.coverage == achieved_coverage(np.array(few), SEED)
+    assert score.coverage is not None
+    assert score.coverage < 0.93
+    (score,) = summarise([row("p1", 1.0), row("p2", 0.5)], ("x",), SEED)
+    assert score.coverage is None
 
 
 def test_other_figures_are_means_over_patients_and_distances_medians() -> None:

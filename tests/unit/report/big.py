@@ -114,7 +114,7 @@ def _score(rng: np.random.Generator, arm: str, n: int | None, name: str, values:
         for k, ((a, b), m) in enumerate(zip(_BINS, counts, strict=True))
     )
     return ArmScore(
-        arm=arm, n_annotated=n, class_name=name, mean_dice=mean, ci_low=low, ci_high=high, n_patients=len(values),
+        arm=arm, n_annotated=n, class_name=name, mean_dice=mean, ci_low=low, ci_high=high, coverage=0.94, n_patients=len(values),
         false_positive_voxels=int(rng.integers(0, 900)), n_empty=120, surface_dice=mean + 0.08, hd95_mm=12 - 10 * mean,
         volume_error=float(rng.normal(-0.1, 0.1)), lesion_f1=mean + 0.03, lesion_precision=mean + 0.06, lesion_recall=mean,
         panoptic_quality=mean - 0.1, calibration_error=0.2 - 0.15 * mean, sizes=sizes,

@@ -132,6 +132,12 @@ def test_a_large_experiment_shows_every_part() -> None:
     assert text.index('<th class="num">ground_glass') < text.index('<th class="num">solid')
 
 
+def test_beside_each_interval_stands_how_often_one_like_it_holds_the_truth() -> None:
+    cells = re.findall(r'<span class="interval">([^<]+)</span>', page(result=big_result(), tiles=()))
+    assert cells
+    assert all(cell.endswith(" (94%)") for cell in cells)
+
+
 def test_figures_that_nobody_has_take_no_column() -> None:
     text = page()
     assert "Class by class" in text

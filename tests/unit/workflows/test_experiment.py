@@ -108,6 +108,7 @@ def test_from_yaml_to_results_and_not_twice(tmp_path: Path) -> None:
     context = ExperimentContext.read(tmp_path / "run" / CONTEXT)
     assert [count.scored_patients for count in context.classes] == [1, 2]
     assert str(tmp_path) not in (tmp_path / "run/run.json").read_text() + context.model_dump_json()
+    assert context.command == "medaug experiment dataset --config tiny.yaml --out run --device cpu"
     assert not summary.skipped
     before = (tmp_path / "run" / RESULTS).stat().st_mtime_ns
     again = experiment(asked, NoProgress())
