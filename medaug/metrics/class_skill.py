@@ -86,7 +86,12 @@ def _skill(rows: Judgement, number: int, class_name: str, rng: np.random.Generat
         here, said = carried[chosen], answered[chosen]
         return np.array([auc(scores[chosen], here), _share(said[here]), _share(~said[~here])])
 
-    area, sensitivity, specificity = estimates(rows.patient_ids, figures, rng)
+    with_it, without = (
+        len({one for one, has in zip(rows.patient_ids, carried, strict=True) if has == wanted})
+        for wanted in (True, False)
+    )
+    bearing = (min(with_it, without), with_it, without)
+    area, sensitivity, specificity = estimates(rows.patient_ids, figures, bearing, rng)
     return ClassSkill(
         class_name=class_name,
         n=int(carried.sum()),

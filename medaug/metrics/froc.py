@@ -131,11 +131,13 @@ def _curve(scans: Sequence[Scan], class_name: str | None, rng: np.random.Generat
         reached = sensitivities(lesions, np.concatenate([scans[n].false for n in chosen]), len(chosen))
         return np.append(reached, reached.mean())
 
-    *points, mean = estimates([scan.patient_id for scan in scans], figures, rng)
+    n_patients = len({scan.patient_id for scan, one in zip(scans, found, strict=True) if len(one)})
+    bearing = [n_patients] * (len(RATES) + 1)
+    *points, mean = estimates([scan.patient_id for scan in scans], figures, bearing, rng)
     return FrocCurve(
         class_name=class_name,
         n_lesions=sum(len(one) for one in found),
-        n_patients=len({scan.patient_id for scan, one in zip(scans, found, strict=True) if len(one)}),
+        n_patients=n_patients,
         points=tuple(
             FrocPoint(false_positives=rate, sensitivity=point)
             for rate, point in zip(RATES, points, strict=True)

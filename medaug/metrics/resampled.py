@@ -11,21 +11,26 @@ from medaug.core.candidates import Estimate
 
 Chosen = Integer[np.ndarray, "n"]
 Figures = Float[np.ndarray, "n"]
-_DRAWS = 1000
+_DRAWS, _TAIL = 1000, 0.025
 _FEWEST = 0.9  # of the draws must tell the figure, else its interval would be of the lucky ones
 
 
 def estimates(
-    patient_ids: Sequence[str], figures: Callable[[Chosen], Figures], rng: np.random.Generator
+    patient_ids: Sequence[str],
+    figures: Callable[[Chosen], Figures],
+    bearing: Sequence[int],
+    rng: np.random.Generator,
 ) -> tuple[Estimate, ...]:
-    """Figures of all rows with 95% percentile bootstrap intervals over patients, as LUNA16 does over scans.
+    """Shares of all rows with 95% percentile bootstrap intervals over patients, as LUNA16 does over scans.
 
     A patient's rows are drawn together, so that they never count as independent. Percentile intervals of few patients
-    are too narrow; one patient gets none.
+    are too narrow; one patient gets none. Where all is right, or nothing is, every draw says the same: the interval then
+    ends where that would happen to so many patients once in forty (Clopper and Pearson, Biometrika 26, 1934).
 
     Args:
         patient_ids: Of every row.
-        figures: From the numbers of rows (some several times) to figures; NaN where one cannot be told.
+        figures: From the numbers of rows (some several times) to figures in 0..1; NaN where one cannot be told.
+        bearing: Patients that bear on each figure.
         rng: Draws the patients.
     """
     numbers: dict[str, list[int]] = {}
@@ -34,17 +39,25 @@ def estimates(
     groups = [np.array(rows) for _, rows in sorted(numbers.items())]
     values = figures(np.arange(len(patient_ids)))
     if len(groups) < 2:
-        return tuple(_estimate(float(value), np.empty(0)) for value in values)
+        return tuple(_estimate(float(value), np.empty(0), 0) for value in values)
     draws = rng.integers(len(groups), size=(_DRAWS, len(groups)))
     drawn = np.stack([figures(np.concatenate([groups[n] for n in draw])) for draw in draws])
-    return tuple(_estimate(float(value), column) for value, column in zip(values, drawn.T, strict=True))
+    return tuple(
+        _estimate(float(value), column, count)
+        for value, column, count in zip(values, drawn.T, bearing, strict=True)
+    )
 
 
-def _estimate(value: float, drawn: Figures) -> Estimate:
+def _estimate(value: float, drawn: Figures, bearing: int) -> Estimate:
     if np.isnan(value):
         return Estimate(value=None)
     told = drawn[~np.isnan(drawn)]
     if not len(told) or len(told) < _FEWEST * len(drawn):
         return Estimate(value=value)
     low, high = np.quantile(told, (0.025, 0.975))
+    ruled_out = float(_TAIL ** (1 / max(bearing, 1)))
+    if low == 1.0:
+        low = ruled_out
+    if high == 0.0:
+        high = 1 - ruled_out
     return Estimate(value=value, low=float(low), high=float(high))

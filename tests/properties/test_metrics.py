@@ -13,7 +13,7 @@ from monai.metrics.hausdorff_distance import compute_hausdorff_distance
 from monai.metrics.meandice import compute_dice
 from monai.metrics.surface_dice import compute_surface_dice
 from scipy.spatial.distance import cdist
-from skimage.measure import label
+from skimage.measure import label, regionprops
 
 from medaug.core.geometry import Grid
 from medaug.core.results import DiceRow
@@ -179,3 +179,16 @@ def test_calibration_error_is_that_of_its_definition(drawn: Masks, seed: int) ->
             error += here.mean() * abs(right[here].mean() - sure[here].mean())
     found = row(prediction, reference, spacing, confidence=confidence).calibration_error
     assert found == pytest.approx(error, abs=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(masks())
+def test_volume_error_is_the_relative_volume_difference(drawn: Masks) -> None:
+    """Signed, in the definition of Heimann et al., IEEE TMI 28 (2009), section V."""
+    prediction, reference, spacing = drawn
+    found = row(prediction, reference, spacing)
+    volumes = [
+        regionprops(mask.astype(np.uint8), spacing=spacing)[0].area for mask in (prediction, reference)
+    ]
+    assert found.volume_error_mm3 == pytest.approx(volumes[0] - volumes[1])
+    assert found.volume_error == pytest.approx(volumes[0] / volumes[1] - 1)
