@@ -17,6 +17,7 @@ from medaug.core.seeding import SeedTree
 from medaug.core.splits import Fold
 from medaug.core.storage import sha256_text
 from medaug.core.strata import deal, labelled_patients
+from medaug.core.wording import counted
 from medaug.lesions.shape_source import ShapeKind
 from medaug.metrics.scoring import SURFACE_TOLERANCE_MM
 
@@ -36,7 +37,7 @@ class Arm(Frozen):
     )
     teacher: Settings | None = Field(
         default=None,
-        exclude_if=lambda teacher: teacher is None,  # run folders of before it keep their identity
+        exclude_if=lambda teacher: teacher is None,  # folders of runs that knew none stay the same runs
         description="settings of a segmentation that is trained on the same patches first, in every training subset anew; "
         "the generator (cgan) learns to be recognised by it",
     )
@@ -351,19 +352,22 @@ def training_subset(
         )
     missing = [name for name in manifest.classes if not any(name in r.classes for r in labelled)]
     if missing:
-        limit = "" if n_annotated is None else f" with {n_annotated} annotated patients"
+        what = f"no training case of fold {fold.index} holds {', '.join(missing)}"
+        if n_annotated is None:
+            hint = "make other folds with `medaug split`, or ingest without that class"
+            raise DataError(what, where="folds", hint=hint)
         raise DataError(
-            f"no training case of fold {fold.index}{limit} holds {', '.join(missing)}",
-            where="n_annotated" if limit else "folds",
-            hint="annotate more patients, name a limit_class, or ingest without that class",
+            f"with {counted(n_annotated, 'annotated patient')} {what}",
+            where="n_annotated",
+            hint="ask for more patients, or name the limit_class",
         )
     patients = tuple(sorted({r.patient_id for r in labelled}))
-    counted = {r.patient_id for r in labelled if limit_class is None or limit_class in r.classes}
+    limited = {r.patient_id for r in labelled if limit_class is None or limit_class in r.classes}
     return TrainingSubset(
         Fold(index=fold.index, train=patients, held_out=fold.held_out),
         tuple(labelled),
         n_annotated,
-        len(counted),
+        len(limited),
     )
 
 

@@ -209,9 +209,7 @@ def merge(runs: Sequence[Path]) -> ExperimentResult:
                 )
     if not found:
         where = ", ".join(run.name for run in runs)
-        raise DataError(
-            f"no training is done in {where}", hint="run `medaug experiment`; unpack results.json.gz"
-        )
+        raise DataError(f"no training is done in {where}", hint="run `medaug experiment` first")
     return _result(plan, found)
 
 
@@ -230,7 +228,7 @@ def _finished_cells(run: Path, plan: Plan) -> dict[str, CellResult]:
     Raises:
         DataError: If it holds a cell that was not planned, or one of another state of the dataset.
     """
-    if not (run / CELLS).is_dir() and (run / RESULTS).is_file():
+    if not (run / CELLS).is_dir():
         return _published_cells(run, plan)
     found = {}
     for path in sorted((run / CELLS).glob(f"*/{ROWS}")):
@@ -243,7 +241,14 @@ def _finished_cells(run: Path, plan: Plan) -> dict[str, CellResult]:
 
 
 def _published_cells(run: Path, plan: Plan) -> dict[str, CellResult]:
-    """The same of a folder that kept ``results.json`` alone."""
+    """The same of a folder that kept ``results.json`` alone.
+
+    Raises:
+        DataError: If it has none either, or that of another experiment.
+    """
+    if not (run / RESULTS).is_file():
+        hint = f"unpack {RESULTS}.gz, or run `medaug experiment`"
+        raise DataError(f"{run.name} holds neither {CELLS} nor {RESULTS}", hint=hint)
     result = ExperimentResult.read(run / RESULTS)
     rows: dict[str, list[DiceRow]] = {}
     for row in result.rows:

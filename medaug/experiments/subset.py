@@ -28,7 +28,8 @@ def fit_claim(cell: Cell) -> str:
     """The claim on the fit of the generator that a cell needs; empty where it needs none."""
     if cell.arm.generator is None:
         return ""
-    return f"fit_{cell.scope}_{sha256_text(json.dumps(cell.arm.generator, sort_keys=True))[:8]}"
+    settings = json.dumps([cell.arm.generator, cell.arm.teacher], sort_keys=True)
+    return f"fit_{cell.scope}_{sha256_text(settings)[:8]}"
 
 
 @final

@@ -41,6 +41,7 @@ __all__ = [
     "NetworkConfig",
     "PrivateConfig",
     "ReadyConfig",
+    "TeachableConfig",
     "TrainedGenerator",
     "check_classes",
     "check_host",
@@ -110,6 +111,13 @@ class NetworkConfig(Protocol):
     """The configuration of a generator that trains a network, on a device; it needs dozens of lesions."""
 
     device: str
+
+
+@runtime_checkable
+class TeachableConfig(Protocol):
+    """The configuration of a generator that can learn from a trained segmentation, too."""
+
+    teacher: str | None
 
 
 @runtime_checkable

@@ -21,7 +21,7 @@ def estimates(
     bearing: Sequence[int],
     rng: np.random.Generator,
 ) -> tuple[Estimate, ...]:
-    """Shares of all rows with 95% percentile bootstrap intervals over patients, as LUNA16 does over scans.
+    """Figures of all rows with 95% percentile bootstrap intervals over patients, as LUNA16 does over scans.
 
     A patient's rows are drawn together, so that they never count as independent. Percentile intervals of few patients
     are too narrow; one patient gets none. Where all is right, or nothing is, every draw says the same: the interval then
@@ -54,10 +54,10 @@ def _estimate(value: float, drawn: Figures, bearing: int) -> Estimate:
     told = drawn[~np.isnan(drawn)]
     if not len(told) or len(told) < _FEWEST * len(drawn):
         return Estimate(value=value)
-    low, high = np.quantile(told, (0.025, 0.975))
-    ruled_out = float(_TAIL ** (1 / max(bearing, 1)))
+    low, high = np.quantile(told, (_TAIL, 1 - _TAIL))
+    once_in_forty = float(_TAIL ** (1 / max(bearing, 1)))
     if low == 1.0:
-        low = ruled_out
+        low = once_in_forty
     if high == 0.0:
-        high = 1 - ruled_out
+        high = 1 - once_in_forty
     return Estimate(value=value, low=float(low), high=float(high))

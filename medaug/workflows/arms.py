@@ -10,7 +10,7 @@ from pydantic import JsonValue, ValidationError
 from medaug.core.config import Frozen, explain
 from medaug.core.errors import ConfigError
 from medaug.experiments.design import Arm, ExperimentConfig, Settings
-from medaug.generators.base import GeneratorConfig, parse_generator
+from medaug.generators.base import GeneratorConfig, TeachableConfig, parse_generator
 from medaug.tasks.base import TaskConfig, parse_task, require_label_maps
 from medaug.transforms.base import TransformConfig, parse_transforms
 
@@ -21,11 +21,9 @@ def resolved(config: ExperimentConfig) -> ExperimentConfig:
     """The configuration with every plugin's defaults written out, so that a run folder says all it did.
 
     Raises:
-        ConfigError: If the settings of a plugin are wrong, or two arms differ in words alone.
+        ConfigError: If the settings of a plugin are wrong, or two arms would do the same.
     """
-    task = settings_of(task_of(config.task, config.arms[0]))
-    for key in SHARES:
-        task.pop(key, None)
+    task = _without_shares(settings_of(task_of(config.task, config.arms[0])))
     arms = [_resolved(arm, config.task).model_dump() for arm in config.arms]
     try:
         return ExperimentConfig.model_validate(config.model_dump() | {"task": task, "arms": arms})
@@ -39,8 +37,12 @@ def _resolved(arm: Arm, task: Settings) -> Arm:
     if arm.generator is not None:
         written["generator"] = settings_of(generator_of(arm))
     if arm.teacher is not None:
-        written["teacher"] = settings_of(teacher_of(arm))
+        written["teacher"] = _without_shares(settings_of(teacher_of(arm)))
     return arm.model_copy(update=written)
+
+
+def _without_shares(task: Settings) -> Settings:
+    return {key: value for key, value in task.items() if key not in SHARES}
 
 
 def settings_of(config: TaskConfig | TransformConfig | GeneratorConfig) -> dict[str, JsonValue]:
@@ -55,11 +57,7 @@ def task_of(settings: Settings, arm: Arm) -> TaskConfig:
         ConfigError: If the task's settings are wrong, hold what belongs to the arms, or are of one without a Dice.
     """
     require_label_maps(settings, "an experiment")
-    for key in SHARES:
-        if key in settings:
-            raise ConfigError(
-                f"{key} belongs to the arms", where="task", hint="set it in each arm with a generator"
-            )
+    _refuse_shares(settings, "task")
     own = arm.model_dump(include=set(SHARES))
     return parse_task({**settings, **own})
 
@@ -90,8 +88,16 @@ def teacher_of(arm: Arm) -> TaskConfig:
     where = f"arm {arm.name}: teacher"
     if arm.teacher is None or arm.teacher.get("kind") != "segmentation":
         raise ConfigError("is no segmentation", where=where, expected="kind: segmentation and its settings")
+    _refuse_shares(arm.teacher, where)
     taught_by(generator_of(arm), Path("teacher"), where)
     return parse_task(arm.teacher)
+
+
+def _refuse_shares(task: Settings, where: str) -> None:
+    for key in SHARES:
+        if key in task:
+            hint = "set it in each arm with a generator"
+            raise ConfigError(f"{key} belongs to the arms", where=where, hint=hint)
 
 
 def taught_by(config: GeneratorConfig, teacher: Path, where: str = "teacher") -> GeneratorConfig:
@@ -100,7 +106,6 @@ def taught_by(config: GeneratorConfig, teacher: Path, where: str = "teacher") ->
     Raises:
         ConfigError: If the kind listens to none.
     """
-    settings = config.model_dump(mode="json")
-    if "teacher" not in settings:
+    if not isinstance(config, TeachableConfig):
         raise ConfigError(f"{config.kind} listens to no teacher", where=where, expected="kind: cgan")
-    return parse_generator(settings | {"teacher": str(teacher)}, where=where)
+    return parse_generator(config.model_dump(mode="json") | {"teacher": str(teacher)}, where=where)

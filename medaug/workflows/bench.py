@@ -11,7 +11,7 @@ from typing import Literal, final
 
 from medaug.core.case import AUGMENTATIONS, Case, CaseRecord, CaseSource, Manifest
 from medaug.core.config import Frozen
-from medaug.core.errors import DataError
+from medaug.core.errors import ConfigError, DataError
 from medaug.core.intensity import IntensityScheme
 from medaug.core.lesion import Generator
 from medaug.core.runs import NoProgress, Progress, RunDir, finished, open_run
@@ -41,10 +41,10 @@ from medaug.transforms import Journal
 from medaug.transforms.base import parse_transforms
 from medaug.workflows.arms import SHARES, generator_of, settings_of, task_of, taught_by, teacher_of
 from medaug.workflows.policy import Basis, choose, starting, trained, trainings
+from medaug.workflows.train import STEP as TRAIN_STEP
 from medaug.workflows.trial import STEPS, EnoughError, Laps, Mark, left_in, trial_run
 
 _FIT_STEP = "fit"
-_TEACHING_STEP = "train"  # as `medaug train` does: a generator looks for it
 _TRIES = 12
 _DRAWS = 6  # that are timed
 
@@ -171,13 +171,13 @@ class Bench:
     def _teach(
         self, arm: Arm, subset: TrainingSubset, cases: Sequence[Case], path: Path, progress: Progress
     ) -> None:
-        """Train the teacher of an arm's generator on the subset, with classical augmentation whatever the arm's."""
+        """Train the teacher of one generator on the subset, with classical augmentation whatever the arm's."""
         task, transforms = teacher_of(arm), parse_transforms({"kind": "classical"})
         asked = _TeacherSettings(task=settings_of(task), transforms=settings_of(transforms))
         inputs = {"fold": subset.fold.scope_sha256, "subset": subset.sha256}
-        if finished(path, _TEACHING_STEP, asked, inputs):
+        if finished(path, TRAIN_STEP, asked, inputs):
             return
-        with open_run(path, _TEACHING_STEP, asked, inputs) as run:
+        with open_run(path, TRAIN_STEP, asked, inputs) as run:
             progress.say(f"training the teacher of {arm.name}'s generator on the training subset")
             seed = SeedTree(0).child("teach", path.parent.name)
             augment = transforms.build(self._manifest.unit, self._manifest.modality)
@@ -250,13 +250,13 @@ class Bench:
         return taught + fit, begun.since.times(1 / _DRAWS)
 
     def _try_teaching(self, arm: Arm, subset: TrainingSubset, cases: Sequence[Case], path: Path) -> Work:
-        """A training of the teacher; one of a few steps is left."""
-        settings, laps = settings_of(teacher_of(arm)), Laps()
-        steps = settings.get("steps")
-        whole = steps if isinstance(steps, int) else 1
-        short = arm.model_copy(update={"teacher": settings | {"steps": min(STEPS, whole)}})
+        """What a training of the teacher takes; one of a few steps is left in the folder."""
+        steps, laps = settings_of(teacher_of(arm)).get("steps"), Laps()
+        if not isinstance(steps, int):
+            raise ConfigError("needs a number of steps", where=f"arm {arm.name}: teacher.steps")
+        short = arm.model_copy(update={"teacher": {**(arm.teacher or {}), "steps": min(STEPS, steps)}})
         self._teach(short, subset, cases, path, laps)
-        return laps.whole(whole)
+        return laps.whole(steps)
 
     def _try_fit(self, config: GeneratorConfig, bank: Bank, subset: TrainingSubset) -> tuple[Generator, Work]:
         """A generator that draws as the trained one will in the end, after three steps, and what the whole fit takes."""

@@ -25,11 +25,13 @@ def unpacked(shard: Path, to: Path) -> Path:
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
-def test_every_arm_has_the_mean_that_the_page_tells(study: Path, tmp_path: Path) -> None:
-    shards = [unpacked(shard, tmp_path / shard.name) for shard in sorted(study.glob("shard_*"))]
-    result = merge(shards)
-    assert result.cells_done
-    told = (ROOT / PAGES.get(study.name, f"docs/results/{study.name}.md")).read_text(encoding="utf-8")
-    for arm in {score.arm for score in result.scores}:
-        means = [f"{score.mean_dice:.3f}" for score in result.scores if score.arm == arm]
-        assert any(mean in told for mean in means), f"{arm}: none of {', '.join(means)}"
+def test_the_page_tells_the_mean_of_every_arm_in_the_class_under_study(study: Path, tmp_path: Path) -> None:
+    result = merge([unpacked(shard, tmp_path / shard.name) for shard in sorted(study.glob("shard_*"))])
+    page = (ROOT / PAGES.get(study.name, f"docs/results/{study.name}.md")).read_text(encoding="utf-8")
+    told = {
+        cell.strip(" *") for line in page.splitlines() if line.startswith("|") for cell in line.split("|")
+    }
+    studied = [score for score in result.scores if result.limit_class in {None, score.class_name}]
+    assert studied
+    means = {(score.arm, score.n_annotated, score.class_name): f"{score.mean_dice:.3f}" for score in studied}
+    assert not {arm: mean for arm, mean in means.items() if not any(cell.startswith(mean) for cell in told)}

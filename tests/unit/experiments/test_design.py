@@ -7,13 +7,18 @@ from pydantic import ValidationError
 
 from medaug.core.case import Origin
 from medaug.core.errors import ConfigError, DataError
-from medaug.experiments.design import cells, classes_to_draw, scored_records, training_subset
+from medaug.experiments.design import Arm, cells, classes_to_draw, scored_records, training_subset
 from tests.unit.experiments.fakes import cohort, experiment, halves, split_dataset
 
 MANIFEST = cohort()
 FOLD = halves(MANIFEST)[0]
 
 PASTED = {"generator": {"kind": "copy_paste"}, "synthetic_share": 0.5}
+
+
+def test_a_teacher_needs_a_generator() -> None:
+    with pytest.raises(ValueError, match="teacher needs a generator"):
+        Arm(name="real", teacher={"kind": "segmentation"})
 
 
 def test_identical_arms_are_refused() -> None:

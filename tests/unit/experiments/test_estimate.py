@@ -38,6 +38,20 @@ def test_all_parts_are_added_and_shared_by_the_workers() -> None:
     assert estimate(STUDY, last, RATES, 1).fits == 0
 
 
+def test_one_generator_with_and_without_a_teacher_is_fitted_twice() -> None:
+    real, pasted = (arm.model_dump() for arm in experiment().arms)
+    taught = pasted | {"name": "taught", "teacher": {"kind": "segmentation"}}
+    both = study(experiment(n_annotated=[2], arms=[real, pasted, taught]))
+    rates = Rates(
+        dict.fromkeys(("real", "copy_paste", "taught"), Work(1)),
+        {"copy_paste": Work(30), "taught": Work(90)},
+        Work(),
+    )
+    found = estimate(both, both.planned, rates, 1)
+    assert found.fits == 2 * 2
+    assert found.minutes == pytest.approx((2 * 3 + 2 * (30 + 90)) / 60, abs=0.01)
+
+
 def _scored() -> list[tuple[object, ...]]:
     manifest = STUDY.dataset.manifest
     return [scored_records(manifest, fold) for fold in STUDY.dataset.outer_folds]

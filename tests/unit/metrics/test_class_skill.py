@@ -81,3 +81,12 @@ def test_intervals_count_a_patient_once():
     once, again = skill(1), skill(5)
     assert once.low <= once.value <= once.high
     assert (again.low, again.high) == pytest.approx((once.low, once.high))
+
+
+def test_no_mistake_is_as_sure_as_the_patients_that_bear_on_it_are_many():
+    """Three patients with the class and six without: so many bear on sensitivity and specificity, three pairs on the area."""
+    sure = [lesion(n, f"p{n}", "x" if n < 3 else "y", (0.9, 0.1) if n < 3 else (0.2, 0.8)) for n in range(9)]
+    skill = class_skills(of_lesions(sure, ("x", "y")), ("x", "y"), SeedTree(0))[0]
+    for one, count in ((skill.sensitivity, 3), (skill.specificity, 6), (skill.auc, 3)):
+        assert (one.value, one.high) == (1.0, 1.0)
+        assert one.low == pytest.approx(0.025 ** (1 / count))

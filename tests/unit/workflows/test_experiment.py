@@ -208,7 +208,7 @@ def test_a_dry_run_lists_the_trainings_and_what_they_take_and_writes_nothing(tmp
 def test_a_subset_that_lacks_a_class_is_refused_before_anything_is_trained(
     tmp_path: Path, counts: list[int]
 ) -> None:
-    with pytest.raises(DataError, match="fold 0 with 1 annotated patients holds"):
+    with pytest.raises(DataError, match="with 1 annotated patient no training case of fold 0 holds"):
         experiment(options(tmp_path, limit_class=None, n_annotated=counts), NoProgress())
     assert not (tmp_path / "run").exists()
 
@@ -267,6 +267,7 @@ def test_guards_that_no_arm_calls_for_are_not_told(tmp_path: Path) -> None:
         (taught(generator={"kind": "copy_paste"}), "copy_paste listens to no teacher; expected kind: cgan"),
         (taught(teacher={"kind": "classification"}), "arm cgan: teacher: is no segmentation"),
         (taught(teacher=TASK | {"stepps": 3}), "stepps"),
+        (taught(teacher=TASK | {"synthetic_share": 0.5}), "arm cgan: teacher: synthetic_share belongs to"),
     ],
 )
 def test_teachers_that_cannot_be_trained_in_the_subset_are_refused(
