@@ -350,17 +350,7 @@ def training_subset(
             f"no labelled lesion among the training patients of fold {fold.index}",
             hint="make other folds with `medaug split`, or label more cases",
         )
-    missing = [name for name in manifest.classes if not any(name in r.classes for r in labelled)]
-    if missing:
-        what = f"no training case of fold {fold.index} holds {', '.join(missing)}"
-        if n_annotated is None:
-            hint = "make other folds with `medaug split`, or ingest without that class"
-            raise DataError(what, where="folds", hint=hint)
-        raise DataError(
-            f"with {counted(n_annotated, 'annotated patient')} {what}",
-            where="n_annotated",
-            hint="ask for more patients, or name the limit_class",
-        )
+    _require_every_class(labelled, manifest.classes, fold, n_annotated)
     patients = tuple(sorted({r.patient_id for r in labelled}))
     limited = {r.patient_id for r in labelled if limit_class is None or limit_class in r.classes}
     return TrainingSubset(
@@ -368,6 +358,23 @@ def training_subset(
         tuple(labelled),
         n_annotated,
         len(limited),
+    )
+
+
+def _require_every_class(
+    labelled: Sequence[CaseRecord], classes: Sequence[str], fold: Fold, n_annotated: int | None
+) -> None:
+    missing = [name for name in classes if not any(name in r.classes for r in labelled)]
+    if not missing:
+        return
+    what = f"no training case of fold {fold.index} holds {', '.join(missing)}"
+    if n_annotated is None:
+        hint = "make other folds with `medaug split`, or ingest without that class"
+        raise DataError(what, where="folds", hint=hint)
+    raise DataError(
+        f"with {counted(n_annotated, 'annotated patient')} {what}",
+        where="n_annotated",
+        hint="ask for more patients, or name the limit_class",
     )
 
 

@@ -209,7 +209,9 @@ def merge(runs: Sequence[Path]) -> ExperimentResult:
                 )
     if not found:
         where = ", ".join(run.name for run in runs)
-        raise DataError(f"no training is done in {where}", hint="run `medaug experiment` first")
+        raise DataError(
+            f"no training is done in {where}", hint="wait for the first one, or run `medaug experiment`"
+        )
     return _result(plan, found)
 
 
@@ -241,25 +243,24 @@ def _finished_cells(run: Path, plan: Plan) -> dict[str, CellResult]:
 
 
 def _published_cells(run: Path, plan: Plan) -> dict[str, CellResult]:
-    """The same of a folder that kept ``results.json`` alone.
+    """The same of a folder without cells: one that kept ``results.json`` alone, or in which nothing is done yet.
 
     Raises:
-        DataError: If it has none either, or that of another experiment.
+        DataError: If its results are packed, or those of another experiment.
     """
     if not (run / RESULTS).is_file():
-        hint = f"unpack {RESULTS}.gz, or run `medaug experiment`"
-        raise DataError(f"{run.name} holds neither {CELLS} nor {RESULTS}", hint=hint)
+        if (run / f"{RESULTS}.gz").is_file():
+            raise DataError(f"{RESULTS} of {run.name} is packed", hint="unpack it: gunzip -k")
+        return {}
     result = ExperimentResult.read(run / RESULTS)
     rows: dict[str, list[DiceRow]] = {}
     for row in result.rows:
         rows.setdefault(name_of(row), []).append(row)
-    found = {
-        name_of(cost): CellResult(rows=tuple(rows.get(name_of(cost), ())), cost=cost) for cost in result.costs
-    }
-    for name in found:
+    costs = {name_of(cost): cost for cost in result.costs}
+    for name in costs:
         if name not in plan.context.cells or result.dataset_sha256 != plan.dataset_sha256:
             raise _foreign(run, name, f"take the {RESULTS} that belongs to its {RUN_FILE}")
-    return found
+    return {name: CellResult(rows=tuple(rows.get(name, ())), cost=cost) for name, cost in costs.items()}
 
 
 def _foreign(run: Path, name: str, hint: str) -> DataError:

@@ -90,7 +90,7 @@ def _skill(rows: Judgement, number: int, class_name: str, rng: np.random.Generat
         len({one for one, has in zip(rows.patient_ids, carried, strict=True) if has == wanted})
         for wanted in (True, False)
     )
-    # so many pairs of patients share nobody: an area below 1 orders them all at most that rarely
+    # of disjoint pairs there are so many, and an area of A puts k of them in order with probability A to the k
     bearing = (min(with_it, without), with_it, without)
     area, sensitivity, specificity = estimates(rows.patient_ids, figures, bearing, rng)
     return ClassSkill(

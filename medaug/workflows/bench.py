@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, final
 
+from pydantic import Field
+
 from medaug.core.case import AUGMENTATIONS, Case, CaseRecord, CaseSource, Manifest
 from medaug.core.config import Frozen
 from medaug.core.errors import ConfigError, DataError
@@ -131,11 +133,7 @@ class Bench:
         told = config.model_dump_json() + ("" if arm.teacher is None else json.dumps(arm.teacher))
         name = f"generator_{config.kind}_{sha256_text(told)[:8]}"
         if name not in self._generators:
-            if arm.teacher is not None:
-                teacher = folder / f"teacher_of_{name}"
-                self._teach(arm, subset, cases, teacher, progress)
-                config = taught_by(config, teacher)
-            self._generators[name] = self._generator(config, bank, subset, folder / name, progress)
+            self._generators[name] = self._generator(arm, subset, cases, folder / name, progress)
         if (name, finish) not in self._prepared:
             self._prepared[name, finish] = self._ready(arm, bank, self._generators[name], cases)
         return self._prepared[name, finish]
@@ -155,14 +153,20 @@ class Bench:
         return self._bank[1]
 
     def _generator(
-        self, config: GeneratorConfig, bank: Bank, subset: TrainingSubset, path: Path, progress: Progress
+        self, arm: Arm, subset: TrainingSubset, cases: Sequence[Case], path: Path, progress: Progress
     ) -> Generator:
+        """The arm's generator, fitted in its folder; its teacher is trained before, in a folder beside."""
+        config, bank = generator_of(arm), self._bank_of(subset, cases, progress)
         if isinstance(config, ReadyConfig):
             return config.build()
-        asked = _FitSettings(generator=_placeless(settings_of(config)))
+        asked = _FitSettings(generator=settings_of(config), teacher=arm.teacher)
         inputs = {"bank": bank.sha256, "subset": subset.sha256}
         if finished(path, _FIT_STEP, asked, inputs):
             return load_generator(str(path), subset.fold, self._where.device)
+        if arm.teacher is not None:
+            teacher = path.with_name(f"teacher_of_{path.name}")
+            self._teach(arm, subset, cases, teacher, progress)
+            config = taught_by(config, teacher)
         with open_run(path, _FIT_STEP, asked, inputs) as run:
             seed = SeedTree(0).child("fit", path.parent.name)
             placed = on_device(config, self._where.device)
@@ -289,6 +293,7 @@ class _FitSettings(Frozen):
     """What makes the fit of a generator the same fit."""
 
     generator: Settings
+    teacher: Settings | None = Field(default=None, exclude_if=lambda teacher: teacher is None)
 
 
 @final
@@ -297,12 +302,6 @@ class _TeacherSettings(Frozen):
 
     task: Settings
     transforms: Settings
-
-
-def _placeless(generator: Settings) -> Settings:
-    """The settings of a generator with the name of its teacher's folder, which says how it was trained, not its place."""
-    teacher = generator.get("teacher")
-    return generator | {"teacher": Path(teacher).name} if isinstance(teacher, str) else generator
 
 
 def _dims_of(task: Settings) -> Literal[2, 3]:

@@ -99,8 +99,12 @@ def test_shards_of_which_the_results_were_kept_merge_as_well(
 def test_folders_without_a_finished_cell_do_not_merge(shards: tuple[Path, Path], tmp_path: Path) -> None:
     kept = published(shards[0], tmp_path / "kept")
     (kept / RESULTS).unlink()
-    with pytest.raises(DataError, match="kept holds neither cells nor"):
+    with pytest.raises(DataError, match="no training is done in kept"):
         merge([kept])
+    assert merge([kept, shards[1]]) == merge([shards[1]])  # a shard that has just begun
+    (kept / f"{RESULTS}.gz").touch()
+    with pytest.raises(DataError, match="of kept is packed; unpack it"):
+        merge([kept, shards[1]])
 
 
 def test_missing_cells_make_the_merged_result_incomplete(shards: tuple[Path, Path]) -> None:
